@@ -1,0 +1,31 @@
+// Small things done to text.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+
+namespace muster {
+
+std::vector<std::string> Split(std::string_view text, char separator);
+std::string Join(const std::vector<std::string>& parts, std::string_view separator);
+std::string_view Trim(std::string_view text);
+
+// Splits a command line into words as a POSIX shell does with quotes and backslashes, and nothing else: no
+// variables, no globs, no pipes. Code "bad-quoting" where a quote is left open.
+Result<std::vector<std::string>> SplitCommand(std::string_view command);
+
+// The candidate nearest to `word` by edit distance, if it is near enough to be what was meant.
+std::optional<std::string> Nearest(std::string_view word, const std::vector<std::string>& candidates);
+
+// "64m" = 64 MiB, "1g", "512k", "100" = bytes. Binary units, as nginx and cgroups use.
+Result<int64_t> ParseSize(std::string_view text);
+
+// Ends with "…(N more)" where `lines` is longer than `most`; keeps the last ones.
+std::vector<std::string> LastLines(std::string_view text, size_t most);
+
+}  // namespace muster

@@ -1,0 +1,98 @@
+// HTTP/1.1 client and server on a Loop, over TCP, TLS and Unix sockets. Wraps Boost.Beast, which stays in http_*.cc.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+
+#include "base/result.h"
+#include "net/loop.h"
+
+namespace muster::net {
+
+using Headers = std::map<std::string, std::string, std::less<>>;  // Names in lower case.
+
+struct Request {
+  std::string method = "GET";
+  std::string target = "/";  // path and query as sent
+  Headers headers;
+  std::string body;
+
+  std::string path() const;                                // decoded, without the query
+  std::map<std::string, std::string> query() const;        // decoded
+};
+
+struct Response {
+  int status = 200;
+  Headers headers;
+  std::string body;
+};
+
+// Where a server listens or a client connects: a Unix socket if `socket_path` is set, else host and port.
+struct Endpoint {
+  std::string socket_path;
+  std::string host;
+  int port = 0;
+  bool tls = false;
+  std::string tls_name;         // server name to send; default `host`
+  bool tls_verify = true;       // false: accept any certificate (probes of the cluster's own servers)
+  std::string source_address;   // bind the client side to this address first, if set
+};
+
+// A connection that waits for its answer. Answer once with Send, or Start then Write then Finish. Loop thread only.
+class Exchange {
+ public:
+  virtual ~Exchange() = default;
+  virtual const Request& request() const = 0;
+  virtual Task<Status> Send(Response response) = 0;
+  // A streamed answer: chunked, flushed at each Write. Code "peer-gone" once the client has left.
+  virtual Task<Status> Start(Response head) = 0;
+  virtual Task<Status> Write(std::string chunk) = 0;
+  virtual Task<Status> Finish() = 0;
+  virtual bool peer_gone() const = 0;
+};
+
+struct HttpLimits {
+  size_t header_max_bytes = 64u << 10;
+  size_t body_max_bytes = 512u << 20;
+  Duration idle = 60s;     // between requests, and between bytes of one
+};
+
+class HttpServer {
+ public:
+  using Handler = std::function<Task<void>(Exchange&)>;
+  virtual ~HttpServer() = default;  // Stops listening and drops all connections.
+  // Unix sockets get mode 0600 and replace a stale file; code "address-in-use" where somebody answers on it.
+  // `endpoint.port` 0 takes a free one; see port(). The handler is called once a request, many at a time.
+  static Result<std::unique_ptr<HttpServer>> Listen(Loop& loop, const Endpoint& endpoint, Handler handler,
+                                                    HttpLimits limits = {});
+  virtual int port() const = 0;
+};
+
+// One request on a connection of its own. Codes: "connect-failed", "timeout", "bad-answer", "tls-failed".
+Task<Result<Response>> Fetch(Loop& loop, Endpoint endpoint, Request request, Duration timeout);
+
+// The same with an answer that is handed on as it arrives, until the server ends it or `on_chunk` returns false.
+// `idle` bounds the wait between chunks. The returned Response has an empty body, unless status is not 2xx.
+Task<Result<Response>> FetchStream(Loop& loop, Endpoint endpoint, Request request,
+                                   std::function<bool(std::string_view chunk)> on_chunk, Duration idle);
+
+// Connects and closes. For TCP probes. Code "connect-failed" or "timeout".
+Task<Status> TryConnect(Loop& loop, Endpoint endpoint, Duration timeout);
+
+// Splits a server-sent event stream (WHATWG HTML, section 9.2) as it arrives.
+class SseParser {
+ public:
+  struct Event { std::string name; std::string data; std::string id; };
+  std::vector<Event> Feed(std::string_view bytes);
+
+ private:
+  std::string buffer_;
+};
+std::string FormatSse(std::string_view name, std::string_view data, std::string_view id = "");
+
+std::string UrlEncode(std::string_view text);
+std::string UrlDecode(std::string_view text);
+
+}  // namespace muster::net

@@ -1,0 +1,52 @@
+// Layout and change of all services put together into one Plan. Pure: no clock, no network, no file.
+#pragma once
+
+#include <map>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "model/cluster.h"
+#include "model/finding.h"
+#include "model/instance.h"
+#include "model/plan.h"
+
+namespace muster::plan {
+
+// The version of everything that turns a cluster file into desired instances. Raised when its output changes.
+constexpr int kRendererVersion = 1;
+
+// Findings of all recipes, and those that cross services: port-twice, unknown variables, cycles, localhost …
+std::vector<Finding> CheckCluster(const Cluster& cluster);
+
+struct Desired {
+  Placement placement;
+  std::vector<Instance> instances;   // hash and parts set
+};
+
+// Keyed digest of each secret the cluster has, by name.
+using SecretDigests = std::map<std::string, std::string>;
+
+// The desired members of all services. Code "secret-missing" (with the command that sets it) for an unknown secret.
+Result<Desired> LayOutCluster(const Cluster& cluster, const Placement& so_far, const SecretDigests& secrets);
+
+struct Situation {
+  std::map<std::string, Observed> observed;       // by instance name; absent: nothing there
+  std::set<std::string> unreachable;              // host names
+  std::map<std::string, std::string> held;        // instance -> "stopped", by `muster stop`
+  std::set<std::string> restart;                  // instances `muster restart` names
+  std::map<std::string, std::string> old_hosts;   // instance -> host, for surplus ones that `observed` may not hold
+  int64_t revision = 0;
+  bool refresh = false;
+  bool remove_all = false;                        // `muster down`
+  bool delete_data = false;
+};
+
+// The plan from `situation` to `desired`. Refusals (hosts missing under `require:`) are errors of kind kRefused.
+Result<Plan> MakePlan(const Cluster& cluster, const Desired& desired, const Situation& situation);
+
+// For people: one line a step, grouped; what `muster plan` prints.
+std::string FormatPlan(const Plan& plan, bool color);
+
+}  // namespace muster::plan

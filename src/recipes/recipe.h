@@ -1,0 +1,158 @@
+// What muster knows of one kind of service, in parts: Layout, Change and Mender are pure and run in the server;
+// Operator has the effects and runs in an agent. A recipe is a folder here and one line in recipes/list.cc.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "model/cluster.h"
+#include "model/finding.h"
+#include "model/instance.h"
+#include "model/plan.h"
+#include "model/shape.h"
+
+namespace muster {
+
+// The describing half: what one kind of service puts on its hosts.
+//
+// A layout only describes. It reads the cluster and returns values; it opens nothing, remembers nothing, and may be
+// called from any thread.
+class Layout {
+ public:
+  virtual ~Layout() = default;
+
+  // The word after `kind:` in cluster files. Unique, never renamed.
+  virtual std::string_view kind() const = 0;
+
+  // The keys of its own that a service of this kind may have (a kObject), beside the ones all services have.
+  virtual Shape SettingsShape() const = 0;
+
+  // Everything in the file that would keep this service from working, not only the first. The shape has been
+  // checked before.
+  virtual std::vector<Finding> Check(const Service& service, const Cluster& cluster) const = 0;
+
+  // The places of all its instances: those that `so_far` knows keep host and ports; new ones are added, surplus ones
+  // are left out (highest ordinals first). `so_far` holds all services of the cluster, so that ports don't collide.
+  virtual Result<Placement> PlaceMembers(const Service& service, const Cluster& cluster,
+                                         const Placement& so_far) const = 0;
+
+  // The members as they should be. `placement` is whole: it has the places of every service of the cluster.
+  // Secrets appear as markers. Leaves `hash` and `parts` to plan.
+  virtual Result<std::vector<Instance>> LayOut(const Service& service, const Cluster& cluster,
+                                               const Placement& placement) const = 0;
+
+  // What {{SERVICE.WORD}} in other services stands for ("endpoints": "host:port,host:port"); nullopt: unknown word.
+  virtual std::optional<std::string> Export(std::string_view word, const Service& service, const Cluster& cluster,
+                                            const Placement& placement) const = 0;
+
+  // What a change of one part of an instance costs. `part` as in Instance::parts.
+  virtual Impact ImpactOf(std::string_view part) const;
+};
+
+// The ordering half: from members as they should be and as they are to steps. Pure.
+//
+// plan/ adds what crosses services: order by `uses:`, taking members out of load balancers, reload merging.
+class Change {
+ public:
+  struct Input {
+    const Service* service;
+    const Cluster* cluster;
+    const std::vector<Instance>* desired;                  // members of this service
+    const std::map<std::string, Observed>* observed;       // by instance name, all services
+    std::map<std::string, std::string> held;               // instance -> "stopped" for those stopped by hand
+    std::vector<std::string> unreachable;                  // host names
+    std::vector<std::string> restart;                      // instances to restart though nothing changed
+    bool refresh = false;                                  // apply renderer-only differences too
+  };
+  struct Output {
+    std::vector<Step> steps;
+    std::vector<std::string> notes;
+    std::vector<std::string> outages;
+    int renderer_only = 0;
+  };
+  virtual ~Change() = default;
+  virtual Output StepsFor(const Input& input) const = 0;
+};
+
+// One order of a mender to one instance, outside of any run.
+struct Order {
+  std::string instance;
+  std::string verb;
+  std::map<std::string, std::string> args;
+  std::string reason;
+  bool operator==(const Order&) const = default;
+};
+
+// Keeps one service well between runs: fed with observations, answers with orders. Pure; reads no clock.
+class Mender {
+ public:
+  struct Input {
+    const std::vector<Instance>* desired;                  // members of this service
+    const std::map<std::string, Observed>* observed;       // all services of the cluster
+    std::vector<std::string> busy;                         // instances under a step: leave alone
+    Time now;
+  };
+  virtual ~Mender() = default;
+  virtual std::vector<Order> On(const Input& input) = 0;
+};
+
+// Green, yellow or red with reasons.
+struct ServiceHealth {
+  Health health = Health::kGreen;
+  std::vector<std::string> reasons;
+};
+
+// The check that `muster verify` runs from one host against running members.
+struct Check {
+  std::string name;                       // "edge: / reaches gateway"
+  bool passed = false;
+  std::vector<std::string> evidence;
+  std::string hint;
+};
+
+namespace net { class Loop; template <class T> class Task; }
+
+// The doing half: effects on one instance of the agent's own host.
+class Operator {
+ public:
+  struct Context {
+    net::Loop* loop;
+    const Instance* instance;             // as installed, paths resolved
+    std::string folder;                   // absolute; conf, data and logs lie below
+    int pid = 0;                          // 0: not running
+    uid_t uid = 0;                        // what it runs as
+    gid_t gid = 0;
+  };
+  virtual ~Operator() = default;
+
+  // Called after files are written and before start or reload: renders what is the operator's own, tests the
+  // configuration (`nginx -t`). An error keeps the instance as it is.
+  virtual net::Task<Status> Prepare(Context context);
+  virtual net::Task<Status> Reload(Context context);
+  // A verb of the recipe's own. Code "unknown-verb" for any other.
+  virtual net::Task<Result<std::map<std::string, std::string>>> Perform(
+      Context context, std::string verb, std::map<std::string, std::string> args);
+  // What the recipe knows of the running instance (role, offset, who is out). Cheap; asked with each report.
+  virtual std::map<std::string, std::string> Facts(const Context& context);
+  // `muster verify`: what the guides tell the reader to try.
+  virtual net::Task<std::vector<Check>> Verify(Context context, std::map<std::string, std::string> args);
+};
+
+// All of one kind. Stateless; shared by everyone.
+struct Recipe {
+  std::unique_ptr<Layout> layout;
+  std::unique_ptr<Change> change;
+  std::unique_ptr<Mender> (*make_mender)() = nullptr;      // nullptr: nothing to mend between runs
+  ServiceHealth (*health)(const std::vector<Instance>& desired, const std::map<std::string, Observed>& observed);
+  std::unique_ptr<Operator> (*make_operator)() = nullptr;  // one per instance, on its agent
+};
+
+// Every recipe, by kind. Made once.
+const std::map<std::string, Recipe, std::less<>>& AllRecipes();
+const Recipe* FindRecipe(std::string_view kind);
+
+}  // namespace muster

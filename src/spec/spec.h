@@ -1,0 +1,40 @@
+// The cluster file: YAML text to model, with findings that carry line and column.
+#pragma once
+
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "model/cluster.h"
+#include "model/finding.h"
+#include "model/shape.h"
+
+namespace muster::spec {
+
+// The settings shape of each kind, from the recipes.
+using Shapes = std::map<std::string, Shape>;
+
+struct Parsed {
+  Cluster cluster;                   // as much as could be read
+  std::vector<Finding> findings;     // all of them, in the file's order
+  bool shape_ok = false;             // YAML and shape are right (what `muster schema` accepts too)
+};
+
+// Never throws, whatever the text. `file_name` goes into the findings.
+Parsed ParseCluster(std::string_view text, std::string_view file_name, const Shapes& shapes);
+
+// The paths that the file refers to (values of shape kFile), with their marks: what the bundle must carry.
+struct FileReference {
+  std::string path;
+  Mark mark;
+};
+std::vector<FileReference> FilesIn(const Cluster& cluster, const Shapes& shapes);
+
+// A JSON Schema (draft 2020-12) that accepts what the shape stage accepts and rejects what it rejects.
+std::string SchemaText(const Shapes& shapes);
+
+// Rewrites host addresses to 127.77.BLOCK.H (H from 1 in the file's order) and marks the cluster as rehearsed.
+void Rehearse(Cluster& cluster, int block);
+
+}  // namespace muster::spec

@@ -1,6 +1,7 @@
 // SHA-256, its keyed form, and random names.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>

@@ -1,9 +1,9 @@
 // Fault points: places where a test kills the program, to see that nothing is lost. Compiled in only with
 // -DMUSTER_FAULT_POINTS=1; elsewhere MUSTER_FAULT costs nothing.
 //
-// MUSTER_FAULT=agent.started:2 in the environment kills the process with SIGKILL the second time it gets there;
-// MUSTER_FAULT_ONCE=FILE makes it happen only while FILE doesn't exist, and creates it. MUSTER_FAULT_LIST=FILE
-// appends the name of each point that is passed, so that a test can learn them all.
+// MUSTER_FAULT=agent.started:2 in the environment kills the process with SIGKILL the second time it gets
+// there; MUSTER_FAULT_ONCE=FILE makes it happen only while FILE doesn't exist, and creates it.
+// MUSTER_FAULT_LIST=FILE appends the name of each point that is passed, so that a test can learn them all.
 #pragma once
 
 #include <string_view>

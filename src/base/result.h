@@ -35,10 +35,10 @@ class Error {
   Error(ErrorKind kind, std::string_view code, std::string message)
       : kind_(kind), code_(code), message_(std::move(message)) {}
 
-#define MUSTER_ERROR_MAKER(Name)                                                                    \
-  template <class... Args>                                                                          \
-  static Error Name(std::string_view code, fmt::format_string<Args...> format, Args&&... args) {    \
-    return Error(ErrorKind::k##Name, code, fmt::vformat(format, fmt::make_format_args(args...)));   \
+#define MUSTER_ERROR_MAKER(Name)                                                                  \
+  template <class... Args>                                                                        \
+  static Error Name(std::string_view code, fmt::format_string<Args...> format, Args&&... args) {  \
+    return Error(ErrorKind::k##Name, code, fmt::vformat(format, fmt::make_format_args(args...))); \
   }
   MUSTER_ERROR_MAKER(Invalid)
   MUSTER_ERROR_MAKER(NotFound)
@@ -102,16 +102,31 @@ class [[nodiscard]] Result {
   bool ok() const { return value_.index() == 0; }
   explicit operator bool() const { return ok(); }
 
-  T& value() & { assert(ok()); return *std::get_if<0>(&value_); }
-  const T& value() const& { assert(ok()); return *std::get_if<0>(&value_); }
-  T&& value() && { assert(ok()); return std::move(*std::get_if<0>(&value_)); }
+  T& value() & {
+    assert(ok());
+    return *std::get_if<0>(&value_);
+  }
+  const T& value() const& {
+    assert(ok());
+    return *std::get_if<0>(&value_);
+  }
+  T&& value() && {
+    assert(ok());
+    return std::move(*std::get_if<0>(&value_));
+  }
   T& operator*() & { return value(); }
   const T& operator*() const& { return value(); }
   T* operator->() { return &value(); }
   const T* operator->() const { return &value(); }
 
-  const Error& error() const& { assert(!ok()); return *std::get_if<1>(&value_); }
-  Error&& error() && { assert(!ok()); return std::move(*std::get_if<1>(&value_)); }
+  const Error& error() const& {
+    assert(!ok());
+    return *std::get_if<1>(&value_);
+  }
+  Error&& error() && {
+    assert(!ok());
+    return std::move(*std::get_if<1>(&value_));
+  }
 
   template <class... Args>
   Result&& While(fmt::format_string<Args...> format, Args&&... args) && {
@@ -142,10 +157,10 @@ inline Status Done() { return Ok{}; }
 #define MUSTER_CO_TRY(declaration, ...) \
   MUSTER_TRY_(co_return, MUSTER_CONCAT(result_, __LINE__), declaration, __VA_ARGS__)
 // MUSTER_DO(WriteFile(...)): for what returns a Status.
-#define MUSTER_DO(...)                                                   \
-  do {                                                                   \
-    auto muster_status = (__VA_ARGS__);                                  \
-    if (!muster_status.ok()) return std::move(muster_status).error();    \
+#define MUSTER_DO(...)                                                \
+  do {                                                                \
+    auto muster_status = (__VA_ARGS__);                               \
+    if (!muster_status.ok()) return std::move(muster_status).error(); \
   } while (false)
 #define MUSTER_CO_DO(...)                                                \
   do {                                                                   \

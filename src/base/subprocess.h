@@ -11,22 +11,22 @@
 namespace muster {
 
 struct Exec {
-  std::vector<std::string> argv;             // argv[0] is looked up in PATH
-  std::map<std::string, std::string> env;    // added to the caller's own
-  std::string input;                         // given on standard input
-  std::string working_folder;                // empty: the caller's
-  size_t output_max_bytes = 1u << 20;        // more than this of each stream is dropped from the front
+  std::vector<std::string> argv;           // argv[0] is looked up in PATH
+  std::map<std::string, std::string> env;  // added to the caller's own
+  std::string input;                       // given on standard input
+  std::string working_folder;              // empty: the caller's
+  size_t output_max_bytes = 1u << 20;      // more than this of each stream is dropped from the front
 };
 
 struct Output {
-  int status = 0;    // exit status, or 128 + signal
+  int status = 0;  // exit status, or 128 + signal
   std::string out;
   std::string err;
 };
 
-// Codes: "program-missing" (with the Debian package that has it, where known), "timeout" (the command was killed).
-// A status other than 0 is not an error here.
-Result<Output> Run(const Exec& exec, Duration timeout);
+// Codes: "program-missing" (with the Debian package that has it, where known), "timeout" (the command was
+// killed). A status other than 0 is not an error here.
+Result<Output> RunCommand(const Exec& exec, Duration timeout);
 
 // The Debian package that installs `program`, or "" where muster doesn't know it.
 std::string PackageOf(std::string_view program);

@@ -25,7 +25,7 @@ std::optional<std::string> Nearest(std::string_view word, const std::vector<std:
 // "64m" = 64 MiB, "1g", "512k", "100" = bytes. Binary units, as nginx and cgroups use.
 Result<int64_t> ParseSize(std::string_view text);
 
-// Ends with "…(N more)" where `lines` is longer than `most`; keeps the last ones.
+// The last `most` lines; where some were left out, a first line "…(N more before)" says so.
 std::vector<std::string> LastLines(std::string_view text, size_t most);
 
 }  // namespace muster

@@ -60,7 +60,7 @@ class Loop {
     co_return co_await outcome;
   }
 
-  // Runs a command without blocking the loop. Same errors as muster::Run.
+  // Runs a command without blocking the loop. same errors as muster::RunCommand.
   Task<Result<Output>> Run(Exec exec, Duration timeout);
 
   void* native();  // The asio::io_context, for the other .cc files of net/.

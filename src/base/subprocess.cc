@@ -1,0 +1,209 @@
+#include "base/subprocess.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdlib>
+
+#include "base/files.h"
+#include "base/text.h"
+
+namespace muster {
+namespace {
+
+struct Package {
+  std::string_view program, package;
+};
+constexpr Package kPackages[] = {
+    {"nginx", "nginx-light"},
+    {"redis-server", "redis-server"},
+    {"redis-cli", "redis-tools"},
+    {"mariadbd", "mariadb-server"},
+    {"mysqld", "mariadb-server"},
+    {"rabbitmq-server", "rabbitmq-server"},
+    {"java", "default-jre-headless"},
+    {"python3", "python3"},
+    {"node", "nodejs"},
+    {"haproxy", "haproxy"},
+    {"etcd", "etcd-server"},
+    {"curl", "curl"},
+    {"ip", "iproute2"},
+    {"openssl", "openssl"},
+    {"socat", "socat"},
+    {"php", "php-cli"},
+    {"ruby", "ruby"},
+    {"perl", "perl"},
+};
+
+std::vector<char*> Pointers(std::vector<std::string>& texts) {
+  std::vector<char*> pointers;
+  for (std::string& text : texts) pointers.push_back(text.data());
+  pointers.push_back(nullptr);
+  return pointers;
+}
+
+std::vector<std::string> Environment(const std::map<std::string, std::string>& added) {
+  std::vector<std::string> environment;
+  for (char** entry = environ; *entry; ++entry) {
+    const std::string_view text(*entry);
+    if (!added.contains(std::string(text.substr(0, text.find('='))))) environment.emplace_back(text);
+  }
+  for (const auto& [name, value] : added) environment.push_back(name + "=" + value);
+  return environment;
+}
+
+struct Pipe {
+  Fd read_end, write_end;
+};
+
+Result<Pipe> MakePipe() {
+  int fds[2];
+  if (pipe2(fds, O_CLOEXEC) != 0) return Error::Os("pipe", errno);
+  return Pipe{Fd(fds[0]), Fd(fds[1])};
+}
+
+// Between fork and exec: nothing that allocates or locks.
+[[noreturn]] void BecomeChild(char* const* argv, char* const* envp, const char* path, const char* folder,
+                              int in, int out, int err) {
+  setpgid(0, 0);
+  sigset_t none;
+  sigemptyset(&none);
+  sigprocmask(SIG_SETMASK, &none, nullptr);
+  signal(SIGPIPE, SIG_DFL);
+  dup2(in, 0);
+  dup2(out, 1);
+  dup2(err, 2);
+  if (*folder != '\0' && chdir(folder) != 0) _exit(127);
+  execve(path, argv, envp);
+  _exit(127);
+}
+
+void AppendBounded(std::string& text, std::string_view bytes, size_t most) {
+  text += bytes;
+  if (text.size() > most) text.erase(0, text.size() - most);
+}
+
+struct Running {
+  pid_t pid;
+  Fd in, out, err;
+};
+
+// Feeds the input and takes the output until both streams are closed; false when `end` came first.
+bool Pump(Running& running, const Exec& exec, Output& output, Time end) {
+  std::string_view input = exec.input;
+  if (input.empty()) running.in.Reset();
+  char buffer[16384];
+  while (running.out.valid() || running.err.valid()) {
+    const int64_t left = (end - Now()).count();
+    if (left <= 0) return false;
+    pollfd fds[3] = {
+        {running.out.get(), POLLIN, 0}, {running.err.get(), POLLIN, 0}, {running.in.get(), POLLOUT, 0}};
+    if (poll(fds, 3, static_cast<int>(std::min<int64_t>(left, 60'000))) < 0 && errno != EINTR) return false;
+    const auto take = [&](Fd& fd, const pollfd& polled, std::string& text) {
+      if (!fd.valid() || polled.revents == 0) return;
+      const ssize_t got = read(fd.get(), buffer, sizeof buffer);
+      if (got > 0)
+        AppendBounded(text, {buffer, static_cast<size_t>(got)}, exec.output_max_bytes);
+      else if (got == 0 || errno != EINTR)
+        fd.Reset();
+    };
+    take(running.out, fds[0], output.out);
+    take(running.err, fds[1], output.err);
+    if (running.in.valid() && fds[2].revents != 0) {
+      const ssize_t written = write(running.in.get(), input.data(), input.size());
+      if (written > 0) input.remove_prefix(static_cast<size_t>(written));
+      if (input.empty() || (written < 0 && errno != EINTR && errno != EAGAIN)) running.in.Reset();
+    }
+  }
+  return true;
+}
+
+// Waits for the process itself; false when `end` came first.
+bool AwaitExit(pid_t pid, Time end, int* status) {
+  const Fd pidfd(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
+  while (true) {
+    const int64_t left = std::max<int64_t>(0, (end - Now()).count());
+    pollfd polled{pidfd.get(), POLLIN, 0};
+    const int ready = poll(&polled, 1, static_cast<int>(std::min<int64_t>(left, 60'000)));
+    if (ready > 0) return waitpid(pid, status, 0) == pid;
+    if (ready == 0 && left == 0) return false;
+  }
+}
+
+}  // namespace
+
+std::string PackageOf(std::string_view program) {
+  const std::string_view name = program.substr(program.rfind('/') + 1);
+  for (const Package& entry : kPackages) {
+    if (entry.program == name) return std::string(entry.package);
+  }
+  return "";
+}
+
+std::string FindProgram(std::string_view program) {
+  if (program.find('/') != std::string_view::npos) {
+    return access(std::string(program).c_str(), X_OK) == 0 ? std::string(program) : "";
+  }
+  const char* path = std::getenv("PATH");
+  std::vector<std::string> folders = Split(path ? path : "/usr/local/bin:/usr/bin:/bin", ':');
+  folders.insert(folders.end(), {"/usr/sbin", "/sbin"});
+  for (const std::string& folder : folders) {
+    const std::string candidate = folder + "/" + std::string(program);
+    std::error_code error;
+    if (access(candidate.c_str(), X_OK) == 0 && fs::is_regular_file(candidate, error)) return candidate;
+  }
+  return "";
+}
+
+Result<Output> RunCommand(const Exec& exec, Duration timeout) {
+  if (exec.argv.empty()) return Error::Invalid("no-command", "there is no command to run");
+  const std::string path = FindProgram(exec.argv[0]);
+  if (path.empty()) {
+    const std::string package = PackageOf(exec.argv[0]);
+    Error missing = Error::NotFound("program-missing", "{} is not installed", exec.argv[0]);
+    if (package.empty()) return missing;
+    return std::move(missing).Hint("apt-get install {}", package);
+  }
+  MUSTER_TRY(Pipe in, MakePipe());
+  MUSTER_TRY(Pipe out, MakePipe());
+  MUSTER_TRY(Pipe err, MakePipe());
+  std::vector<std::string> argv = exec.argv;
+  std::vector<std::string> environment = Environment(exec.env);
+  const std::vector<char*> argv_pointers = Pointers(argv);
+  const std::vector<char*> environment_pointers = Pointers(environment);
+  const Time end = Now() + timeout;
+
+  const pid_t pid = fork();
+  if (pid < 0) return Error::Os("fork", errno);
+  if (pid == 0) {
+    BecomeChild(argv_pointers.data(), environment_pointers.data(), path.c_str(), exec.working_folder.c_str(),
+                in.read_end.get(), out.write_end.get(), err.write_end.get());
+  }
+  in.read_end.Reset();
+  out.write_end.Reset();
+  err.write_end.Reset();
+  fcntl(in.write_end.get(), F_SETFL, O_NONBLOCK);
+  Running running{pid, std::move(in.write_end), std::move(out.read_end), std::move(err.read_end)};
+  signal(SIGPIPE, SIG_IGN);
+
+  Output output;
+  int status = 0;
+  const bool ended = Pump(running, exec, output, end) && AwaitExit(pid, end, &status);
+  if (!ended) {
+    kill(-pid, SIGKILL);
+    kill(pid, SIGKILL);
+    waitpid(pid, &status, 0);
+    return Error::Timeout("timeout", "{} did not end within {}", exec.argv[0], FormatDuration(timeout))
+        .Evidence(LastLines(output.err.empty() ? output.out : output.err, 10));
+  }
+  output.status = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+  return output;
+}
+
+}  // namespace muster

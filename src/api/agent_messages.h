@@ -1,17 +1,18 @@
 // What server and agent say to each other over a net::Channel: one JSON object a frame, {"v":1,"type":…}.
 //
 //   agent → server   hello{cluster,host,pid,version,epoch_seen}          once, first
-//   server → agent   welcome{epoch}                                     from now on orders with less are refused
-//   server → agent   order{id,epoch,step,instance?}                     do a step; the same id again: attach or repeat
-//   agent → server   outcome{id,error?,values}                          exactly one for each order
-//   server → agent   observe{id,drift,fresh}   agent → server  observed{id,instances}
-//   agent → server   changed{instance}                                  an Observed, at once, whenever its state changes
-//   agent → server   want_blob{sha256}         server → agent  blob{sha256,size} then 'B' frames of at most 1 MiB
-//   server → agent   logs{id,instances,tail,since_ms,follow}            agent → server  chunk{id,instance,line,at}, end{id,error?}
-//   server → agent   exec{id,instance,argv,epoch}                       agent → server  chunk{id,stream,data}, end{id,status,error?}
-//   server → agent   verify{id,instance,args}  agent → server  verified{id,checks}
-//   server → agent   cancel{id}                                         ends a logs or exec
-//   server → agent   leave{epoch}                                       the host has no instance left: agent ends, cleans up
+//   server → agent   welcome{epoch}                                     from now on orders with less are
+//   refused server → agent   order{id,epoch,step,instance?}                     do a step; the same id again:
+//   attach or repeat agent → server   outcome{id,error?,values}                          exactly one for each
+//   order server → agent   observe{id,drift,fresh}   agent → server  observed{id,instances} agent → server
+//   changed{instance}                                  an Observed, at once, whenever its state changes agent
+//   → server   want_blob{sha256}         server → agent  blob{sha256,size} then 'B' frames of at most 1 MiB
+//   server → agent   logs{id,instances,tail,since_ms,follow}            agent → server
+//   chunk{id,instance,line,at}, end{id,error?} server → agent   exec{id,instance,argv,epoch} agent → server
+//   chunk{id,stream,data}, end{id,status,error?} server → agent   verify{id,instance,args}  agent → server
+//   verified{id,checks} server → agent   cancel{id}                                         ends a logs or
+//   exec server → agent   leave{epoch}                                       the host has no instance left:
+//   agent ends, cleans up
 #pragma once
 
 #include <map>
@@ -27,27 +28,93 @@ namespace muster::api {
 
 constexpr int kAgentProtocol = 1;
 
-struct Hello { std::string cluster, host, version; int pid = 0; int64_t epoch_seen = 0; int protocol = kAgentProtocol; };
-struct Welcome { int64_t epoch = 0; };
-struct OrderMessage { std::string id; int64_t epoch = 0; Step step; std::optional<Instance> instance; };
-struct Outcome { std::string id; std::optional<Error> error; std::map<std::string, std::string> values; };
-struct Observe { std::string id; bool drift = true; bool fresh = false; };
-struct ObservedMessage { std::string id; std::vector<Observed> instances; };
-struct Changed { Observed instance; };
-struct WantBlob { std::string sha256; };
-struct Blob { std::string sha256; int64_t size = 0; std::optional<Error> error; };
-struct Logs { std::string id; std::vector<std::string> instances; int tail = -1; int64_t since_ms = 0; bool follow = false; };
-struct ExecMessage { std::string id; int64_t epoch = 0; std::string instance; std::vector<std::string> argv; };
-struct Chunk { std::string id, instance, stream, data; int64_t at_ms = 0; };
-struct End { std::string id; int status = 0; std::optional<Error> error; };
-struct VerifyMessage { std::string id, instance; std::map<std::string, std::string> args; };
-struct CheckResult { std::string name; bool passed = false; std::vector<std::string> evidence; std::string hint; };
-struct Verified { std::string id; std::vector<CheckResult> checks; std::optional<Error> error; };
-struct CancelMessage { std::string id; };
-struct Leave { int64_t epoch = 0; };
+struct Hello {
+  std::string cluster, host, version;
+  int pid = 0;
+  int64_t epoch_seen = 0;
+  int protocol = kAgentProtocol;
+};
+struct Welcome {
+  int64_t epoch = 0;
+};
+struct OrderMessage {
+  std::string id;
+  int64_t epoch = 0;
+  Step step;
+  std::optional<Instance> instance;
+};
+struct Outcome {
+  std::string id;
+  std::optional<Error> error;
+  std::map<std::string, std::string> values;
+};
+struct Observe {
+  std::string id;
+  bool drift = true;
+  bool fresh = false;
+};
+struct ObservedMessage {
+  std::string id;
+  std::vector<Observed> instances;
+};
+struct Changed {
+  Observed instance;
+};
+struct WantBlob {
+  std::string sha256;
+};
+struct Blob {
+  std::string sha256;
+  int64_t size = 0;
+  std::optional<Error> error;
+};
+struct Logs {
+  std::string id;
+  std::vector<std::string> instances;
+  int tail = -1;
+  int64_t since_ms = 0;
+  bool follow = false;
+};
+struct ExecMessage {
+  std::string id;
+  int64_t epoch = 0;
+  std::string instance;
+  std::vector<std::string> argv;
+};
+struct Chunk {
+  std::string id, instance, stream, data;
+  int64_t at_ms = 0;
+};
+struct End {
+  std::string id;
+  int status = 0;
+  std::optional<Error> error;
+};
+struct VerifyMessage {
+  std::string id, instance;
+  std::map<std::string, std::string> args;
+};
+struct CheckResult {
+  std::string name;
+  bool passed = false;
+  std::vector<std::string> evidence;
+  std::string hint;
+};
+struct Verified {
+  std::string id;
+  std::vector<CheckResult> checks;
+  std::optional<Error> error;
+};
+struct CancelMessage {
+  std::string id;
+};
+struct Leave {
+  int64_t epoch = 0;
+};
 
-using AgentMessage = std::variant<Hello, Welcome, OrderMessage, Outcome, Observe, ObservedMessage, Changed, WantBlob,
-                                  Blob, Logs, ExecMessage, Chunk, End, VerifyMessage, Verified, CancelMessage, Leave>;
+using AgentMessage =
+    std::variant<Hello, Welcome, OrderMessage, Outcome, Observe, ObservedMessage, Changed, WantBlob, Blob,
+                 Logs, ExecMessage, Chunk, End, VerifyMessage, Verified, CancelMessage, Leave>;
 
 std::string Encode(const AgentMessage& message);
 // Code "bad-message" with what is wrong; "newer-protocol" for a version above ours. Never throws; fuzzed.

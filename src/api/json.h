@@ -1,5 +1,5 @@
-// The model as JSON: what goes over the wire between cli, server and agents, and into the store. Readers ignore
-// fields they don't know and default those that are missing, so that releases can differ by one.
+// The model as JSON: what goes over the wire between cli, server and agents, and into the store. Readers
+// ignore fields they don't know and default those that are missing, so that releases can differ by one.
 #pragma once
 
 #include <nlohmann/json_fwd.hpp>

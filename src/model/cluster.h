@@ -13,7 +13,7 @@ namespace muster {
 
 struct Host {
   std::string name;
-  std::string address;   // the one other hosts reach it at; in a rehearsal 127.77.C.H
+  std::string address;  // the one other hosts reach it at; in a rehearsal 127.77.C.H
   Mark mark;
 };
 
@@ -26,12 +26,12 @@ struct Share {
 };
 
 struct UpdatePolicy {
-  Share max_unavailable{25, true};  // rounded down; if this and surge both come to 0, one at a time
-  Share max_surge{0, false};        // rounded up
-  Duration min_ready = 0ms;         // how long ready before the next batch
-  Duration deadline = 600s;         // per instance, from start to ready
-  int keep = 10;                    // revisions kept for rollback
-  bool rollback_on_failure = false; // on_failure: rollback (else stop)
+  Share max_unavailable{25, true};   // rounded down; if this and surge both come to 0, one at a time
+  Share max_surge{0, false};         // rounded up
+  Duration min_ready = 0ms;          // how long ready before the next batch
+  Duration deadline = 600s;          // per instance, from start to ready
+  int keep = 10;                     // revisions kept for rollback
+  bool rollback_on_failure = false;  // on_failure: rollback (else stop)
 };
 
 // How many hosts of a service must be reachable for a run to go on.
@@ -45,11 +45,11 @@ struct Service {
   std::string kind;
   Mark mark;
   std::vector<std::string> uses;
-  std::vector<std::string> hosts;   // names; empty: all hosts
-  std::string user;                 // empty: the recipe's choice
+  std::vector<std::string> hosts;  // names; empty: all hosts
+  std::string user;                // empty: the recipe's choice
   UpdatePolicy update;
   Require require;
-  Value settings;                   // the whole map under the service's name; recipes read their own keys
+  Value settings;  // the whole map under the service's name; recipes read their own keys
 };
 
 // A file of the user's that the cluster file refers to, as sent in the bundle.
@@ -57,15 +57,15 @@ struct BundledFile {
   std::string sha256;
   int64_t size = 0;
   bool executable = false;
-  std::string text;     // its content, where small and needed for rendering (env_file, templates); else empty
+  std::string text;  // its content, where small and needed for rendering (env_file, templates); else empty
 };
 
 struct Cluster {
   std::string name;
   bool rehearsal = false;
-  std::vector<Host> hosts;            // at least one after parsing: "local" at 127.0.0.1 where the file has none
+  std::vector<Host> hosts;  // at least one after parsing: "local" at 127.0.0.1 where the file has none
   bool hosts_left_out = false;
-  std::vector<Service> services;      // in the file's order
+  std::vector<Service> services;             // in the file's order
   std::map<std::string, BundledFile> files;  // by the path as written in the cluster file
 
   // "mall", or "mall@rehearsal".

@@ -12,11 +12,11 @@ enum class Severity { kError, kWarning };
 
 struct Finding {
   Severity severity = Severity::kError;
-  std::string code;      // stable, such as "port-twice"; listed in docs/findings.md
+  std::string code;  // stable, such as "port-twice"; listed in docs/findings.md
   Mark mark;
-  std::string message;   // what was found and what was meant
-  std::string fix;       // what to do
-  std::string file;      // set by spec
+  std::string message;  // what was found and what was meant
+  std::string fix;      // what to do
+  std::string file;     // set by spec
 
   bool operator==(const Finding&) const = default;
 };

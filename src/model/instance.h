@@ -22,7 +22,7 @@ struct PortRange {
 struct Place {
   std::string service;
   std::string host;
-  int ordinal = 0;                            // the number in its name, from 1; never used again while it stands
+  int ordinal = 0;  // the number in its name, from 1; never used again while it stands
   std::map<std::string, PortRange> ports;
   bool operator==(const Place&) const = default;
 };
@@ -36,21 +36,21 @@ Impact ImpactNamed(std::string_view name);
 struct Probe {
   enum class Kind { kNone, kHttp, kTcp, kCommand, kLog };
   Kind kind = Kind::kNone;
-  std::string target;            // HTTP: path. Command: the command line. Log: an ECMA regular expression
-  int port = 0;                  // HTTP, TCP
+  std::string target;  // HTTP: path. Command: the command line. Log: an ECMA regular expression
+  int port = 0;        // HTTP, TCP
   bool tls = false;
   int status_min = 200, status_max = 399;
   Duration every = 2s;
   Duration timeout = 1s;
-  int fail_after = 3;            // so many failures in a row: not ready; hung if it is still alive
+  int fail_after = 3;  // so many failures in a row: not ready; hung if it is still alive
   bool kill_when_hung = true;
   bool operator==(const Probe&) const = default;
 };
 
 struct Limits {
-  int64_t memory_bytes = 0;      // 0: none
-  double cpus = 0;               // 0: none
-  int64_t open_files = 0;        // 0: the agent's own
+  int64_t memory_bytes = 0;  // 0: none
+  double cpus = 0;           // 0: none
+  int64_t open_files = 0;    // 0: the agent's own
   bool operator==(const Limits&) const = default;
 };
 
@@ -70,9 +70,9 @@ struct LogPolicy {
 
 // A file in an instance's folder. `content` may hold secret markers (see model/secret.h).
 struct InstanceFile {
-  std::string path;              // relative to the instance's folder
-  std::string content;           // or:
-  std::string blob;              // SHA-256 of a blob, whose bytes are the content
+  std::string path;     // relative to the instance's folder
+  std::string content;  // or:
+  std::string blob;     // SHA-256 of a blob, whose bytes are the content
   int mode = 0640;
   Impact impact = Impact::kRestart;
   bool operator==(const InstanceFile&) const = default;
@@ -80,62 +80,63 @@ struct InstanceFile {
 
 // Something installed by content and shared by the instances of a host: a jar, a program.
 struct Artifact {
-  std::string name;              // file name
+  std::string name;  // file name
   std::string sha256;
   bool executable = false;
   bool operator==(const Artifact&) const = default;
 };
 
-// What one instance should be. A pure function of file and placement. Paths in argv, env and files may hold the
-// words {folder} {data} {logs} {artifact}, which the agent replaces by its own absolute paths.
+// What one instance should be. A pure function of file and placement. Paths in argv, env and files may hold
+// the words {folder} {data} {logs} {artifact}, which the agent replaces by its own absolute paths.
 struct Instance {
   std::string name;
   std::string service;
   std::string kind;
   std::string host;
-  std::string address;                    // its host's
+  std::string address;  // its host's
   int ordinal = 0;
   std::map<std::string, PortRange> ports;
 
   std::vector<std::string> argv;
-  std::map<std::string, std::string> env; // values may hold secret markers
-  std::string user;                       // "" : the agent's choice, "muster-CLUSTER" as root
-  std::string working_folder;             // "" : the instance's folder
+  std::map<std::string, std::string> env;  // values may hold secret markers
+  std::string user;                        // "" : the agent's choice, "muster-CLUSTER" as root
+  std::string working_folder;              // "" : the instance's folder
   std::vector<InstanceFile> files;
   std::vector<std::string> data_folders;  // below the instance's folder; survive everything but delete-data
   Artifact artifact;                      // name empty: none
   Probe probe;
   Duration ready_within = 600s;
   int stop_signal = 15;
-  Duration stop_timeout = 10s;            // then SIGKILL
+  Duration stop_timeout = 10s;  // then SIGKILL
   Limits limits;
   RestartPolicy restart;
   LogPolicy log;
-  std::vector<std::string> fronts;        // instances this one sends requests to (a load balancer's upstreams)
+  std::vector<std::string> fronts;  // instances this one sends requests to (a load balancer's upstreams)
   std::map<std::string, std::string> extra;  // for the recipe's operator; part of the hash
 
-  std::string hash;                       // of all above that a restart can change; set by plan
-  std::map<std::string, std::string> parts;  // hash of each part ("command", "env", "file:conf/x" …) for impact and diffs
+  std::string hash;  // of all above that a restart can change; set by plan
+  std::map<std::string, std::string>
+      parts;  // hash of each part ("command", "env", "file:conf/x" …) for impact and diffs
 };
 
 enum class InstanceState {
-  kAbsent,      // nothing installed
-  kStopped,     // installed, not running, nobody wants it to
-  kStarting,    // running, not ready yet
+  kAbsent,    // nothing installed
+  kStopped,   // installed, not running, nobody wants it to
+  kStarting,  // running, not ready yet
   kReady,
-  kUnhealthy,   // running, was ready, doesn't answer
-  kBackoff,     // died; waits for its next start
+  kUnhealthy,  // running, was ready, doesn't answer
+  kBackoff,    // died; waits for its next start
   kStopping,
-  kFailed,      // given up on
-  kUnknown,     // its host is silent
+  kFailed,   // given up on
+  kUnknown,  // its host is silent
 };
 std::string_view StateName(InstanceState state);
 InstanceState StateNamed(std::string_view name);
 
 struct Drift {
   std::string path;
-  std::string what;                       // "changed", "missing", "mode"
-  std::vector<std::string> difference;    // unified diff lines, secrets masked; at most 40
+  std::string what;                     // "changed", "missing", "mode"
+  std::vector<std::string> difference;  // unified diff lines, secrets masked; at most 40
 };
 
 // What one instance is, as its agent sees it.
@@ -145,15 +146,15 @@ struct Observed {
   std::string host;
   InstanceState state = InstanceState::kAbsent;
   int pid = 0;
-  WallTime since{};                       // when it got into this state
-  std::string hash;                       // of what is installed
+  WallTime since{};  // when it got into this state
+  std::string hash;  // of what is installed
   std::map<std::string, std::string> parts;
-  std::string running_hash;               // of what the process was started from
+  std::string running_hash;  // of what the process was started from
   int renderer = 0;
-  int restarts = 0;                       // by the agent, since the last deliberate start
-  std::string last_exit;                  // "exit 1", "signal 9", "unknown"
-  std::vector<std::string> evidence;      // last lines of its log, where it failed
-  int64_t probe_age_ms = -1;              // since the last probe ended; -1: none yet
+  int restarts = 0;                   // by the agent, since the last deliberate start
+  std::string last_exit;              // "exit 1", "signal 9", "unknown"
+  std::vector<std::string> evidence;  // last lines of its log, where it failed
+  int64_t probe_age_ms = -1;          // since the last probe ended; -1: none yet
   int64_t memory_bytes = 0;
   std::vector<Drift> drift;
   std::map<std::string, std::string> facts;  // the recipe's: role, offset, "out" …

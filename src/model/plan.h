@@ -17,31 +17,31 @@ namespace muster {
 //   drain    on a load balancer: args member, by = "run"   restore  the opposite
 // and those of the instance's own recipe. Each is local, idempotent and has a deadline.
 struct Step {
-  std::string id;                           // unique in its plan, stable: "gateway-3.stop"
+  std::string id;  // unique in its plan, stable: "gateway-3.stop"
   std::string instance;
   std::string service;
   std::string host;
   std::string verb;
   std::map<std::string, std::string> args;
-  std::string reason;                       // for people: "command changed"
+  std::string reason;  // for people: "command changed"
   Impact impact = Impact::kNone;
-  std::string before;                       // condition word to hold before ("ready", "stopped", "" none)
-  std::string after;                        // condition word that tells it is done ("ready", "installed", "drained")
-  std::string put_back;                     // verb that undoes it when the run ends early, "" none; same args
-  std::vector<std::string> needs;           // step ids
+  std::string before;              // condition word to hold before ("ready", "stopped", "" none)
+  std::string after;               // condition word that tells it is done ("ready", "installed", "drained")
+  std::string put_back;            // verb that undoes it when the run ends early, "" none; same args
+  std::vector<std::string> needs;  // step ids
   Duration deadline = 60s;
 };
 
 struct Plan {
-  std::string id;                           // digest of everything below and of what was observed
-  std::string cluster;                      // key
-  int64_t revision = 0;                     // the one it leads to
+  std::string id;        // digest of everything below and of what was observed
+  std::string cluster;   // key
+  int64_t revision = 0;  // the one it leads to
   std::vector<Step> steps;
-  std::vector<std::string> notes;           // for people: "2 instances of gateway are stopped by hand", …
-  std::vector<std::string> outages;         // what is expected to be out and why
-  std::vector<std::string> unreachable;     // hosts left out
-  int renderer_only = 0;                    // instances that differ in the renderer's version only
-  std::vector<std::pair<std::string, Drift>> drift;   // instance, what a person changed
+  std::vector<std::string> notes;        // for people: "2 instances of gateway are stopped by hand", …
+  std::vector<std::string> outages;      // what is expected to be out and why
+  std::vector<std::string> unreachable;  // hosts left out
+  int renderer_only = 0;                 // instances that differ in the renderer's version only
+  std::vector<std::pair<std::string, Drift>> drift;  // instance, what a person changed
   bool empty() const { return steps.empty(); }
 };
 

@@ -10,9 +10,9 @@
 namespace muster {
 
 struct Variable {
-  std::string name;      // "ports.http", without braces and blanks
-  size_t offset = 0;     // of "{{" in the text, for the column of a finding
-  size_t length = 0;     // including both pairs of braces
+  std::string name;   // "ports.http", without braces and blanks
+  size_t offset = 0;  // of "{{" in the text, for the column of a finding
+  size_t length = 0;  // including both pairs of braces
 };
 
 // All variables in `text`, in order. `{{` without `}}` gives one with the name "" and the rest as length.

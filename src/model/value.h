@@ -17,7 +17,8 @@ struct Mark {
   bool operator==(const Mark&) const = default;
 };
 
-// One node. Scalars keep their text and are typed by the YAML 1.2 core schema unless quoted: `80` is an integer,
+// One node. Scalars keep their text and are typed by the YAML 1.2 core schema unless quoted: `80` is an
+// integer,
 // `"80"` and `2s` are strings, `yes` is a string (readers of booleans take it as true).
 class Value {
  public:
@@ -26,10 +27,10 @@ class Value {
 
   Type type = Type::kNull;
   Mark mark;
-  std::string text;          // scalars: as written, without quotes
+  std::string text;  // scalars: as written, without quotes
   bool quoted = false;
-  std::vector<Value> items;      // lists
-  std::vector<Entry> entries;    // maps, in the file's order
+  std::vector<Value> items;    // lists
+  std::vector<Entry> entries;  // maps, in the file's order
 
   bool is_map() const { return type == Type::kMap; }
   bool is_list() const { return type == Type::kList; }

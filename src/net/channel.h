@@ -18,8 +18,8 @@ struct Frame {
 
 constexpr size_t kFrameMaxBytes = 64u << 20;
 
-// Splits a byte stream into frames. Pure: fuzzed without a socket. Code "bad-frame" for a length over the limit
-// or an unknown kind; after that it stays broken.
+// Splits a byte stream into frames. Pure: fuzzed without a socket. Code "bad-frame" for a length over the
+// limit or an unknown kind; after that it stays broken.
 class FrameParser {
  public:
   Result<std::vector<Frame>> Feed(std::string_view bytes);
@@ -30,13 +30,14 @@ class FrameParser {
 };
 std::string EncodeFrame(const Frame& frame);
 
-// One end of a connection. Loop thread only. Handlers are set before `Open`; `on_closed` is called once, at the end.
+// One end of a connection. Loop thread only. Handlers are set before `Open`; `on_closed` is called once, at
+// the end.
 class Channel : public std::enable_shared_from_this<Channel> {
  public:
   virtual ~Channel() = default;
   std::function<void(Frame)> on_frame;
   std::function<void(const Error&)> on_closed;
-  virtual void Open() = 0;           // starts reading
+  virtual void Open() = 0;             // starts reading
   virtual void Send(Frame frame) = 0;  // queued; dropped after close
   virtual void Close() = 0;
   virtual size_t queued_bytes() const = 0;
@@ -48,8 +49,8 @@ class ChannelListener {
  public:
   virtual ~ChannelListener() = default;
   // Mode 0600; replaces a stale socket file; code "address-in-use" where somebody answers.
-  static Result<std::unique_ptr<ChannelListener>> Listen(Loop& loop, std::string socket_path,
-                                                         std::function<void(std::shared_ptr<Channel>)> on_channel);
+  static Result<std::unique_ptr<ChannelListener>> Listen(
+      Loop& loop, std::string socket_path, std::function<void(std::shared_ptr<Channel>)> on_channel);
 };
 
 }  // namespace muster::net

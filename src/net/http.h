@@ -1,4 +1,5 @@
-// HTTP/1.1 client and server on a Loop, over TCP, TLS and Unix sockets. Wraps Boost.Beast, which stays in http_*.cc.
+// HTTP/1.1 client and server on a Loop, over TCP, TLS and Unix sockets. Wraps Boost.Beast, which stays in
+// http_*.cc.
 #pragma once
 
 #include <functional>
@@ -19,8 +20,8 @@ struct Request {
   Headers headers;
   std::string body;
 
-  std::string path() const;                                // decoded, without the query
-  std::map<std::string, std::string> query() const;        // decoded
+  std::string path() const;                          // decoded, without the query
+  std::map<std::string, std::string> query() const;  // decoded
 };
 
 struct Response {
@@ -35,12 +36,13 @@ struct Endpoint {
   std::string host;
   int port = 0;
   bool tls = false;
-  std::string tls_name;         // server name to send; default `host`
-  bool tls_verify = true;       // false: accept any certificate (probes of the cluster's own servers)
-  std::string source_address;   // bind the client side to this address first, if set
+  std::string tls_name;        // server name to send; default `host`
+  bool tls_verify = true;      // false: accept any certificate (probes of the cluster's own servers)
+  std::string source_address;  // bind the client side to this address first, if set
 };
 
-// A connection that waits for its answer. Answer once with Send, or Start then Write then Finish. Loop thread only.
+// A connection that waits for its answer. Answer once with Send, or Start then Write then Finish. Loop thread
+// only.
 class Exchange {
  public:
   virtual ~Exchange() = default;
@@ -56,7 +58,7 @@ class Exchange {
 struct HttpLimits {
   size_t header_max_bytes = 64u << 10;
   size_t body_max_bytes = 512u << 20;
-  Duration idle = 60s;     // between requests, and between bytes of one
+  Duration idle = 60s;  // between requests, and between bytes of one
 };
 
 class HttpServer {
@@ -73,8 +75,9 @@ class HttpServer {
 // One request on a connection of its own. Codes: "connect-failed", "timeout", "bad-answer", "tls-failed".
 Task<Result<Response>> Fetch(Loop& loop, Endpoint endpoint, Request request, Duration timeout);
 
-// The same with an answer that is handed on as it arrives, until the server ends it or `on_chunk` returns false.
-// `idle` bounds the wait between chunks. The returned Response has an empty body, unless status is not 2xx.
+// The same with an answer that is handed on as it arrives, until the server ends it or `on_chunk` returns
+// false. `idle` bounds the wait between chunks. The returned Response has an empty body, unless status is not
+// 2xx.
 Task<Result<Response>> FetchStream(Loop& loop, Endpoint endpoint, Request request,
                                    std::function<bool(std::string_view chunk)> on_chunk, Duration idle);
 
@@ -84,7 +87,11 @@ Task<Status> TryConnect(Loop& loop, Endpoint endpoint, Duration timeout);
 // Splits a server-sent event stream (WHATWG HTML, section 9.2) as it arrives.
 class SseParser {
  public:
-  struct Event { std::string name; std::string data; std::string id; };
+  struct Event {
+    std::string name;
+    std::string data;
+    std::string id;
+  };
   std::vector<Event> Feed(std::string_view bytes);
 
  private:

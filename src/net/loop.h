@@ -41,7 +41,8 @@ class Loop {
   void Cancel(TimerId timer);  // Unknown ids are fine.
   Task<void> Sleep(Duration delay);
 
-  // Calls `act` each time `fd` can be read (a pidfd: when the process has ended), until cancelled. Doesn't own `fd`.
+  // Calls `act` each time `fd` can be read (a pidfd: when the process has ended), until cancelled. Doesn't
+  // own `fd`.
   using WatchId = uint64_t;
   WatchId WatchReadable(int fd, std::function<void()> act);
   void Unwatch(WatchId watch);  // Before closing the fd.

@@ -1,7 +1,8 @@
-// Coroutines that run on one Loop. A Task starts when it is awaited (or spawned) and belongs to whoever awaits it.
+// Coroutines that run on one Loop. A Task starts when it is awaited (or spawned) and belongs to whoever
+// awaits it.
 //
-// One `co_await` a statement, its arguments named on the lines above: GCC 12 destroys a braced temporary, or a
-// lambda turned into a std::function, inside a co_await expression twice.
+// One `co_await` a statement, its arguments named on the lines above: GCC 12 destroys a braced temporary, or
+// a lambda turned into a std::function, inside a co_await expression twice.
 #pragma once
 
 #include <coroutine>
@@ -40,7 +41,9 @@ struct Promise : PromiseBase {
   std::optional<T> value;
   Task<T> get_return_object();
   template <class U>
-  void return_value(U&& result) { value.emplace(std::forward<U>(result)); }
+  void return_value(U&& result) {
+    value.emplace(std::forward<U>(result));
+  }
   T Take() { return std::move(*value); }
 };
 

@@ -12,14 +12,16 @@ class WebSocketClient {
  public:
   struct Message {
     bool binary = false;
-    bool close = false;       // the peer closed; `close_code` tells why (1005 where it gave no code, 1006 no frame)
+    bool close =
+        false;  // the peer closed; `close_code` tells why (1005 where it gave no code, 1006 no frame)
     int close_code = 0;
     std::string data;
   };
   virtual ~WebSocketClient() = default;
   // Code "websocket-refused" with the HTTP status in the message where the server doesn't upgrade.
-  static Task<Result<std::unique_ptr<WebSocketClient>>> Connect(Loop& loop, Endpoint endpoint, std::string target,
-                                                                Headers headers, Duration timeout);
+  static Task<Result<std::unique_ptr<WebSocketClient>>> Connect(Loop& loop, Endpoint endpoint,
+                                                                std::string target, Headers headers,
+                                                                Duration timeout);
   virtual Task<Status> Send(std::string data, bool binary) = 0;
   // One message in frames of at most `fragment_bytes` bytes.
   virtual Task<Status> SendFragmented(std::string data, bool binary, size_t fragment_bytes) = 0;

@@ -22,28 +22,31 @@ std::vector<Finding> CheckCluster(const Cluster& cluster);
 
 struct Desired {
   Placement placement;
-  std::vector<Instance> instances;   // hash and parts set
+  std::vector<Instance> instances;  // hash and parts set
 };
 
 // Keyed digest of each secret the cluster has, by name.
 using SecretDigests = std::map<std::string, std::string>;
 
-// The desired members of all services. Code "secret-missing" (with the command that sets it) for an unknown secret.
+// The desired members of all services. Code "secret-missing" (with the command that sets it) for an unknown
+// secret.
 Result<Desired> LayOutCluster(const Cluster& cluster, const Placement& so_far, const SecretDigests& secrets);
 
 struct Situation {
-  std::map<std::string, Observed> observed;       // by instance name; absent: nothing there
-  std::set<std::string> unreachable;              // host names
-  std::map<std::string, std::string> held;        // instance -> "stopped", by `muster stop`
-  std::set<std::string> restart;                  // instances `muster restart` names
-  std::map<std::string, std::string> old_hosts;   // instance -> host, for surplus ones that `observed` may not hold
+  std::map<std::string, Observed> observed;  // by instance name; absent: nothing there
+  std::set<std::string> unreachable;         // host names
+  std::map<std::string, std::string> held;   // instance -> "stopped", by `muster stop`
+  std::set<std::string> restart;             // instances `muster restart` names
+  std::map<std::string, std::string>
+      old_hosts;  // instance -> host, for surplus ones that `observed` may not hold
   int64_t revision = 0;
   bool refresh = false;
-  bool remove_all = false;                        // `muster down`
+  bool remove_all = false;  // `muster down`
   bool delete_data = false;
 };
 
-// The plan from `situation` to `desired`. Refusals (hosts missing under `require:`) are errors of kind kRefused.
+// The plan from `situation` to `desired`. Refusals (hosts missing under `require:`) are errors of kind
+// kRefused.
 Result<Plan> MakePlan(const Cluster& cluster, const Desired& desired, const Situation& situation);
 
 // For people: one line a step, grouped; what `muster plan` prints.

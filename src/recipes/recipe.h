@@ -1,5 +1,6 @@
-// What muster knows of one kind of service, in parts: Layout, Change and Mender are pure and run in the server;
-// Operator has the effects and runs in an agent. A recipe is a folder here and one line in recipes/list.cc.
+// What muster knows of one kind of service, in parts: Layout, Change and Mender are pure and run in the
+// server; Operator has the effects and runs in an agent. A recipe is a folder here and one line in
+// recipes/list.cc.
 #pragma once
 
 #include <map>
@@ -19,8 +20,8 @@ namespace muster {
 
 // The describing half: what one kind of service puts on its hosts.
 //
-// A layout only describes. It reads the cluster and returns values; it opens nothing, remembers nothing, and may be
-// called from any thread.
+// A layout only describes. It reads the cluster and returns values; it opens nothing, remembers nothing, and
+// may be called from any thread.
 class Layout {
  public:
   virtual ~Layout() = default;
@@ -35,8 +36,9 @@ class Layout {
   // checked before.
   virtual std::vector<Finding> Check(const Service& service, const Cluster& cluster) const = 0;
 
-  // The places of all its instances: those that `so_far` knows keep host and ports; new ones are added, surplus ones
-  // are left out (highest ordinals first). `so_far` holds all services of the cluster, so that ports don't collide.
+  // The places of all its instances: those that `so_far` knows keep host and ports; new ones are added,
+  // surplus ones are left out (highest ordinals first). `so_far` holds all services of the cluster, so that
+  // ports don't collide.
   virtual Result<Placement> PlaceMembers(const Service& service, const Cluster& cluster,
                                          const Placement& so_far) const = 0;
 
@@ -45,9 +47,10 @@ class Layout {
   virtual Result<std::vector<Instance>> LayOut(const Service& service, const Cluster& cluster,
                                                const Placement& placement) const = 0;
 
-  // What {{SERVICE.WORD}} in other services stands for ("endpoints": "host:port,host:port"); nullopt: unknown word.
-  virtual std::optional<std::string> Export(std::string_view word, const Service& service, const Cluster& cluster,
-                                            const Placement& placement) const = 0;
+  // What {{SERVICE.WORD}} in other services stands for ("endpoints": "host:port,host:port"); nullopt: unknown
+  // word.
+  virtual std::optional<std::string> Export(std::string_view word, const Service& service,
+                                            const Cluster& cluster, const Placement& placement) const = 0;
 
   // What a change of one part of an instance costs. `part` as in Instance::parts.
   virtual Impact ImpactOf(std::string_view part) const;
@@ -61,12 +64,12 @@ class Change {
   struct Input {
     const Service* service;
     const Cluster* cluster;
-    const std::vector<Instance>* desired;                  // members of this service
-    const std::map<std::string, Observed>* observed;       // by instance name, all services
-    std::map<std::string, std::string> held;               // instance -> "stopped" for those stopped by hand
-    std::vector<std::string> unreachable;                  // host names
-    std::vector<std::string> restart;                      // instances to restart though nothing changed
-    bool refresh = false;                                  // apply renderer-only differences too
+    const std::vector<Instance>* desired;             // members of this service
+    const std::map<std::string, Observed>* observed;  // by instance name, all services
+    std::map<std::string, std::string> held;          // instance -> "stopped" for those stopped by hand
+    std::vector<std::string> unreachable;             // host names
+    std::vector<std::string> restart;                 // instances to restart though nothing changed
+    bool refresh = false;                             // apply renderer-only differences too
   };
   struct Output {
     std::vector<Step> steps;
@@ -91,9 +94,9 @@ struct Order {
 class Mender {
  public:
   struct Input {
-    const std::vector<Instance>* desired;                  // members of this service
-    const std::map<std::string, Observed>* observed;       // all services of the cluster
-    std::vector<std::string> busy;                         // instances under a step: leave alone
+    const std::vector<Instance>* desired;             // members of this service
+    const std::map<std::string, Observed>* observed;  // all services of the cluster
+    std::vector<std::string> busy;                    // instances under a step: leave alone
     Time now;
   };
   virtual ~Mender() = default;
@@ -108,23 +111,27 @@ struct ServiceHealth {
 
 // The check that `muster verify` runs from one host against running members.
 struct Check {
-  std::string name;                       // "edge: / reaches gateway"
+  std::string name;  // "edge: / reaches gateway"
   bool passed = false;
   std::vector<std::string> evidence;
   std::string hint;
 };
 
-namespace net { class Loop; template <class T> class Task; }
+namespace net {
+class Loop;
+template <class T>
+class Task;
+}  // namespace net
 
 // The doing half: effects on one instance of the agent's own host.
 class Operator {
  public:
   struct Context {
     net::Loop* loop;
-    const Instance* instance;             // as installed, paths resolved
-    std::string folder;                   // absolute; conf, data and logs lie below
-    int pid = 0;                          // 0: not running
-    uid_t uid = 0;                        // what it runs as
+    const Instance* instance;  // as installed, paths resolved
+    std::string folder;        // absolute; conf, data and logs lie below
+    int pid = 0;               // 0: not running
+    uid_t uid = 0;             // what it runs as
     gid_t gid = 0;
   };
   virtual ~Operator() = default;
@@ -146,8 +153,9 @@ class Operator {
 struct Recipe {
   std::unique_ptr<Layout> layout;
   std::unique_ptr<Change> change;
-  std::unique_ptr<Mender> (*make_mender)() = nullptr;      // nullptr: nothing to mend between runs
-  ServiceHealth (*health)(const std::vector<Instance>& desired, const std::map<std::string, Observed>& observed);
+  std::unique_ptr<Mender> (*make_mender)() = nullptr;  // nullptr: nothing to mend between runs
+  ServiceHealth (*health)(const std::vector<Instance>& desired,
+                          const std::map<std::string, Observed>& observed);
   std::unique_ptr<Operator> (*make_operator)() = nullptr;  // one per instance, on its agent
 };
 

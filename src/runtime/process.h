@@ -19,15 +19,15 @@ struct Launch {
   std::string cluster;
   std::string instance;
   std::vector<std::string> argv;
-  std::map<std::string, std::string> env;   // the whole environment
+  std::map<std::string, std::string> env;  // the whole environment
   std::string working_folder;
-  std::string log_path;                     // opened O_APPEND; both output streams go there
-  std::string lock_path;                    // flock held by the process for life: proves that one lives
-  std::string record_path;                  // the child writes "pid starttime hash" here before it execs
+  std::string log_path;     // opened O_APPEND; both output streams go there
+  std::string lock_path;    // flock held by the process for life: proves that one lives
+  std::string record_path;  // the child writes "pid starttime hash" here before it execs
   std::string hash;
-  uid_t uid = static_cast<uid_t>(-1);       // -1: as the caller
+  uid_t uid = static_cast<uid_t>(-1);  // -1: as the caller
   gid_t gid = static_cast<gid_t>(-1);
-  bool bind_low_ports = false;              // CAP_NET_BIND_SERVICE as ambient capability
+  bool bind_low_ports = false;  // CAP_NET_BIND_SERVICE as ambient capability
   Limits limits;
 };
 
@@ -42,17 +42,21 @@ class Process {
   virtual ~Process() = default;
 
   virtual int pid() const = 0;
-  virtual int pidfd() const = 0;                    // readable when it has ended
-  virtual std::string hash() const = 0;             // what it was started from
-  virtual void Signal(int signal_number) = 0;       // to the main process
-  virtual void KillAll() = 0;                       // SIGKILL to everything in its cgroup or session
+  virtual int pidfd() const = 0;               // readable when it has ended
+  virtual std::string hash() const = 0;        // what it was started from
+  virtual void Signal(int signal_number) = 0;  // to the main process
+  virtual void KillAll() = 0;                  // SIGKILL to everything in its cgroup or session
   // Once it has ended: "exit 1", "signal 9", or "unknown" for an adopted one. Reaps it.
   virtual std::string Reap() = 0;
   virtual int64_t memory_bytes() const = 0;
 };
 
 // Whether this machine lets muster limit memory and CPU, and by which means ("v1", "v2", or why not).
-struct CgroupSupport { bool memory = false; bool cpu = false; std::string means; };
+struct CgroupSupport {
+  bool memory = false;
+  bool cpu = false;
+  std::string means;
+};
 CgroupSupport ProbeCgroups();
 // Removes the cgroups of one instance, or all of a cluster where `instance` is empty.
 void RemoveCgroups(const std::string& cluster, const std::string& instance);

@@ -16,9 +16,9 @@ namespace muster::spec {
 using Shapes = std::map<std::string, Shape>;
 
 struct Parsed {
-  Cluster cluster;                   // as much as could be read
-  std::vector<Finding> findings;     // all of them, in the file's order
-  bool shape_ok = false;             // YAML and shape are right (what `muster schema` accepts too)
+  Cluster cluster;                // as much as could be read
+  std::vector<Finding> findings;  // all of them, in the file's order
+  bool shape_ok = false;          // YAML and shape are right (what `muster schema` accepts too)
 };
 
 // Never throws, whatever the text. `file_name` goes into the findings.
@@ -34,7 +34,8 @@ std::vector<FileReference> FilesIn(const Cluster& cluster, const Shapes& shapes)
 // A JSON Schema (draft 2020-12) that accepts what the shape stage accepts and rejects what it rejects.
 std::string SchemaText(const Shapes& shapes);
 
-// Rewrites host addresses to 127.77.BLOCK.H (H from 1 in the file's order) and marks the cluster as rehearsed.
+// Rewrites host addresses to 127.77.BLOCK.H (H from 1 in the file's order) and marks the cluster as
+// rehearsed.
 void Rehearse(Cluster& cluster, int block);
 
 }  // namespace muster::spec

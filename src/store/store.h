@@ -1,5 +1,6 @@
 // What the server remembers: SQLite in one file, beside a folder of blobs and a key file (0600).
-// Called on the server's loop thread only. Every write is durable when the call returns; `Transaction` groups them.
+// Called on the server's loop thread only. Every write is durable when the call returns; `Transaction` groups
+// them.
 #pragma once
 
 #include <functional>
@@ -15,15 +16,15 @@
 namespace muster::store {
 
 struct ClusterRow {
-  std::string key;            // "mall@rehearsal"
+  std::string key;  // "mall@rehearsal"
   std::string name;
   bool rehearsal = false;
-  int block = 0;              // C of 127.77.C.0/24; 0 where not rehearsed
+  int block = 0;  // C of 127.77.C.0/24; 0 where not rehearsed
   int64_t epoch = 0;
-  int64_t revision = 0;       // the newest accepted one
-  std::string placement;      // JSON
-  std::string held;           // JSON: instances stopped by hand
-  std::string extra;          // JSON: what later versions add
+  int64_t revision = 0;   // the newest accepted one
+  std::string placement;  // JSON
+  std::string held;       // JSON: instances stopped by hand
+  std::string extra;      // JSON: what later versions add
 };
 
 struct RevisionRow {
@@ -31,23 +32,23 @@ struct RevisionRow {
   int64_t number = 0;
   WallTime created{};
   std::string author;
-  std::string text;           // the cluster file
+  std::string text;  // the cluster file
   std::string file_name;
-  std::string bundle;         // JSON: files by path -> {sha256,size,executable}; overrides
+  std::string bundle;  // JSON: files by path -> {sha256,size,executable}; overrides
   int renderer = 0;
-  std::string note;           // "rollback to 3", "scale gateway 12"
+  std::string note;  // "rollback to 3", "scale gateway 12"
 };
 
 struct RunRow {
   std::string id;
   std::string cluster;
   int64_t revision = 0;
-  std::string action;         // up, down, restart …
-  std::string state;          // running, paused, done, failed, cancelled
-  std::string plan;           // JSON, steps in order
+  std::string action;  // up, down, restart …
+  std::string state;   // running, paused, done, failed, cancelled
+  std::string plan;    // JSON, steps in order
   WallTime started{};
   WallTime ended{};
-  std::string error;          // JSON, "" none
+  std::string error;  // JSON, "" none
   std::string author;
 };
 
@@ -56,14 +57,14 @@ struct StepRow {
   std::string run;
   std::string step;
   WallTime intent{};
-  WallTime settled{};         // epoch 0: still open
-  std::string error;          // JSON, "" for success
+  WallTime settled{};  // epoch 0: still open
+  std::string error;   // JSON, "" for success
 };
 
 struct PutBackRow {
   int64_t id = 0;
   std::string run;
-  std::string step;           // JSON of the step that undoes
+  std::string step;  // JSON of the step that undoes
 };
 
 struct AuditRow {
@@ -77,14 +78,14 @@ struct AuditRow {
 
 struct SecretRow {
   std::string name;
-  std::string digest;         // keyed
+  std::string digest;  // keyed
   WallTime updated{};
 };
 
 class Store {
  public:
-  // Opens or creates `folder`. An older store is copied beside itself, then migrated; a newer one is refused with
-  // code "store-newer". Code "store-locked" where another server has it.
+  // Opens or creates `folder`. An older store is copied beside itself, then migrated; a newer one is refused
+  // with code "store-newer". Code "store-locked" where another server has it.
   static Result<std::unique_ptr<Store>> Open(const std::string& folder);
   virtual ~Store() = default;
 
@@ -94,15 +95,16 @@ class Store {
   virtual Result<std::vector<ClusterRow>> Clusters() = 0;
   virtual Result<std::optional<ClusterRow>> FindCluster(const std::string& key) = 0;
   virtual Status PutCluster(const ClusterRow& row) = 0;
-  virtual Status DeleteCluster(const std::string& key) = 0;   // with everything of it but audit
+  virtual Status DeleteCluster(const std::string& key) = 0;  // with everything of it but audit
 
   virtual Status AddRevision(const RevisionRow& row) = 0;
-  virtual Result<std::vector<RevisionRow>> Revisions(const std::string& cluster) = 0;   // oldest first
+  virtual Result<std::vector<RevisionRow>> Revisions(const std::string& cluster) = 0;  // oldest first
   virtual Result<std::optional<RevisionRow>> FindRevision(const std::string& cluster, int64_t number) = 0;
-  virtual Status KeepRevisions(const std::string& cluster, int keep) = 0;  // drops older ones, then unused blobs
+  virtual Status KeepRevisions(const std::string& cluster,
+                               int keep) = 0;  // drops older ones, then unused blobs
 
   virtual Status PutRun(const RunRow& row) = 0;
-  virtual Result<std::vector<RunRow>> Runs(const std::string& cluster, int most) = 0;   // newest first
+  virtual Result<std::vector<RunRow>> Runs(const std::string& cluster, int most) = 0;  // newest first
   virtual Result<std::optional<RunRow>> FindRun(const std::string& id) = 0;
   virtual Status PutStep(const StepRow& row) = 0;
   virtual Result<std::vector<StepRow>> Steps(const std::string& run) = 0;
@@ -114,10 +116,11 @@ class Store {
   virtual Result<std::optional<std::string>> Secret(const std::string& cluster, const std::string& name) = 0;
   virtual Result<std::vector<SecretRow>> Secrets(const std::string& cluster) = 0;
   virtual Status DeleteSecret(const std::string& cluster, const std::string& name) = 0;
-  virtual Status RotateKey() = 0;   // a new sealing key; all secrets sealed anew
+  virtual Status RotateKey() = 0;  // a new sealing key; all secrets sealed anew
 
   virtual Status AddAudit(const AuditRow& row) = 0;
-  virtual Result<std::vector<AuditRow>> Audit(const std::string& cluster, int most) = 0;  // "" all; newest first
+  virtual Result<std::vector<AuditRow>> Audit(const std::string& cluster,
+                                              int most) = 0;  // "" all; newest first
 
   // Blobs by SHA-256, beside the database. PutBlob verifies the digest: code "digest-differs".
   virtual Status PutBlob(const std::string& sha256, std::string_view bytes) = 0;

@@ -1,0 +1,396 @@
+#include "control/agents.h"
+
+#include <algorithm>
+#include <fstream>
+
+#include "base/digest.h"
+#include "base/files.h"
+
+namespace muster::control {
+namespace {
+
+using api::AgentMessage;
+
+constexpr Duration kAwayMost = 15s;  // an agent that is away for longer fails its open orders
+constexpr Duration kRestartFirst = 50ms;
+constexpr Duration kRestartMost = 5s;
+constexpr size_t kBlobPieceBytes = 1u << 20;
+
+std::string LinkKey(const std::string& cluster, const std::string& host) { return cluster + "/" + host; }
+
+template <class... Fs>
+struct Overloaded : Fs... {
+  using Fs::operator()...;
+};
+template <class... Fs>
+Overloaded(Fs...) -> Overloaded<Fs...>;
+
+Error Unreachable(const std::string& host) {
+  return Error::Unavailable("host-unreachable", "the agent of {} does not answer", host)
+      .Hint("look at its log: muster doctor names the file");
+}
+
+}  // namespace
+
+struct Agents::State : std::enable_shared_from_this<Agents::State> {
+  struct Pending {
+    std::string text;  // to send again after a reconnect
+    std::function<void(const AgentMessage&)> answered;
+    std::function<void(Error)> failed;
+    net::Loop::TimerId timer = 0;
+    bool resend = true;
+  };
+  struct Streaming {
+    std::function<void(const api::Chunk&)> on_chunk;
+    std::function<void(const api::End&)> on_end;
+  };
+  struct Link {
+    Wanted wanted;
+    bool is_wanted = false;
+    std::shared_ptr<net::Channel> channel;
+    Duration restart_delay = kRestartFirst;
+    net::Loop::TimerId restart_timer = 0;
+    net::Loop::TimerId away_timer = 0;
+    std::map<std::string, Pending> pending;
+    std::map<std::string, Streaming> streams;
+    std::vector<net::Promised<bool>> reaching;
+  };
+
+  net::Loop& loop;
+  Callbacks callbacks;
+  std::unique_ptr<net::ChannelListener> listener;
+  std::map<std::string, Link> links;
+  bool closing = false;
+
+  State(net::Loop& the_loop, Callbacks the_callbacks) : loop(the_loop), callbacks(std::move(the_callbacks)) {}
+
+  void Accept(std::shared_ptr<net::Channel> channel) {
+    auto key = std::make_shared<std::string>();
+    std::weak_ptr<State> weak = weak_from_this();
+    std::weak_ptr<net::Channel> weak_channel = channel;
+    channel->on_frame = [weak, weak_channel, key](net::Frame frame) {
+      auto self = weak.lock();
+      auto source = weak_channel.lock();
+      if (self && source) self->OnFrame(source, *key, frame);
+    };
+    channel->on_closed = [weak, weak_channel, key](const Error&) {
+      auto self = weak.lock();
+      if (self && !key->empty()) self->OnClosed(*key, weak_channel.lock().get());
+      if (self) self->unknown.erase(weak_channel.lock());
+    };
+    unknown[channel] = true;
+    channel->Open();
+  }
+  std::map<std::shared_ptr<net::Channel>, bool> unknown;  // keeps channels alive until their hello
+
+  void OnFrame(std::shared_ptr<net::Channel> channel, std::string& key, const net::Frame& frame) {
+    if (frame.kind != 'J') return;
+    const Result<AgentMessage> message = api::DecodeAgentMessage(frame.payload);
+    if (!message.ok()) {
+      channel->Close();
+      return;
+    }
+    if (const auto* hello = std::get_if<api::Hello>(&*message)) {
+      key = LinkKey(hello->cluster, hello->host);
+      OnHello(channel, key, *hello);
+      return;
+    }
+    const auto found = links.find(key);
+    if (found == links.end() || found->second.channel != channel) return;
+    OnMessage(found->second, *message);
+  }
+
+  void OnHello(std::shared_ptr<net::Channel> channel, const std::string& key, const api::Hello& hello) {
+    unknown.erase(channel);
+    Link& link = links[key];
+    if (!link.is_wanted) {  // left over from a cluster that is gone
+      Send(*channel, api::Leave{.epoch = hello.epoch_seen + 1});
+      leaving.push_back(channel);
+      links.erase(key);
+      return;
+    }
+    if (link.channel && link.channel != channel) link.channel->Close();
+    link.channel = channel;
+    link.restart_delay = kRestartFirst;
+    loop.Cancel(link.restart_timer);
+    loop.Cancel(link.away_timer);
+    link.away_timer = 0;
+    Send(*channel, api::Welcome{.epoch = link.wanted.epoch});
+    for (const auto& [id, pending] : link.pending) channel->Send({'J', pending.text});
+    for (auto& waiting : std::exchange(link.reaching, {})) {
+      loop.Post([waiting] { waiting.Set(true); });
+    }
+    callbacks.connected(link.wanted.cluster, link.wanted.host, true);
+  }
+  std::vector<std::shared_ptr<net::Channel>> leaving;
+
+  void OnClosed(const std::string& key, const net::Channel* channel) {
+    const auto found = links.find(key);
+    if (found == links.end() || (channel && found->second.channel.get() != channel)) return;
+    Link& link = found->second;
+    link.channel.reset();
+    for (auto& [id, stream] : std::exchange(link.streams, {})) {
+      stream.on_end({.id = id, .status = 0, .error = Unreachable(link.wanted.host)});
+    }
+    callbacks.connected(link.wanted.cluster, link.wanted.host, false);
+    StartAway(key);
+    ScheduleStart(key);
+  }
+
+  void StartAway(const std::string& key) {
+    Link& link = links[key];
+    if (link.away_timer) return;
+    link.away_timer = loop.After(kAwayMost, [this, key] {
+      const auto found = links.find(key);
+      if (found == links.end()) return;
+      found->second.away_timer = 0;
+      const std::string host = found->second.wanted.host;
+      FailAll(found->second, Unreachable(host));
+    });
+  }
+
+  void FailAll(Link& link, const Error& error) {
+    for (auto& [id, pending] : std::exchange(link.pending, {})) {
+      loop.Cancel(pending.timer);
+      pending.failed(error);
+    }
+  }
+
+  void ScheduleStart(const std::string& key) {
+    Link& link = links[key];
+    if (!link.is_wanted || link.channel || closing) return;
+    loop.Cancel(link.restart_timer);
+    link.restart_timer = loop.After(link.restart_delay, [this, key] { StartNow(key); });
+    link.restart_delay = std::min(link.restart_delay * 2, kRestartMost);
+  }
+
+  void StartNow(const std::string& key) {
+    const auto found = links.find(key);
+    if (found == links.end() || !found->second.is_wanted || found->second.channel) return;
+    Link& link = found->second;
+    link.restart_timer = 0;
+    (void)callbacks.start(link.wanted);
+    ScheduleStart(key);  // until its hello cancels this
+  }
+
+  void OnMessage(Link& link, const AgentMessage& message) {
+    const auto answer = [&](const std::string& id) {
+      const auto found = link.pending.find(id);
+      if (found == link.pending.end()) return;
+      const Pending pending = std::move(found->second);
+      link.pending.erase(found);
+      loop.Cancel(pending.timer);
+      pending.answered(message);
+    };
+    std::visit(
+        Overloaded{
+            [&](const api::Outcome& outcome) { answer(outcome.id); },
+            [&](const api::ObservedMessage& observed) { answer(observed.id); },
+            [&](const api::Verified& verified) { answer(verified.id); },
+            [&](const api::Changed& changed) { callbacks.changed(link.wanted.cluster, changed.instance); },
+            [&](const api::WantBlob& want) { SendBlob(link, want.sha256); },
+            [&](const api::Chunk& chunk) {
+              const auto stream = link.streams.find(chunk.id);
+              if (stream != link.streams.end()) stream->second.on_chunk(chunk);
+            },
+            [&](const api::End& end) {
+              const auto stream = link.streams.find(end.id);
+              if (stream == link.streams.end()) return;
+              const auto on_end = std::move(stream->second.on_end);
+              link.streams.erase(stream);
+              on_end(end);
+            },
+            [](const auto&) {},  // what only a server says
+        },
+        message);
+  }
+
+  void SendBlob(Link& link, const std::string& sha256) {
+    const std::string path = callbacks.blob_path(sha256);
+    std::ifstream file(path, std::ios::binary | std::ios::ate);
+    if (path.empty() || !file) {
+      Error missing = Error::NotFound("blob-missing", "the server has no content with SHA-256 {}", sha256);
+      Send(*link.channel, api::Blob{.sha256 = sha256, .size = 0, .error = std::move(missing)});
+      return;
+    }
+    const int64_t size = file.tellg();
+    file.seekg(0);
+    Send(*link.channel, api::Blob{.sha256 = sha256, .size = size, .error = std::nullopt});
+    std::string piece(kBlobPieceBytes, '\0');
+    while (file) {
+      file.read(piece.data(), static_cast<std::streamsize>(piece.size()));
+      if (file.gcount() <= 0) break;
+      link.channel->Send({'B', piece.substr(0, static_cast<size_t>(file.gcount()))});
+    }
+  }
+
+  static void Send(net::Channel& channel, const AgentMessage& message) {
+    channel.Send({'J', api::Encode(message)});
+  }
+
+  // Sends `message` under `id` and keeps it until it is answered, its agent stays away, or `timeout` has
+  // passed.
+  void Ask(const std::string& key, const std::string& id, const AgentMessage& message, Duration timeout,
+           std::function<void(const AgentMessage&)> answered, std::function<void(Error)> failed) {
+    const auto found = links.find(key);
+    if (found == links.end()) {
+      failed(Unreachable(key));
+      return;
+    }
+    Link& link = found->second;
+    Pending pending{
+        .text = api::Encode(message), .answered = std::move(answered), .failed = std::move(failed)};
+    pending.timer = loop.After(timeout, [this, key, id] {
+      const auto late = links.find(key);
+      if (late == links.end()) return;
+      const auto entry = late->second.pending.find(id);
+      if (entry == late->second.pending.end()) return;
+      const Pending gone = std::move(entry->second);
+      late->second.pending.erase(entry);
+      const bool away = !late->second.channel;
+      gone.failed(away ? Unreachable(late->second.wanted.host)
+                       : Error::Timeout("timeout", "the agent of {} gave no outcome in time",
+                                        late->second.wanted.host));
+    });
+    if (link.channel) {
+      link.channel->Send({'J', pending.text});
+    } else {
+      StartAway(key);
+    }
+    link.pending[id] = std::move(pending);
+  }
+};
+
+Result<std::unique_ptr<Agents>> Agents::Listen(net::Loop& loop, const std::string& socket_path,
+                                               Callbacks callbacks) {
+  auto state = std::make_shared<State>(loop, std::move(callbacks));
+  std::weak_ptr<State> weak = state;
+  MUSTER_TRY(state->listener, net::ChannelListener::Listen(loop, socket_path, [weak](auto channel) {
+               if (auto self = weak.lock()) self->Accept(std::move(channel));
+             }));
+  return std::unique_ptr<Agents>(new Agents(std::move(state)));
+}
+
+Agents::Agents(std::shared_ptr<State> state) : state_(std::move(state)) {}
+Agents::~Agents() { state_->closing = true; }
+
+void Agents::Want(const Wanted& wanted) {
+  const std::string key = LinkKey(wanted.cluster, wanted.host);
+  State::Link& link = state_->links[key];
+  const bool started = link.is_wanted;
+  link.wanted = wanted;
+  link.is_wanted = true;
+  if (link.channel) {
+    State::Send(*link.channel, api::Welcome{.epoch = wanted.epoch});
+  } else if (!started) {
+    state_->StartNow(key);
+  }
+}
+
+void Agents::Release(const std::string& cluster, const std::string& host) {
+  const auto found = state_->links.find(LinkKey(cluster, host));
+  if (found == state_->links.end()) return;
+  State::Link link = std::move(found->second);
+  state_->links.erase(found);
+  state_->loop.Cancel(link.restart_timer);
+  state_->loop.Cancel(link.away_timer);
+  if (link.channel) {
+    State::Send(*link.channel, api::Leave{.epoch = link.wanted.epoch});
+    state_->leaving.push_back(link.channel);
+  }
+  state_->FailAll(link, Unreachable(host));
+}
+
+bool Agents::connected(const std::string& cluster, const std::string& host) const {
+  const auto found = state_->links.find(LinkKey(cluster, host));
+  return found != state_->links.end() && found->second.channel != nullptr;
+}
+
+net::Task<Status> Agents::Reach(std::string cluster, std::string host, Duration timeout) {
+  if (connected(cluster, host)) co_return Done();
+  const auto found = state_->links.find(LinkKey(cluster, host));
+  if (found == state_->links.end()) co_return Unreachable(host);
+  const net::Promised<bool> reached;
+  found->second.reaching.push_back(reached);
+  const auto timer = state_->loop.After(timeout, [reached] { reached.Set(false); });
+  const bool here = co_await reached;
+  state_->loop.Cancel(timer);
+  if (!here) co_return Unreachable(host);
+  co_return Done();
+}
+
+net::Task<Result<std::map<std::string, std::string>>> Agents::Perform(std::string cluster,
+                                                                      api::OrderMessage order) {
+  using Answer = Result<std::map<std::string, std::string>>;
+  const net::Promised<Answer> answer;
+  const std::string key = LinkKey(cluster, order.step.host);
+  const Duration timeout = order.step.deadline + kAwayMost;  // the agent keeps the deadline itself
+  state_->Ask(
+      key, order.id, order, timeout,
+      [answer](const AgentMessage& message) {
+        const auto& outcome = std::get<api::Outcome>(message);
+        if (outcome.error) {
+          answer.Set(*outcome.error);
+        } else {
+          answer.Set(outcome.values);
+        }
+      },
+      [answer](Error error) { answer.Set(std::move(error)); });
+  co_return co_await answer;
+}
+
+net::Task<Result<std::vector<Observed>>> Agents::Observe(std::string cluster, std::string host, bool drift,
+                                                         Duration timeout) {
+  using Answer = Result<std::vector<Observed>>;
+  const net::Promised<Answer> answer;
+  const api::Observe observe{.id = RandomHex(8), .drift = drift, .fresh = false};
+  const std::string key = LinkKey(cluster, host);
+  state_->Ask(
+      key, observe.id, observe, timeout,
+      [answer](const AgentMessage& message) {
+        answer.Set(std::get<api::ObservedMessage>(message).instances);
+      },
+      [answer](Error error) { answer.Set(std::move(error)); });
+  co_return co_await answer;
+}
+
+net::Task<Result<std::vector<api::CheckResult>>> Agents::Verify(std::string cluster, std::string host,
+                                                                api::VerifyMessage message,
+                                                                Duration timeout) {
+  using Answer = Result<std::vector<api::CheckResult>>;
+  const net::Promised<Answer> answer;
+  const std::string key = LinkKey(cluster, host);
+  state_->Ask(
+      key, message.id, message, timeout,
+      [answer](const AgentMessage& reply) {
+        const auto& verified = std::get<api::Verified>(reply);
+        if (verified.error) {
+          answer.Set(*verified.error);
+        } else {
+          answer.Set(verified.checks);
+        }
+      },
+      [answer](Error error) { answer.Set(std::move(error)); });
+  co_return co_await answer;
+}
+
+void Agents::Stream(const std::string& cluster, const std::string& host, const AgentMessage& message,
+                    const std::string& id, std::function<void(const api::Chunk&)> on_chunk,
+                    std::function<void(const api::End&)> on_end) {
+  const auto found = state_->links.find(LinkKey(cluster, host));
+  if (found == state_->links.end() || !found->second.channel) {
+    on_end({.id = id, .status = 0, .error = Unreachable(host)});
+    return;
+  }
+  found->second.streams[id] = {std::move(on_chunk), std::move(on_end)};
+  State::Send(*found->second.channel, message);
+}
+
+void Agents::CancelStream(const std::string& cluster, const std::string& host, const std::string& id) {
+  const auto found = state_->links.find(LinkKey(cluster, host));
+  if (found == state_->links.end()) return;
+  found->second.streams.erase(id);
+  if (found->second.channel) State::Send(*found->second.channel, api::CancelMessage{.id = id});
+}
+
+}  // namespace muster::control

@@ -1,0 +1,64 @@
+// The server's end of all agents: who is connected, orders to them and their answers.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "api/agent_messages.h"
+#include "base/result.h"
+#include "net/channel.h"
+#include "net/loop.h"
+
+namespace muster::control {
+
+// Links to agents, one for each cluster and host. An agent that is gone is started again (through `start`) as
+// long as it is wanted; orders under way are sent again when it is back, under the same id. Loop thread only.
+class Agents {
+ public:
+  struct Wanted {
+    std::string cluster, host, address;
+    int64_t epoch = 0;
+    bool rehearsal = false;
+    int block = 0, host_number = 0;
+  };
+  struct Callbacks {
+    std::function<Status(const Wanted&)> start;  // spawns the agent's process
+    std::function<void(const std::string& cluster, const Observed&)> changed;
+    std::function<void(const std::string& cluster, const std::string& host, bool connected)> connected;
+    std::function<std::string(const std::string& sha256)> blob_path;
+  };
+
+  static Result<std::unique_ptr<Agents>> Listen(net::Loop& loop, const std::string& socket_path,
+                                                Callbacks callbacks);
+  ~Agents();
+
+  void Want(const Wanted& wanted);                                    // start it, and again when it dies
+  void Release(const std::string& cluster, const std::string& host);  // tell it to leave; forget it
+  bool connected(const std::string& cluster, const std::string& host) const;
+  // Waits until it is connected; code "host-unreachable" after `timeout`.
+  net::Task<Status> Reach(std::string cluster, std::string host, Duration timeout);
+
+  // Performs one step. Codes: the agent's own; "host-unreachable" when it stays away, "timeout" past the
+  // deadline.
+  net::Task<Result<std::map<std::string, std::string>>> Perform(std::string cluster, api::OrderMessage order);
+  net::Task<Result<std::vector<Observed>>> Observe(std::string cluster, std::string host, bool drift,
+                                                   Duration timeout);
+  net::Task<Result<std::vector<api::CheckResult>>> Verify(std::string cluster, std::string host,
+                                                          api::VerifyMessage message, Duration timeout);
+
+  // A stream (Logs or ExecMessage) from one agent. `on_chunk` until `on_end`, which comes exactly once.
+  void Stream(const std::string& cluster, const std::string& host, const api::AgentMessage& message,
+              const std::string& id, std::function<void(const api::Chunk&)> on_chunk,
+              std::function<void(const api::End&)> on_end);
+  void CancelStream(const std::string& cluster, const std::string& host, const std::string& id);
+
+ private:
+  struct State;
+  explicit Agents(std::shared_ptr<State> state);
+  std::shared_ptr<State> state_;
+};
+
+}  // namespace muster::control

@@ -1,0 +1,406 @@
+#include "control/controller.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "api/json.h"
+#include "base/digest.h"
+#include "base/fault.h"
+#include "base/text.h"
+#include "control/run_machine.h"
+#include "model/secret.h"
+
+namespace muster::control {
+namespace {
+
+using Json = nlohmann::json;
+
+constexpr Duration kReachWithin = 10s;
+constexpr Duration kObserveWithin = 10s;
+
+std::map<std::string, std::string> StringMap(const std::string& text) {
+  std::map<std::string, std::string> map;
+  const Json json = Json::parse(text, nullptr, false);
+  if (!json.is_object()) return map;
+  for (const auto& [key, value] : json.items()) {
+    if (value.is_string()) map[key] = value.get<std::string>();
+  }
+  return map;
+}
+
+Error Busy(const std::string& what) {
+  return Error::Conflict("run-active", "{}", what)
+      .Hint("wait for it (muster status shows it), or stop it with Ctrl-C where it was started");
+}
+
+}  // namespace
+
+Controller::Controller(Dependencies dependencies, store::ClusterRow row)
+    : deps_(std::move(dependencies)), row_(std::move(row)), held_(StringMap(row_.held)) {}
+
+Controller::~Controller() = default;
+
+bool Controller::down() const {
+  const Json extra = Json::parse(row_.extra, nullptr, false);
+  return extra.is_object() && extra.value("down", false);
+}
+
+Status Controller::Adopt(Cluster cluster) {
+  Placement so_far;
+  const Json placement = Json::parse(row_.placement, nullptr, false);
+  if (placement.is_object()) {
+    MUSTER_TRY(so_far, api::PlacementFrom(placement));
+  }
+  MUSTER_TRY(desired_, plan::LayOutCluster(cluster, so_far, Digests()));
+  cluster_ = std::move(cluster);
+  return Done();
+}
+
+Status Controller::TakeOver() {
+  row_.epoch += 1;
+  MUSTER_DO(deps_.store->PutCluster(row_));
+  if (row_.revision == 0 || down()) return Done();
+  MUSTER_TRY(Bundle bundle, CurrentBundle());
+  MUSTER_DO(Adopt(std::move(bundle.cluster)).While("laying out revision {} of {}", row_.revision, row_.key));
+  for (const Host& host : cluster_.hosts) {
+    if (HostsInUse(desired_).contains(host.name)) deps_.agents->Want(WantedFor(host));
+  }
+  MUSTER_TRY(const std::vector<store::RunRow> runs, deps_.store->Runs(row_.key, 1));
+  if (!runs.empty() && (runs[0].state == "running" || runs[0].state == "putting-back")) {
+    deciding_ = true;
+    deciding_who_ = "the server is settling run " + runs[0].id + ", which its last stop interrupted";
+    net::Spawn(Recover(runs[0]));
+  }
+  return Done();
+}
+
+plan::SecretDigests Controller::Digests() const {
+  plan::SecretDigests digests;
+  const auto rows = deps_.store->Secrets(row_.key);
+  if (!rows.ok()) return digests;
+  for (const store::SecretRow& row : *rows) digests[row.name] = row.digest;
+  return digests;
+}
+
+Result<Instance> Controller::Reveal(const Instance& instance) const {
+  std::optional<Error> missing;
+  const auto reveal = [&](std::string_view text) {
+    return ReplaceSecrets(text, [&](std::string_view name) -> std::string {
+      const auto value = deps_.store->Secret(row_.key, std::string(name));
+      if (value.ok() && *value) return **value;
+      missing = Error::NotFound("secret-missing", "the cluster has no secret {}", name)
+                    .Hint("muster secret set {}", name);
+      return "";
+    });
+  };
+  Instance revealed = instance;
+  for (auto& [name, value] : revealed.env) value = reveal(value);
+  for (InstanceFile& file : revealed.files) file.content = reveal(file.content);
+  if (missing) return *missing;
+  return revealed;
+}
+
+Agents::Wanted Controller::WantedFor(const Host& host) const {
+  int number = 0;
+  for (size_t i = 0; i < cluster_.hosts.size(); ++i) {
+    if (cluster_.hosts[i].name == host.name) number = static_cast<int>(i) + 1;
+  }
+  return {.cluster = row_.key,
+          .host = host.name,
+          .address = host.address,
+          .epoch = row_.epoch,
+          .rehearsal = row_.rehearsal,
+          .block = row_.block,
+          .host_number = number};
+}
+
+std::set<std::string> Controller::HostsInUse(const plan::Desired& desired) const {
+  std::set<std::string> hosts;
+  for (const auto& [name, place] : desired.placement) hosts.insert(place.host);
+  return hosts;
+}
+
+// Asks every agent that is wanted for what stands on its host.
+net::Task<std::set<std::string>> Controller::ObserveAll() {
+  std::set<std::string> silent;
+  const std::set<std::string> hosts = HostsInUse(desired_);
+  for (const std::string& host : hosts) {
+    const Status reached = co_await deps_.agents->Reach(row_.key, host, kReachWithin);
+    if (!reached.ok()) silent.insert(host);
+  }
+  struct Waiting {
+    std::string host;
+    net::Promised<bool> done;
+  };
+  std::vector<Waiting> waiting;
+  auto self = shared_from_this();
+  for (const std::string& host : hosts) {
+    if (silent.contains(host)) continue;
+    Waiting entry{.host = host, .done = {}};
+    auto* unreached = &silent;
+    net::SpawnThen(deps_.agents->Observe(row_.key, host, true, kObserveWithin),
+                   [self, entry, unreached](Result<std::vector<Observed>> answer) {
+                     if (answer.ok()) {
+                       std::erase_if(self->observed_,
+                                     [&](const auto& item) { return item.second.host == entry.host; });
+                       for (Observed& one : *answer) self->observed_[one.name] = std::move(one);
+                     } else {
+                       unreached->insert(entry.host);
+                     }
+                     entry.done.Set(true);
+                   });
+    waiting.push_back(entry);
+  }
+  for (const Waiting& entry : waiting) co_await entry.done;
+  co_return silent;
+}
+
+Result<Plan> Controller::Decide(const Cluster& cluster, const PlanOptions& options,
+                                std::set<std::string> unreachable, int64_t revision,
+                                plan::Desired* desired) const {
+  Placement so_far;
+  const Json placement = Json::parse(row_.placement, nullptr, false);
+  if (placement.is_object()) {
+    MUSTER_TRY(so_far, api::PlacementFrom(placement));
+  }
+  MUSTER_TRY(*desired, plan::LayOutCluster(cluster, so_far, Digests()));
+  plan::Situation situation{.observed = observed_,
+                            .unreachable = std::move(unreachable),
+                            .held = held_,
+                            .restart = options.restart,
+                            .revision = revision,
+                            .refresh = options.refresh,
+                            .remove_all = options.remove_all,
+                            .delete_data = options.delete_data};
+  for (const auto& [name, place] : so_far) situation.old_hosts[name] = place.host;
+  MUSTER_TRY(Plan plan, plan::MakePlan(cluster, *desired, situation));
+  plan.cluster = row_.key;
+  return plan;
+}
+
+net::Task<Result<Plan>> Controller::MakePlan(Cluster cluster, PlanOptions options) {
+  const std::set<std::string> silent = co_await ObserveAll();
+  plan::Desired desired;
+  co_return Decide(cluster, options, silent, row_.revision + 1, &desired);
+}
+
+net::Task<Result<StartedRun>> Controller::Up(Bundle bundle, std::string plan_id, PlanOptions options) {
+  return Begin(std::move(bundle), "up", std::move(plan_id), std::move(options));
+}
+
+net::Task<Result<StartedRun>> Controller::Begin(Bundle bundle, std::string action, std::string plan_id,
+                                                PlanOptions options) {
+  if (!run_.id.empty()) {
+    co_return Busy(fmt::format("run {} ({} by {}, since {}) is under way", run_.id, run_.row.action,
+                               run_.row.author, FormatWallTime(run_.row.started)));
+  }
+  if (deciding_) co_return Busy(deciding_who_);
+  deciding_ = true;
+  deciding_who_ = fmt::format("{} is planning {} right now", bundle.author, action);
+  struct Release {
+    bool* flag;
+    ~Release() { *flag = false; }
+  } release{&deciding_};
+  auto self = shared_from_this();
+
+  std::set<std::string> silent = co_await ObserveAll();
+  plan::Desired desired;
+  auto planned = Decide(bundle.cluster, options, silent, row_.revision + 1, &desired);
+  if (!planned.ok()) co_return planned.error();
+  if (!plan_id.empty() && planned->id != plan_id) {
+    co_return Error::Refused("plan-moved", "the state has moved since plan {}; it would be plan {} now",
+                             plan_id, planned->id)
+        .Hint("look at it again with muster plan");
+  }
+
+  // Agents of hosts that come new with this revision.
+  const Cluster before = std::exchange(cluster_, bundle.cluster);
+  std::set<std::string> new_hosts;
+  for (const Host& host : bundle.cluster.hosts) {
+    if (!HostsInUse(desired).contains(host.name) || options.remove_all) continue;
+    if (!deps_.agents->connected(row_.key, host.name) && !silent.contains(host.name))
+      new_hosts.insert(host.name);
+    deps_.agents->Want(WantedFor(host));
+  }
+  bool found_more = false;
+  for (const std::string& host : new_hosts) {
+    const Status reached = co_await deps_.agents->Reach(row_.key, host, kReachWithin);
+    if (!reached.ok()) silent.insert(host);
+    if (!reached.ok()) found_more = true;
+  }
+  if (found_more) planned = Decide(bundle.cluster, options, silent, row_.revision + 1, &desired);
+  if (!planned.ok()) {
+    cluster_ = before;
+    co_return planned.error();
+  }
+
+  const auto current = deps_.store->FindRevision(row_.key, row_.revision);
+  const bool same = current.ok() && *current && (*current)->text == bundle.text &&
+                    (*current)->bundle == bundle.files && action == "up" && !down();
+  StartedRun started{.run = "", .plan = std::move(*planned)};
+  if (same || action != "up") started.plan.revision = row_.revision;
+  if (same && started.plan.empty()) co_return started;
+
+  desired_ = std::move(desired);
+  row_.placement = api::ToJson(desired_.placement).dump();
+  const Status recorded = Record(bundle, started.plan, action, same || action != "up");
+  if (!recorded.ok()) {
+    run_ = {};
+    co_return recorded.error();
+  }
+  started.run = run_.id;
+  run_.options = options;
+  run_.machine = std::make_unique<RunMachine>(started.plan);
+  MUSTER_FAULT("control.run.recorded");
+  deps_.loop->Post([self] { self->Drive(); });
+  co_return started;
+}
+
+// Makes the revision, its placement and its run durable together.
+Status Controller::Record(const Bundle& bundle, const Plan& plan, const std::string& action,
+                          bool same_revision) {
+  run_.id = RandomHex(4);
+  store::ClusterRow row = row_;
+  if (!same_revision) row.revision += 1;
+  Json extra = Json::parse(row.extra, nullptr, false);
+  if (!extra.is_object()) extra = Json::object();
+  if (action == "up") extra.erase("down");
+  row.extra = extra.dump();
+  row.held = Json(held_).dump();
+  run_.row = {.id = run_.id,
+              .cluster = row.key,
+              .revision = row.revision,
+              .action = action,
+              .state = "running",
+              .plan = api::ToJson(plan).dump(),
+              .started = WallNow(),
+              .ended = {},
+              .error = "",
+              .author = bundle.author};
+  const Status written = deps_.store->Transaction([&]() -> Status {
+    MUSTER_DO(deps_.store->PutCluster(row));
+    if (!same_revision) {
+      MUSTER_DO(deps_.store->AddRevision({.cluster = row.key,
+                                          .number = row.revision,
+                                          .created = WallNow(),
+                                          .author = bundle.author,
+                                          .text = bundle.text,
+                                          .file_name = bundle.file_name,
+                                          .bundle = bundle.files,
+                                          .renderer = plan::kRendererVersion,
+                                          .note = bundle.note}));
+    }
+    MUSTER_DO(deps_.store->PutRun(run_.row));
+    return deps_.store->AddAudit(
+        {.id = 0,
+         .at = WallNow(),
+         .who = bundle.author,
+         .cluster = row.key,
+         .action = action,
+         .detail = fmt::format("run {}, revision {}, {} steps{}{}", run_.id, row.revision, plan.steps.size(),
+                               bundle.note.empty() ? "" : ": ", bundle.note)});
+  });
+  if (written.ok()) row_ = row;
+  return written;
+}
+
+net::Task<Result<StartedRun>> Controller::Act(std::string action, std::vector<std::string> names,
+                                              PlanOptions options, std::string author) {
+  auto bundle = CurrentBundle();
+  if (!bundle.ok()) co_return bundle.error();
+  if (!run_.id.empty() || deciding_) {
+    co_return Busy(run_.id.empty() ? deciding_who_
+                                   : fmt::format("run {} ({} by {}) is under way", run_.id, run_.row.action,
+                                                 run_.row.author));
+  }
+  std::set<std::string> chosen;
+  for (const std::string& name : names) {
+    bool found = false;
+    for (const Instance& instance : desired_.instances) {
+      if (instance.name != name && instance.service != name) continue;
+      chosen.insert(instance.name);
+      found = true;
+    }
+    if (!found) {
+      co_return Error::NotFound("unknown-instance", "{} has no service or instance {}", row_.key, name)
+          .Hint("muster ps lists them");
+    }
+  }
+  if (names.empty()) {
+    for (const Instance& instance : desired_.instances) chosen.insert(instance.name);
+  }
+  const auto held_before = held_;
+  if (action == "stop") {
+    for (const std::string& name : chosen) held_[name] = "stopped";
+  } else if (action == "start") {
+    for (const std::string& name : chosen) held_.erase(name);
+  } else if (action == "restart") {
+    options.restart = chosen;
+  } else if (action == "down") {
+    options.remove_all = true;
+    held_.clear();
+  }
+  bundle->author = author;
+  bundle->note = fmt::format("{} {}", action, Join(names, " "));
+  auto started = co_await Begin(std::move(*bundle), action, "", options);
+  if (!started.ok()) held_ = held_before;
+  co_return started;
+}
+
+Result<Bundle> Controller::BundleOf(int64_t revision) const {
+  MUSTER_TRY(const auto row, deps_.store->FindRevision(row_.key, revision));
+  if (!row) {
+    return Error::NotFound("unknown-revision", "{} has no revision {} (any more)", row_.key, revision)
+        .Hint("muster history lists those that are kept");
+  }
+  MUSTER_TRY(Cluster cluster, deps_.read_revision(*row, row_));
+  return Bundle{.cluster = std::move(cluster),
+                .text = row->text,
+                .file_name = row->file_name,
+                .files = row->bundle,
+                .author = row->author,
+                .note = ""};
+}
+
+Result<Bundle> Controller::CurrentBundle() const { return BundleOf(row_.revision); }
+
+const Instance* Controller::FindDesired(const std::string& name) const {
+  for (const Instance& instance : desired_.instances) {
+    if (instance.name == name) return &instance;
+  }
+  return nullptr;
+}
+
+std::vector<ServiceStatus> Controller::ServiceStates() const {
+  std::vector<ServiceStatus> states;
+  for (const Service& service : cluster_.services) {
+    const Recipe* recipe = FindRecipe(service.kind);
+    if (!recipe) continue;
+    ServiceStatus status{.name = service.name, .kind = service.kind};
+    std::vector<Instance> members;
+    for (const Instance& instance : desired_.instances) {
+      if (instance.service != service.name) continue;
+      members.push_back(instance);
+      status.wanted += 1;
+      const auto found = observed_.find(instance.name);
+      if (found != observed_.end() && found->second.state == InstanceState::kReady) status.ready += 1;
+    }
+    status.health = recipe->health(members, observed_);
+    states.push_back(std::move(status));
+  }
+  return states;
+}
+
+net::Task<Result<std::vector<api::CheckResult>>> Controller::Verify() {
+  std::vector<api::CheckResult> all;
+  const std::vector<Instance> instances = desired_.instances;
+  for (const Instance& instance : instances) {
+    api::VerifyMessage message{.id = RandomHex(8), .instance = instance.name, .args = {}};
+    auto checks = co_await deps_.agents->Verify(row_.key, instance.host, message, 60s);
+    if (!checks.ok()) co_return checks.error();
+    for (api::CheckResult& check : *checks) all.push_back(std::move(check));
+  }
+  co_return all;
+}
+
+}  // namespace muster::control

@@ -1,0 +1,154 @@
+// Everything that happens to one cluster, one thing after the other: planning, runs, mending.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "control/agents.h"
+#include "model/cluster.h"
+#include "model/plan.h"
+#include "net/loop.h"
+#include "plan/plan.h"
+#include "recipes/recipe.h"
+#include "store/store.h"
+
+namespace muster::control {
+
+class RunMachine;
+
+// A version of the cluster file on its way to become a revision.
+struct Bundle {
+  Cluster cluster;
+  std::string text;
+  std::string file_name;
+  std::string files;  // JSON as in store::RevisionRow::bundle
+  std::string author;
+  std::string note;
+};
+
+struct PlanOptions {
+  bool refresh = false;
+  std::set<std::string> restart;  // instance names
+  bool remove_all = false;
+  bool delete_data = false;
+};
+
+struct StartedRun {
+  std::string run;  // "" where there was nothing to do
+  Plan plan;
+};
+
+struct ServiceStatus {
+  std::string name, kind;
+  ServiceHealth health;
+  int ready = 0, wanted = 0;
+};
+
+struct Dependencies {
+  net::Loop* loop;
+  store::Store* store;
+  Agents* agents;
+  // A revision as a Cluster. Given by the server, since only it knows spec.
+  std::function<Result<Cluster>(const store::RevisionRow&, const store::ClusterRow&)> read_revision;
+  // Hands an event to whoever listens: `data` is JSON.
+  std::function<void(const std::string& cluster, const std::string& name, const std::string& data)> publish;
+  // All hosts of the cluster were left and its data is to go: remove their folders.
+  std::function<void(const std::string& cluster)> remove_hosts;
+};
+
+// One cluster. Loop thread only. Lives as long as the server, or until its data is deleted.
+class Controller : public std::enable_shared_from_this<Controller> {
+ public:
+  Controller(Dependencies dependencies, store::ClusterRow row);
+  ~Controller();
+
+  // After a start of the server: raises the epoch, wants the agents, settles what a run left open.
+  Status TakeOver();
+
+  // What would be done. Writes nothing and starts nothing.
+  net::Task<Result<Plan>> MakePlan(Cluster cluster, PlanOptions options);
+  // Accepts the revision and starts its run. Codes: "run-active" names the run in the way; "plan-moved" where
+  // `plan_id` is given and is not what would be done now.
+  net::Task<Result<StartedRun>> Up(Bundle bundle, std::string plan_id, PlanOptions options);
+  // stop, start, restart of instances or whole services (names of either; empty: all), and down.
+  net::Task<Result<StartedRun>> Act(std::string action, std::vector<std::string> names, PlanOptions options,
+                                    std::string author);
+  Status Cancel(const std::string& run);
+
+  // The current revision as a bundle, to be changed (scale) or taken up again (resume).
+  Result<Bundle> CurrentBundle() const;
+  Result<Bundle> BundleOf(int64_t revision) const;
+
+  const store::ClusterRow& row() const { return row_; }
+  const std::map<std::string, Observed>& observed() const { return observed_; }
+  const std::vector<Instance>& desired() const { return desired_.instances; }
+  std::vector<ServiceStatus> ServiceStates() const;
+  std::string active_run() const { return run_.id; }
+  bool down() const;
+
+  void OnChanged(const Observed& observed);
+  void OnConnected(const std::string& host, bool connected);
+
+  net::Task<Result<std::vector<api::CheckResult>>> Verify();
+
+ private:
+  struct Run {
+    std::string id;
+    store::RunRow row;
+    std::unique_ptr<RunMachine> machine;
+    PlanOptions options;
+  };
+  struct SettledStep {
+    Step step;
+    std::optional<Error> error;
+  };
+
+  Status Adopt(Cluster cluster);  // the model that desired_ is laid out from
+  plan::SecretDigests Digests() const;
+  Result<Instance> Reveal(const Instance& instance) const;  // secrets in place of markers
+  Agents::Wanted WantedFor(const Host& host) const;
+  std::set<std::string> HostsInUse(const plan::Desired& desired) const;
+  net::Task<std::set<std::string>> ObserveAll();  // returns hosts that don't answer
+  Result<Plan> Decide(const Cluster& cluster, const PlanOptions& options, std::set<std::string> unreachable,
+                      int64_t revision, plan::Desired* desired) const;
+  net::Task<Result<StartedRun>> Begin(Bundle bundle, std::string action, std::string plan_id,
+                                      PlanOptions options);
+  Status Record(const Bundle& bundle, const Plan& plan, const std::string& action, bool same_revision);
+
+  void Drive();
+  void Send(const Step& step);
+  net::Task<void> Perform(Step step, std::string run);
+  void Flush();
+  void Finish();
+  void RollBackAfterFailure();
+  void AfterDown();
+  net::Task<void> Recover(store::RunRow row);
+
+  void MendSoon();
+  void Mend();
+  net::Task<void> PerformOrder(Order order);
+  const Instance* FindDesired(const std::string& name) const;
+
+  Dependencies deps_;
+  store::ClusterRow row_;
+  Cluster cluster_;
+  plan::Desired desired_;
+  std::map<std::string, Observed> observed_;
+  std::map<std::string, std::string> held_;
+  std::map<std::string, std::unique_ptr<Mender>> menders_;  // by service
+  std::set<std::string> mending_;                           // instances under an order
+  std::set<std::string> away_;                              // hosts whose agent is not connected
+  Run run_;
+  bool deciding_ = false;
+  std::string deciding_who_;
+  std::vector<SettledStep> settled_;
+  bool flush_posted_ = false;
+  bool mend_posted_ = false;
+};
+
+}  // namespace muster::control

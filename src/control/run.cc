@@ -1,0 +1,387 @@
+// The part of the Controller that drives a run and mends between runs.
+#include <nlohmann/json.hpp>
+
+#include "api/json.h"
+#include "base/fault.h"
+#include "base/text.h"
+#include "control/controller.h"
+#include "control/run_machine.h"
+
+namespace muster::control {
+namespace {
+
+using Json = nlohmann::json;
+
+constexpr Duration kMendAgain = 1s;
+constexpr Duration kOrderDeadline = 30s;
+
+std::string_view RunStateName(RunState state) {
+  switch (state) {
+    case RunState::kRunning:
+      return "running";
+    case RunState::kPaused:
+      return "paused";
+    case RunState::kPuttingBack:
+      return "putting-back";
+    case RunState::kDone:
+      return "done";
+    case RunState::kFailed:
+      return "failed";
+    case RunState::kCancelled:
+      return "cancelled";
+  }
+  return "failed";
+}
+
+// Verbs whose order carries the whole desired instance.
+bool NeedsInstance(std::string_view verb) { return verb == "install" || verb == "start" || verb == "reload"; }
+
+}  // namespace
+
+// Takes up what the machine wants done next: journals it, then sends it.
+void Controller::Drive() {
+  if (!run_.machine) return;
+  RunMachine::Actions actions = run_.machine->Next();
+  const std::vector<SettledStep> settled = std::exchange(settled_, {});
+  const std::string run = run_.id;
+  const bool finished = actions.finished;
+  if (finished) {
+    run_.row.state = RunStateName(run_.machine->state());
+    run_.row.ended = WallNow();
+    if (run_.machine->error()) run_.row.error = api::ToJson(*run_.machine->error()).dump();
+  }
+  MUSTER_FAULT("control.journal.before");
+  const Status written = deps_.store->Transaction([&]() -> Status {
+    for (const SettledStep& one : settled) {
+      MUSTER_DO(deps_.store->PutStep({.run = run,
+                                      .step = one.step.id,
+                                      .intent = WallNow(),
+                                      .settled = WallNow(),
+                                      .error = one.error ? api::ToJson(*one.error).dump() : ""}));
+    }
+    for (const Step& step : actions.send) {
+      MUSTER_DO(deps_.store->PutStep(
+          {.run = run, .step = step.id, .intent = WallNow(), .settled = {}, .error = ""}));
+    }
+    for (const Step& step : actions.remember_put_back) {
+      MUSTER_TRY(const int64_t id, deps_.store->AddPutBack({.run = run, .step = api::ToJson(step).dump()}));
+      (void)id;
+    }
+    if (!actions.forget_put_back.empty()) {
+      MUSTER_TRY(const auto rows, deps_.store->PutBacks(run));
+      for (const store::PutBackRow& row : rows) {
+        const Json json = Json::parse(row.step, nullptr, false);
+        const std::string id = json.is_object() ? json.value("id", "") : "";
+        for (const std::string& forget : actions.forget_put_back) {
+          if (id == forget || id == forget + ".put-back") MUSTER_DO(deps_.store->RemovePutBack(row.id));
+        }
+      }
+    }
+    if (finished) return deps_.store->PutRun(run_.row);
+    return Done();
+  });
+  MUSTER_FAULT("control.journal.after");
+  if (!written.ok()) {
+    // What can't be journaled isn't sent. The run ends; nothing on the hosts was touched by these steps.
+    run_.machine->Cancel();
+    for (const Step& step : actions.send) run_.machine->Failed(step.id, written.error());
+    if (!finished) {
+      deps_.loop->After(1s, [self = shared_from_this()] { self->Drive(); });
+      return;
+    }
+  }
+  for (const Step& step : actions.send) Send(step);
+  if (finished) Finish();
+}
+
+void Controller::Send(const Step& step) {
+  deps_.publish(row_.key, "step",
+                Json{{"run", run_.id}, {"state", "started"}, {"step", api::ToJson(step)}}.dump());
+  net::Spawn(Perform(step, run_.id));
+}
+
+net::Task<void> Controller::Perform(Step step, std::string run) {
+  auto self = shared_from_this();
+  api::OrderMessage order{
+      .id = run + "/" + step.id, .epoch = row_.epoch, .step = step, .instance = std::nullopt};
+  std::optional<Error> error;
+  const Instance* desired = FindDesired(step.instance);
+  if (desired && NeedsInstance(step.verb)) {
+    auto revealed = Reveal(*desired);
+    if (revealed.ok()) {
+      order.instance = std::move(*revealed);
+    } else {
+      error = revealed.error();
+    }
+  }
+  if (!error) {
+    auto outcome = co_await deps_.agents->Perform(row_.key, order);
+    if (!outcome.ok()) error = outcome.error();
+  }
+  MUSTER_FAULT("control.outcome.arrived");
+  Json event{{"run", run}, {"state", error ? "failed" : "done"}, {"step", api::ToJson(step)}};
+  if (error) event["error"] = api::ToJson(*error);
+  deps_.publish(row_.key, "step", event.dump());
+  if (run != run_.id || !run_.machine) co_return;
+  settled_.push_back({.step = step, .error = error});
+  Flush();
+}
+
+// Outcomes that arrive in one turn of the loop are journaled together, with the intents that follow from
+// them.
+void Controller::Flush() {
+  if (flush_posted_) return;
+  flush_posted_ = true;
+  deps_.loop->Post([self = shared_from_this()] {
+    self->flush_posted_ = false;
+    if (!self->run_.machine) return;
+    for (const SettledStep& one : self->settled_) {
+      if (one.error) {
+        self->run_.machine->Failed(one.step.id, *one.error);
+      } else {
+        self->run_.machine->Succeeded(one.step.id);
+      }
+    }
+    self->Drive();
+  });
+}
+
+void Controller::Finish() {
+  const RunState state = run_.machine->state();
+  Json event{{"run", run_.id},
+             {"state", RunStateName(state)},
+             {"action", run_.row.action},
+             {"done", run_.machine->steps_done()},
+             {"total", run_.machine->steps_total()}};
+  if (run_.machine->error()) event["error"] = api::ToJson(*run_.machine->error());
+  const bool was_down = run_.options.remove_all && state == RunState::kDone;
+  const bool failed = state == RunState::kFailed;
+  const std::string finished_run = run_.id;
+  if (state == RunState::kDone && !was_down) {
+    Json extra = Json::parse(row_.extra, nullptr, false);
+    if (!extra.is_object()) extra = Json::object();
+    extra["good"] = row_.revision;  // what `on_failure: rollback` goes back to
+    row_.extra = extra.dump();
+    (void)deps_.store->PutCluster(row_);
+    int keep = 10;
+    for (const Service& service : cluster_.services) keep = std::max(keep, service.update.keep);
+    (void)deps_.store->KeepRevisions(row_.key, keep);
+  }
+  if (was_down) AfterDown();
+  run_ = {};
+  deps_.publish(row_.key, "finished", event.dump());
+  if (failed) RollBackAfterFailure();
+  MendSoon();
+}
+
+void Controller::AfterDown() {
+  for (const std::string& host : HostsInUse(desired_)) deps_.agents->Release(row_.key, host);
+  Placement placement;
+  const Json json = Json::parse(row_.placement, nullptr, false);
+  if (json.is_object()) {
+    if (auto read = api::PlacementFrom(json); read.ok()) placement = std::move(*read);
+  }
+  for (const auto& [name, place] : placement) deps_.agents->Release(row_.key, place.host);
+  observed_.clear();
+  menders_.clear();
+  desired_ = {};
+  Json extra = Json::parse(row_.extra, nullptr, false);
+  if (!extra.is_object()) extra = Json::object();
+  extra["down"] = true;
+  row_.extra = extra.dump();
+  if (run_.options.delete_data) {
+    deps_.remove_hosts(row_.key);
+    (void)deps_.store->DeleteCluster(row_.key);
+  } else {
+    (void)deps_.store->PutCluster(row_);
+  }
+}
+
+void Controller::RollBackAfterFailure() {
+  bool wanted = false;
+  for (const Service& service : cluster_.services) wanted |= service.update.rollback_on_failure;
+  const Json extra = Json::parse(row_.extra, nullptr, false);
+  const int64_t good = extra.is_object() ? extra.value("good", int64_t{0}) : 0;
+  if (!wanted || good == 0 || good == row_.revision) return;
+  auto bundle = BundleOf(good);
+  if (!bundle.ok()) return;
+  bundle->author = "muster";
+  bundle->note = fmt::format("rollback to {} after revision {} failed", good, row_.revision);
+  auto self = shared_from_this();
+  deps_.loop->Post([self, bundle = std::move(*bundle)]() mutable {
+    net::SpawnThen(self->Up(std::move(bundle), "", {}), [self](Result<StartedRun> started) {
+      Json event{{"state", started.ok() ? "started" : "failed"}};
+      if (started.ok()) event["run"] = started->run;
+      if (!started.ok()) event["error"] = api::ToJson(started.error());
+      self->deps_.publish(self->row_.key, "rollback", event.dump());
+    });
+  });
+}
+
+Status Controller::Cancel(const std::string& run) {
+  if (run_.id != run || !run_.machine) {
+    return Error::NotFound("run-not-active", "run {} is not under way", run);
+  }
+  run_.machine->Cancel();
+  Flush();
+  return Done();
+}
+
+// What a stop of the server left open: each step that was sent is sent again under its id (agents repeat or
+// attach), what was to be put back is put back, and the run is shown as paused. `up` or `resume` plans anew
+// from there.
+net::Task<void> Controller::Recover(store::RunRow row) {
+  auto self = shared_from_this();
+  const auto steps = deps_.store->Steps(row.id);
+  const auto plan_json = api::ParseJson(row.plan);
+  std::map<std::string, Step> by_id;
+  if (plan_json.ok()) {
+    const auto plan = api::PlanFrom(*plan_json);
+    if (plan.ok()) {
+      for (const Step& step : plan->steps) by_id[step.id] = step;
+    }
+  }
+  std::set<std::string> not_restored;  // members whose start is open or failed
+  if (steps.ok()) {
+    for (const store::StepRow& one : *steps) {
+      const auto found = by_id.find(one.step);
+      if (found == by_id.end() || one.settled.time_since_epoch().count() != 0) continue;
+      const Step& step = found->second;
+      api::OrderMessage order{
+          .id = row.id + "/" + step.id, .epoch = row_.epoch, .step = step, .instance = std::nullopt};
+      const Instance* desired = FindDesired(step.instance);
+      if (desired && NeedsInstance(step.verb)) {
+        auto revealed = Reveal(*desired);
+        if (revealed.ok()) order.instance = std::move(*revealed);
+      }
+      auto outcome = co_await deps_.agents->Perform(row_.key, order);
+      if (!outcome.ok()) not_restored.insert(step.instance);
+      (void)deps_.store->PutStep({.run = row.id,
+                                  .step = step.id,
+                                  .intent = one.intent,
+                                  .settled = WallNow(),
+                                  .error = outcome.ok() ? "" : api::ToJson(outcome.error()).dump()});
+    }
+  }
+  (void)co_await ObserveAll();
+  const auto put_backs = deps_.store->PutBacks(row.id);
+  if (put_backs.ok()) {
+    for (const store::PutBackRow& one : *put_backs) {
+      const auto json = api::ParseJson(one.step);
+      if (!json.ok()) continue;
+      const auto step = api::StepFrom(*json);
+      if (!step.ok()) continue;
+      // A member that isn't ready stays out: the balancer's health set takes over from the run's.
+      api::OrderMessage order{.id = row.id + "/recover/" + step->id,
+                              .epoch = row_.epoch,
+                              .step = *step,
+                              .instance = std::nullopt};
+      auto outcome = co_await deps_.agents->Perform(row_.key, order);
+      if (outcome.ok()) (void)deps_.store->RemovePutBack(one.id);
+    }
+  }
+  row.state = "paused";
+  row.ended = WallNow();
+  (void)deps_.store->PutRun(row);
+  deciding_ = false;
+  deps_.publish(row_.key, "finished", Json{{"run", row.id}, {"state", "paused"}}.dump());
+  MendSoon();
+}
+
+void Controller::OnChanged(const Observed& observed) {
+  Observed& known = observed_[observed.name];
+  const InstanceState before = known.state;
+  known = observed;
+  deps_.publish(row_.key, "instance", api::ToJson(observed).dump());
+  if (run_.machine && before != observed.state) {
+    const bool lost =
+        observed.state == InstanceState::kBackoff || observed.state == InstanceState::kUnhealthy;
+    const auto open = run_.machine->open_steps();
+    bool under_step = false;
+    for (const std::string& id : open) under_step |= id.starts_with(observed.name + ".");
+    if (lost && !under_step) {
+      run_.machine->Pause(observed.service, observed.name + " died");
+    } else if (observed.state == InstanceState::kReady || observed.state == InstanceState::kFailed) {
+      run_.machine->Resume(observed.service);
+      Flush();
+    }
+  }
+  MendSoon();
+}
+
+void Controller::OnConnected(const std::string& host, bool connected) {
+  if (connected) {
+    away_.erase(host);
+    auto self = shared_from_this();
+    net::SpawnThen(deps_.agents->Observe(row_.key, host, false, 10s),
+                   [self, host](Result<std::vector<Observed>> answer) {
+                     if (!answer.ok()) return;
+                     for (const Observed& one : *answer) self->OnChanged(one);
+                   });
+  } else {
+    away_.insert(host);
+  }
+  deps_.publish(row_.key, "host", Json{{"host", host}, {"connected", connected}}.dump());
+}
+
+void Controller::MendSoon() {
+  if (mend_posted_) return;
+  mend_posted_ = true;
+  deps_.loop->Post([self = shared_from_this()] {
+    self->mend_posted_ = false;
+    self->Mend();
+  });
+}
+
+void Controller::Mend() {
+  std::vector<std::string> busy(mending_.begin(), mending_.end());
+  if (run_.machine) {
+    for (const std::string& id : run_.machine->open_steps()) busy.push_back(id.substr(0, id.rfind('.')));
+  }
+  for (const Service& service : cluster_.services) {
+    const Recipe* recipe = FindRecipe(service.kind);
+    if (!recipe || !recipe->make_mender) continue;
+    auto& mender = menders_[service.name];
+    if (!mender) mender = recipe->make_mender();
+    std::vector<Instance> members;
+    for (const Instance& instance : desired_.instances) {
+      if (instance.service == service.name) members.push_back(instance);
+    }
+    const Mender::Input input{.desired = &members, .observed = &observed_, .busy = busy, .now = Now()};
+    for (Order& order : mender->On(input)) {
+      if (!mending_.insert(order.instance).second) continue;
+      net::Spawn(PerformOrder(std::move(order)));
+    }
+  }
+}
+
+net::Task<void> Controller::PerformOrder(Order order) {
+  auto self = shared_from_this();
+  const Instance* instance = FindDesired(order.instance);
+  if (!instance) {
+    mending_.erase(order.instance);
+    co_return;
+  }
+  static uint64_t sequence = 0;
+  Step step{.id = order.instance + "." + order.verb,
+            .instance = order.instance,
+            .service = instance->service,
+            .host = instance->host,
+            .verb = order.verb,
+            .args = order.args,
+            .reason = order.reason,
+            .deadline = kOrderDeadline};
+  api::OrderMessage message{.id = fmt::format("mend/{}/{}/{}", row_.epoch, ++sequence, step.id),
+                            .epoch = row_.epoch,
+                            .step = step,
+                            .instance = std::nullopt};
+  auto outcome = co_await deps_.agents->Perform(row_.key, message);
+  mending_.erase(order.instance);
+  if (outcome.ok()) {
+    MendSoon();
+  } else {
+    deps_.loop->After(kMendAgain, [self] { self->MendSoon(); });
+  }
+}
+
+}  // namespace muster::control

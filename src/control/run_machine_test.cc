@@ -1,0 +1,169 @@
+#include "control/run_machine.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace muster::control {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+using ::testing::UnorderedElementsAre;
+
+Step Make(const std::string& instance, const std::string& verb, std::vector<std::string> needs = {}) {
+  return {.id = instance + "." + verb,
+          .instance = instance,
+          .service = "app",
+          .host = "h1",
+          .verb = verb,
+          .needs = std::move(needs)};
+}
+
+// Takes app-1 out of edge-1, replaces it, puts it back in.
+Plan Roll() {
+  Step drain = Make("edge-1", "drain");
+  drain.args = {{"member", "app-1"}};
+  drain.put_back = "restore";
+  Step restore = Make("edge-1", "restore", {"app-1.start"});
+  restore.args = drain.args;
+  return {.steps = {drain, Make("app-1", "stop", {"edge-1.drain"}), Make("app-1", "start", {"app-1.stop"}),
+                    restore}};
+}
+
+std::vector<std::string> Ids(const std::vector<Step>& steps) {
+  std::vector<std::string> ids;
+  for (const Step& step : steps) ids.push_back(step.id);
+  return ids;
+}
+
+Error Broken() { return Error::Unavailable("not-ready", "it never became ready"); }
+
+TEST(RunMachine, SendsWhatNothingHoldsBackAndWaitsForTheRest) {
+  RunMachine machine(
+      {.steps = {Make("a", "install"), Make("b", "install"), Make("a", "start", {"a.install"})}});
+  EXPECT_THAT(Ids(machine.Next().send), UnorderedElementsAre("a.install", "b.install"));
+  EXPECT_THAT(machine.Next().send, IsEmpty());
+  machine.Succeeded("b.install");
+  EXPECT_THAT(machine.Next().send, IsEmpty());
+  machine.Succeeded("a.install");
+  EXPECT_THAT(Ids(machine.Next().send), ElementsAre("a.start"));
+  machine.Succeeded("a.start");
+  EXPECT_TRUE(machine.Next().finished);
+  EXPECT_EQ(machine.state(), RunState::kDone);
+  EXPECT_FALSE(machine.Next().finished);
+}
+
+TEST(RunMachine, AnEmptyPlanIsDoneAtOnce) {
+  RunMachine machine({});
+  EXPECT_TRUE(machine.Next().finished);
+  EXPECT_EQ(machine.state(), RunState::kDone);
+}
+
+TEST(RunMachine, KeepsToTheMostThatAHostMayHaveUnderWay) {
+  RunMachine machine({.steps = {Make("a", "start"), Make("b", "start"), Make("c", "start")}}, 2);
+  EXPECT_THAT(Ids(machine.Next().send), ElementsAre("a.start", "b.start"));
+  machine.Succeeded("a.start");
+  EXPECT_THAT(Ids(machine.Next().send), ElementsAre("c.start"));
+}
+
+TEST(RunMachine, AFailureEndsWhatIsUnderWayAndNothingNewIsSent) {
+  RunMachine machine({.steps = {Make("a", "start"), Make("b", "start"), Make("c", "start", {"b.start"})}});
+  machine.Next();
+  machine.Failed("a.start", Broken());
+  EXPECT_FALSE(machine.Next().finished);
+  machine.Succeeded("b.start");
+  const auto actions = machine.Next();
+  EXPECT_THAT(actions.send, IsEmpty());
+  EXPECT_TRUE(actions.finished);
+  EXPECT_EQ(machine.state(), RunState::kFailed);
+  EXPECT_EQ(machine.error()->code(), "not-ready");
+}
+
+TEST(RunMachine, ForgetsThePutBackWhenThePlanItselfRestores) {
+  RunMachine machine(Roll());
+  const auto first = machine.Next();
+  EXPECT_THAT(Ids(first.remember_put_back), ElementsAre("edge-1.drain.put-back"));
+  for (const char* step : {"edge-1.drain", "app-1.stop", "app-1.start", "edge-1.restore"}) {
+    machine.Next();
+    machine.Succeeded(step);
+  }
+  const auto last = machine.Next();
+  EXPECT_THAT(last.forget_put_back, ElementsAre("edge-1.drain.put-back"));
+  EXPECT_TRUE(last.finished);
+}
+
+TEST(RunMachine, CtrlCPutsADrainedMemberThatStillServesBack) {
+  RunMachine machine(Roll());
+  machine.Next();
+  machine.Cancel();
+  EXPECT_THAT(machine.Next().send, IsEmpty());  // the drain is under way
+  machine.Succeeded("edge-1.drain");
+  const auto actions = machine.Next();
+  ASSERT_THAT(Ids(actions.send), ElementsAre("edge-1.drain.put-back"));
+  EXPECT_EQ(actions.send[0].verb, "restore");
+  EXPECT_EQ(machine.state(), RunState::kPuttingBack);
+  machine.Succeeded("edge-1.drain.put-back");
+  EXPECT_TRUE(machine.Next().finished);
+  EXPECT_EQ(machine.state(), RunState::kCancelled);
+}
+
+TEST(RunMachine, NeverPutsBackAMemberThatDidNotBecomeReady) {
+  RunMachine machine(Roll());
+  for (const char* step : {"edge-1.drain", "app-1.stop"}) {
+    machine.Next();
+    machine.Succeeded(step);
+  }
+  machine.Next();
+  machine.Failed("app-1.start", Broken());
+  const auto actions = machine.Next();
+  EXPECT_THAT(actions.send, IsEmpty());
+  EXPECT_THAT(actions.forget_put_back, ElementsAre("edge-1.drain.put-back"));
+  EXPECT_TRUE(actions.finished);
+}
+
+TEST(RunMachine, NeverPutsBackAMemberThatWasStoppedOnly) {
+  RunMachine machine(Roll());
+  machine.Next();
+  machine.Succeeded("edge-1.drain");
+  machine.Next();
+  machine.Cancel();
+  machine.Succeeded("app-1.stop");
+  const auto actions = machine.Next();
+  EXPECT_THAT(actions.send, IsEmpty());
+  EXPECT_TRUE(actions.finished);
+}
+
+TEST(RunMachine, APausedServiceWaitsAndGoesOn) {
+  RunMachine machine({.steps = {Make("a", "start"), Make("b", "start", {"a.start"})}});
+  machine.Next();
+  machine.Pause("app", "app-7 died");
+  machine.Succeeded("a.start");
+  EXPECT_THAT(machine.Next().send, IsEmpty());
+  EXPECT_EQ(machine.state(), RunState::kPaused);
+  machine.Resume("app");
+  EXPECT_THAT(Ids(machine.Next().send), ElementsAre("b.start"));
+}
+
+TEST(RunMachine, GoesOnFromWhatTheJournalSays) {
+  RunMachine machine(Roll(), 64, {{"edge-1.drain", true}, {"app-1.stop", true}});
+  EXPECT_THAT(Ids(machine.Next().send), ElementsAre("app-1.start"));
+  EXPECT_EQ(machine.steps_done(), 2u);
+}
+
+TEST(RunMachine, SaysSoWhenNothingLeadsToWhatIsLeft) {
+  RunMachine machine({.steps = {Make("a", "start"), Make("b", "start", {"a.start"})}}, 64,
+                     {{"a.start", false}});
+  EXPECT_TRUE(machine.Next().finished);
+  EXPECT_EQ(machine.error()->code(), "run-stuck");
+}
+
+TEST(RunMachine, TheSameOutcomeTwiceCountsOnce) {
+  RunMachine machine({.steps = {Make("a", "start"), Make("b", "start", {"a.start"})}});
+  machine.Next();
+  machine.Succeeded("a.start");
+  machine.Succeeded("a.start");
+  EXPECT_EQ(machine.steps_done(), 1u);
+}
+
+}  // namespace
+}  // namespace muster::control

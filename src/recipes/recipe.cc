@@ -1,0 +1,22 @@
+#include "recipes/recipe.h"
+
+#include "net/task.h"
+
+namespace muster {
+
+Impact Layout::ImpactOf(std::string_view) const { return Impact::kRestart; }
+
+net::Task<Status> Operator::Prepare(Context) { co_return Done(); }
+net::Task<Status> Operator::Reload(Context) { co_return Done(); }
+
+net::Task<Result<std::map<std::string, std::string>>> Operator::Perform(Context context, std::string verb,
+                                                                        std::map<std::string, std::string>) {
+  co_return Error::Invalid("unknown-verb", "{} knows no verb {}", context.instance->name, verb);
+}
+
+std::map<std::string, std::string> Operator::Facts(const Context&) { return {}; }
+net::Task<std::vector<Check>> Operator::Verify(Context, std::map<std::string, std::string>) {
+  co_return std::vector<Check>{};
+}
+
+}  // namespace muster

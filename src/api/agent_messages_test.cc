@@ -1,0 +1,73 @@
+#include "api/agent_messages.h"
+
+#include <gtest/gtest.h>
+
+namespace muster::api {
+namespace {
+
+std::vector<AgentMessage> OneOfEach() {
+  const Error error = Error::Conflict("port-taken", "taken").Hint("h");
+  return {Hello{.cluster = "c", .host = "h", .version = "1", .pid = 4, .epoch_seen = 7},
+          Welcome{.epoch = 8},
+          OrderMessage{.id = "r/a.stop",
+                       .epoch = 8,
+                       .step = {.id = "a.stop", .verb = "stop"},
+                       .instance = Instance{.name = "a"}},
+          Outcome{.id = "r/a.stop", .error = error, .values = {{"k", "v"}}},
+          Observe{.id = "1", .drift = false, .fresh = true},
+          ObservedMessage{.id = "1", .instances = {Observed{.name = "a", .state = InstanceState::kReady}}},
+          Changed{.instance = {.name = "a"}},
+          WantBlob{.sha256 = "aa"},
+          Blob{.sha256 = "aa", .size = 5, .error = std::nullopt},
+          Logs{.id = "2", .instances = {"a"}, .tail = 10, .since_ms = 3, .follow = true},
+          ExecMessage{.id = "3", .epoch = 8, .instance = "a", .argv = {"ls"}},
+          Chunk{.id = "3", .instance = "a", .stream = "out", .data = "x", .at_ms = 9},
+          End{.id = "3", .status = 2, .error = error},
+          VerifyMessage{.id = "4", .instance = "a", .args = {{"k", "v"}}},
+          Verified{.id = "4", .checks = {{.name = "n", .passed = true, .evidence = {"e"}, .hint = "h"}}},
+          CancelMessage{.id = "3"},
+          Leave{.epoch = 8}};
+}
+
+TEST(AgentMessages, EachComesBackAsItWent) {
+  const auto all = OneOfEach();
+  ASSERT_EQ(all.size(), std::variant_size_v<AgentMessage>);
+  for (size_t i = 0; i < all.size(); ++i) {
+    ASSERT_EQ(all[i].index(), i);
+    const std::string text = Encode(all[i]);
+    const auto back = DecodeAgentMessage(text);
+    ASSERT_TRUE(back.ok()) << back.error().Text();
+    EXPECT_EQ(back->index(), i);
+    EXPECT_EQ(Encode(*back), text);
+  }
+}
+
+TEST(AgentMessages, SurviveBeingCutAndChanged) {
+  for (const AgentMessage& message : OneOfEach()) {
+    const std::string text = Encode(message);
+    for (size_t i = 0; i < text.size(); ++i) {
+      EXPECT_FALSE(DecodeAgentMessage(text.substr(0, i)).ok());
+      for (const char c : {'0', '"', '{', '[', '\0', '\xff'}) {
+        std::string changed = text;
+        changed[i] = c;
+        const auto decoded = DecodeAgentMessage(changed);
+        if (decoded.ok()) (void)Encode(*decoded);
+      }
+    }
+  }
+}
+
+TEST(AgentMessages, RefuseANewerProtocolAndAnUnknownType) {
+  EXPECT_EQ(DecodeAgentMessage(R"({"v":2,"type":"hello"})").error().code(), "newer-protocol");
+  EXPECT_EQ(DecodeAgentMessage(R"({"v":1,"type":"dance"})").error().code(), "bad-message");
+  EXPECT_EQ(DecodeAgentMessage("[]").error().code(), "bad-message");
+}
+
+TEST(AgentMessages, CarryBytesThatAreNoText) {
+  const auto back = DecodeAgentMessage(Encode(Chunk{.id = "1", .data = "a\xff"}));
+  ASSERT_TRUE(back.ok());
+  EXPECT_EQ(std::get<Chunk>(*back).data, "a\xef\xbf\xbd");
+}
+
+}  // namespace
+}  // namespace muster::api

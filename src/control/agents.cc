@@ -30,6 +30,11 @@ Error Unreachable(const std::string& host) {
       .Hint("look at its log: muster doctor names the file");
 }
 
+Error OtherAnswer() {
+  return Error::Internal("bad-message", "the agent answered with a message of another type")
+      .Hint("an agent of another release may be running: muster server stop, then muster up");
+}
+
 }  // namespace
 
 struct Agents::State : std::enable_shared_from_this<Agents::State> {
@@ -328,11 +333,13 @@ net::Task<Result<std::map<std::string, std::string>>> Agents::Perform(std::strin
   state_->Ask(
       key, order.id, order, timeout,
       [answer](const AgentMessage& message) {
-        const auto& outcome = std::get<api::Outcome>(message);
-        if (outcome.error) {
-          answer.Set(*outcome.error);
+        const auto* outcome = std::get_if<api::Outcome>(&message);
+        if (!outcome) {
+          answer.Set(OtherAnswer());
+        } else if (outcome->error) {
+          answer.Set(*outcome->error);
         } else {
-          answer.Set(outcome.values);
+          answer.Set(outcome->values);
         }
       },
       [answer](Error error) { answer.Set(std::move(error)); });
@@ -348,7 +355,8 @@ net::Task<Result<std::vector<Observed>>> Agents::Observe(std::string cluster, st
   state_->Ask(
       key, observe.id, observe, timeout,
       [answer](const AgentMessage& message) {
-        answer.Set(std::get<api::ObservedMessage>(message).instances);
+        const auto* observed = std::get_if<api::ObservedMessage>(&message);
+        answer.Set(observed ? Answer(observed->instances) : Answer(OtherAnswer()));
       },
       [answer](Error error) { answer.Set(std::move(error)); });
   co_return co_await answer;
@@ -363,11 +371,13 @@ net::Task<Result<std::vector<api::CheckResult>>> Agents::Verify(std::string clus
   state_->Ask(
       key, message.id, message, timeout,
       [answer](const AgentMessage& reply) {
-        const auto& verified = std::get<api::Verified>(reply);
-        if (verified.error) {
-          answer.Set(*verified.error);
+        const auto* verified = std::get_if<api::Verified>(&reply);
+        if (!verified) {
+          answer.Set(OtherAnswer());
+        } else if (verified->error) {
+          answer.Set(*verified->error);
         } else {
-          answer.Set(verified.checks);
+          answer.Set(verified->checks);
         }
       },
       [answer](Error error) { answer.Set(std::move(error)); });

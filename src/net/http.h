@@ -53,6 +53,8 @@ class Exchange {
   virtual Task<Status> Write(std::string chunk) = 0;
   virtual Task<Status> Finish() = 0;
   virtual bool peer_gone() const = 0;
+  // Called once when the client leaves during a streamed answer. Set it after Start.
+  virtual void OnGone(std::function<void()> act) = 0;
 };
 
 struct HttpLimits {

@@ -81,7 +81,9 @@ struct Agents::State : std::enable_shared_from_this<Agents::State> {
     channel->on_closed = [weak, weak_channel, key](const Error&) {
       auto self = weak.lock();
       if (self && !key->empty()) self->OnClosed(*key, weak_channel.lock().get());
-      if (self) self->unknown.erase(weak_channel.lock());
+      if (!self) return;
+      self->unknown.erase(weak_channel.lock());
+      std::erase(self->leaving, weak_channel.lock());
     };
     unknown[channel] = true;
     channel->Open();

@@ -33,10 +33,42 @@ Error Busy(const std::string& what) {
       .Hint("wait for it (muster status shows it), or stop it with Ctrl-C where it was started");
 }
 
+// The hosts whose agents are wanted are remembered: one that a new revision leaves out still has to be
+// cleared.
+std::map<std::string, Agents::Wanted> RememberedHosts(const store::ClusterRow& row) {
+  std::map<std::string, Agents::Wanted> hosts;
+  const Json extra = Json::parse(row.extra, nullptr, false);
+  if (!extra.is_object() || !extra.contains("hosts") || !extra["hosts"].is_object()) return hosts;
+  for (const auto& [name, host] : extra["hosts"].items()) {
+    if (!host.is_object()) continue;
+    hosts[name] = {.cluster = row.key,
+                   .host = name,
+                   .address = host.value("address", ""),
+                   .epoch = row.epoch,
+                   .rehearsal = row.rehearsal,
+                   .block = row.block,
+                   .host_number = host.value("number", 0)};
+  }
+  return hosts;
+}
+
+std::string WithHosts(const std::string& extra_text, const std::map<std::string, Agents::Wanted>& hosts) {
+  Json extra = Json::parse(extra_text, nullptr, false);
+  if (!extra.is_object()) extra = Json::object();
+  extra["hosts"] = Json::object();
+  for (const auto& [name, host] : hosts) {
+    extra["hosts"][name] = {{"address", host.address}, {"number", host.host_number}};
+  }
+  return extra.dump();
+}
+
 }  // namespace
 
 Controller::Controller(Dependencies dependencies, store::ClusterRow row)
-    : deps_(std::move(dependencies)), row_(std::move(row)), held_(StringMap(row_.held)) {}
+    : deps_(std::move(dependencies)),
+      row_(std::move(row)),
+      held_(StringMap(row_.held)),
+      hosts_(RememberedHosts(row_)) {}
 
 Controller::~Controller() = default;
 
@@ -62,9 +94,11 @@ Status Controller::TakeOver() {
   if (row_.revision == 0 || down()) return Done();
   MUSTER_TRY(Bundle bundle, CurrentBundle());
   MUSTER_DO(Adopt(std::move(bundle.cluster)).While("laying out revision {} of {}", row_.revision, row_.key));
-  for (const Host& host : cluster_.hosts) {
-    if (HostsInUse(desired_).contains(host.name)) deps_.agents->Want(WantedFor(host));
+  for (auto& [name, host] : hosts_) {
+    host.epoch = row_.epoch;
+    deps_.agents->Want(host);
   }
+  WantHosts(HostsInUse(desired_));
   MUSTER_TRY(const std::vector<store::RunRow> runs, deps_.store->Runs(row_.key, 1));
   if (!runs.empty() && (runs[0].state == "running" || runs[0].state == "putting-back")) {
     deciding_ = true;
@@ -120,10 +154,38 @@ std::set<std::string> Controller::HostsInUse(const plan::Desired& desired) const
   return hosts;
 }
 
+void Controller::WantHosts(const std::set<std::string>& hosts) {
+  for (const Host& host : cluster_.hosts) {
+    if (!hosts.contains(host.name)) continue;
+    const Agents::Wanted wanted = WantedFor(host);
+    hosts_[host.name] = wanted;
+    deps_.agents->Want(wanted);
+  }
+  row_.extra = WithHosts(row_.extra, hosts_);
+}
+
+// Lets those agents go whose hosts have nothing of this cluster any more.
+void Controller::ReleaseIdleHosts() {
+  std::set<std::string> needed = HostsInUse(desired_);
+  for (const auto& [name, observed] : observed_) {
+    if (observed.state != InstanceState::kAbsent) needed.insert(observed.host);
+  }
+  const size_t before = hosts_.size();
+  std::erase_if(hosts_, [&](const auto& host) {
+    if (needed.contains(host.first)) return false;
+    deps_.agents->Release(row_.key, host.first);
+    return true;
+  });
+  if (hosts_.size() == before || row_.revision == 0) return;
+  row_.extra = WithHosts(row_.extra, hosts_);
+  (void)deps_.store->PutCluster(row_);
+}
+
 // Asks every agent that is wanted for what stands on its host.
 net::Task<std::set<std::string>> Controller::ObserveAll() {
   std::set<std::string> silent;
-  const std::set<std::string> hosts = HostsInUse(desired_);
+  std::set<std::string> hosts;
+  for (const auto& [name, wanted] : hosts_) hosts.insert(name);
   for (const std::string& host : hosts) {
     const Status reached = co_await deps_.agents->Reach(row_.key, host, kReachWithin);
     if (!reached.ok()) silent.insert(host);
@@ -213,24 +275,25 @@ net::Task<Result<StartedRun>> Controller::Begin(Bundle bundle, std::string actio
         .Hint("look at it again with muster plan");
   }
 
+  if (options.plan_only) co_return StartedRun{.run = "", .plan = std::move(*planned)};
+
   // Agents of hosts that come new with this revision.
   const Cluster before = std::exchange(cluster_, bundle.cluster);
-  std::set<std::string> new_hosts;
-  for (const Host& host : bundle.cluster.hosts) {
-    if (!HostsInUse(desired).contains(host.name) || options.remove_all) continue;
-    if (!deps_.agents->connected(row_.key, host.name) && !silent.contains(host.name))
-      new_hosts.insert(host.name);
-    deps_.agents->Want(WantedFor(host));
+  bool new_hosts = false;
+  if (!options.remove_all) {
+    const std::set<std::string> needed = HostsInUse(desired);
+    for (const std::string& host : needed) new_hosts |= !hosts_.contains(host);
+    WantHosts(needed);
   }
-  bool found_more = false;
-  for (const std::string& host : new_hosts) {
-    const Status reached = co_await deps_.agents->Reach(row_.key, host, kReachWithin);
-    if (!reached.ok()) silent.insert(host);
-    if (!reached.ok()) found_more = true;
+  if (new_hosts) {
+    // Whatever an earlier life of this cluster left there (data that `down` kept) is looked at before
+    // anything is done.
+    silent = co_await ObserveAll();
+    planned = Decide(bundle.cluster, options, silent, row_.revision + 1, &desired);
   }
-  if (found_more) planned = Decide(bundle.cluster, options, silent, row_.revision + 1, &desired);
   if (!planned.ok()) {
     cluster_ = before;
+    ReleaseIdleHosts();
     co_return planned.error();
   }
 
@@ -251,6 +314,7 @@ net::Task<Result<StartedRun>> Controller::Begin(Bundle bundle, std::string actio
   started.run = run_.id;
   run_.options = options;
   run_.machine = std::make_unique<RunMachine>(started.plan);
+  deps_.publish(row_.key, "started", Json{{"run", run_.id}, {"action", action}}.dump());
   MUSTER_FAULT("control.run.recorded");
   deps_.loop->Post([self] { self->Drive(); });
   co_return started;
@@ -329,6 +393,15 @@ net::Task<Result<StartedRun>> Controller::Act(std::string action, std::vector<st
   if (names.empty()) {
     for (const Instance& instance : desired_.instances) chosen.insert(instance.name);
   }
+  if (action == "down" && down()) {
+    // Nothing runs; what may be left is data.
+    if (options.delete_data && !options.plan_only) {
+      run_.options = options;
+      AfterDown();
+      run_ = {};
+    }
+    co_return StartedRun{.run = "", .plan = Plan{.cluster = row_.key}};
+  }
   const auto held_before = held_;
   if (action == "stop") {
     for (const std::string& name : chosen) held_[name] = "stopped";
@@ -343,7 +416,7 @@ net::Task<Result<StartedRun>> Controller::Act(std::string action, std::vector<st
   bundle->author = author;
   bundle->note = fmt::format("{} {}", action, Join(names, " "));
   auto started = co_await Begin(std::move(*bundle), action, "", options);
-  if (!started.ok()) held_ = held_before;
+  if (!started.ok() || options.plan_only) held_ = held_before;
   co_return started;
 }
 
@@ -391,14 +464,26 @@ std::vector<ServiceStatus> Controller::ServiceStates() const {
   return states;
 }
 
-net::Task<Result<std::vector<api::CheckResult>>> Controller::Verify() {
-  std::vector<api::CheckResult> all;
+std::optional<RunProgress> Controller::ActiveRun() const {
+  if (!run_.machine) return std::nullopt;
+  RunProgress progress{.row = run_.row,
+                       .done = run_.machine->steps_done(),
+                       .total = run_.machine->steps_total(),
+                       .open = run_.machine->open_steps(),
+                       .paused = run_.machine->paused()};
+  return progress;
+}
+
+net::Task<Result<std::vector<std::pair<std::string, api::CheckResult>>>> Controller::Verify(
+    std::string service) {
+  std::vector<std::pair<std::string, api::CheckResult>> all;
   const std::vector<Instance> instances = desired_.instances;
   for (const Instance& instance : instances) {
+    if (!service.empty() && instance.service != service) continue;
     api::VerifyMessage message{.id = RandomHex(8), .instance = instance.name, .args = {}};
     auto checks = co_await deps_.agents->Verify(row_.key, instance.host, message, 60s);
     if (!checks.ok()) co_return checks.error();
-    for (api::CheckResult& check : *checks) all.push_back(std::move(check));
+    for (api::CheckResult& check : *checks) all.emplace_back(instance.service, std::move(check));
   }
   co_return all;
 }

@@ -36,6 +36,15 @@ struct PlanOptions {
   std::set<std::string> restart;  // instance names
   bool remove_all = false;
   bool delete_data = false;
+  bool plan_only = false;  // decide, but write and start nothing
+};
+
+// A run as the API shows it.
+struct RunProgress {
+  store::RunRow row;
+  size_t done = 0, total = 0;
+  std::vector<std::string> open;              // step ids
+  std::map<std::string, std::string> paused;  // service -> why
 };
 
 struct StartedRun {
@@ -57,6 +66,8 @@ struct Dependencies {
   std::function<Result<Cluster>(const store::RevisionRow&, const store::ClusterRow&)> read_revision;
   // Hands an event to whoever listens: `data` is JSON.
   std::function<void(const std::string& cluster, const std::string& name, const std::string& data)> publish;
+  // A run has ended (or, after a restart of the server, is paused).
+  std::function<void(const std::string& cluster, const RunProgress& progress)> finished;
   // All hosts of the cluster were left and its data is to go: remove their folders.
   std::function<void(const std::string& cluster)> remove_hosts;
 };
@@ -89,12 +100,17 @@ class Controller : public std::enable_shared_from_this<Controller> {
   const std::vector<Instance>& desired() const { return desired_.instances; }
   std::vector<ServiceStatus> ServiceStates() const;
   std::string active_run() const { return run_.id; }
+  std::optional<RunProgress> ActiveRun() const;
+  const Cluster& cluster() const { return cluster_; }
+  const std::map<std::string, std::string>& held() const { return held_; }
+  bool connected(const std::string& host) const { return deps_.agents->connected(row_.key, host); }
   bool down() const;
 
   void OnChanged(const Observed& observed);
   void OnConnected(const std::string& host, bool connected);
 
-  net::Task<Result<std::vector<api::CheckResult>>> Verify();
+  // What each instance's recipe tries; `service` empty: all. Paired with the service's name.
+  net::Task<Result<std::vector<std::pair<std::string, api::CheckResult>>>> Verify(std::string service);
 
  private:
   struct Run {
@@ -105,6 +121,7 @@ class Controller : public std::enable_shared_from_this<Controller> {
   };
   struct SettledStep {
     Step step;
+    WallTime intent;
     std::optional<Error> error;
   };
 
@@ -113,6 +130,8 @@ class Controller : public std::enable_shared_from_this<Controller> {
   Result<Instance> Reveal(const Instance& instance) const;  // secrets in place of markers
   Agents::Wanted WantedFor(const Host& host) const;
   std::set<std::string> HostsInUse(const plan::Desired& desired) const;
+  void WantHosts(const std::set<std::string>& hosts);
+  void ReleaseIdleHosts();
   net::Task<std::set<std::string>> ObserveAll();  // returns hosts that don't answer
   Result<Plan> Decide(const Cluster& cluster, const PlanOptions& options, std::set<std::string> unreachable,
                       int64_t revision, plan::Desired* desired) const;
@@ -123,6 +142,7 @@ class Controller : public std::enable_shared_from_this<Controller> {
   void Drive();
   void Send(const Step& step);
   net::Task<void> Perform(Step step, std::string run);
+  void PublishStep(const std::string& run, const Step& step, std::string_view state, const Error* error);
   void Flush();
   void Finish();
   void RollBackAfterFailure();
@@ -143,6 +163,7 @@ class Controller : public std::enable_shared_from_this<Controller> {
   std::map<std::string, std::unique_ptr<Mender>> menders_;  // by service
   std::set<std::string> mending_;                           // instances under an order
   std::set<std::string> away_;                              // hosts whose agent is not connected
+  std::map<std::string, Agents::Wanted> hosts_;             // those whose agents are wanted
   Run run_;
   bool deciding_ = false;
   std::string deciding_who_;

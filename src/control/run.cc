@@ -55,7 +55,7 @@ void Controller::Drive() {
     for (const SettledStep& one : settled) {
       MUSTER_DO(deps_.store->PutStep({.run = run,
                                       .step = one.step.id,
-                                      .intent = WallNow(),
+                                      .intent = one.intent,
                                       .settled = WallNow(),
                                       .error = one.error ? api::ToJson(*one.error).dump() : ""}));
     }
@@ -95,9 +95,21 @@ void Controller::Drive() {
 }
 
 void Controller::Send(const Step& step) {
-  deps_.publish(row_.key, "step",
-                Json{{"run", run_.id}, {"state", "started"}, {"step", api::ToJson(step)}}.dump());
+  PublishStep(run_.id, step, "sent", nullptr);
   net::Spawn(Perform(step, run_.id));
+}
+
+void Controller::PublishStep(const std::string& run, const Step& step, std::string_view state,
+                             const Error* error) {
+  Json event{{"run", run},        {"id", step.id},     {"instance", step.instance}, {"service", step.service},
+             {"host", step.host}, {"verb", step.verb}, {"reason", step.reason},     {"state", state},
+             {"args", step.args}};
+  if (run_.machine && run == run_.id) {
+    event["done"] = run_.machine->steps_done() + settled_.size();
+    event["total"] = run_.machine->steps_total();
+  }
+  if (error) event["error"] = api::ToJson(*error);
+  deps_.publish(row_.key, "step", event.dump());
 }
 
 net::Task<void> Controller::Perform(Step step, std::string run) {
@@ -105,6 +117,7 @@ net::Task<void> Controller::Perform(Step step, std::string run) {
   api::OrderMessage order{
       .id = run + "/" + step.id, .epoch = row_.epoch, .step = step, .instance = std::nullopt};
   std::optional<Error> error;
+  const WallTime intent = WallNow();
   const Instance* desired = FindDesired(step.instance);
   if (desired && NeedsInstance(step.verb)) {
     auto revealed = Reveal(*desired);
@@ -119,11 +132,10 @@ net::Task<void> Controller::Perform(Step step, std::string run) {
     if (!outcome.ok()) error = outcome.error();
   }
   MUSTER_FAULT("control.outcome.arrived");
-  Json event{{"run", run}, {"state", error ? "failed" : "done"}, {"step", api::ToJson(step)}};
-  if (error) event["error"] = api::ToJson(*error);
-  deps_.publish(row_.key, "step", event.dump());
-  if (run != run_.id || !run_.machine) co_return;
-  settled_.push_back({.step = step, .error = error});
+  const bool current = run == run_.id && run_.machine;
+  if (current) settled_.push_back({.step = step, .intent = intent, .error = error});
+  PublishStep(run, step, error ? "failed" : "done", error ? &*error : nullptr);
+  if (!current) co_return;
   Flush();
 }
 
@@ -148,15 +160,9 @@ void Controller::Flush() {
 
 void Controller::Finish() {
   const RunState state = run_.machine->state();
-  Json event{{"run", run_.id},
-             {"state", RunStateName(state)},
-             {"action", run_.row.action},
-             {"done", run_.machine->steps_done()},
-             {"total", run_.machine->steps_total()}};
-  if (run_.machine->error()) event["error"] = api::ToJson(*run_.machine->error());
+  const RunProgress progress = *ActiveRun();
   const bool was_down = run_.options.remove_all && state == RunState::kDone;
   const bool failed = state == RunState::kFailed;
-  const std::string finished_run = run_.id;
   if (state == RunState::kDone && !was_down) {
     Json extra = Json::parse(row_.extra, nullptr, false);
     if (!extra.is_object()) extra = Json::object();
@@ -169,25 +175,26 @@ void Controller::Finish() {
   }
   if (was_down) AfterDown();
   run_ = {};
-  deps_.publish(row_.key, "finished", event.dump());
+  deps_.finished(row_.key, progress);
   if (failed) RollBackAfterFailure();
+  if (!was_down) {
+    // Agents tell at once what changes; those that went away with a removed instance don't.
+    std::erase_if(observed_, [](const auto& one) { return one.second.state == InstanceState::kAbsent; });
+    ReleaseIdleHosts();
+  }
   MendSoon();
 }
 
 void Controller::AfterDown() {
-  for (const std::string& host : HostsInUse(desired_)) deps_.agents->Release(row_.key, host);
-  Placement placement;
-  const Json json = Json::parse(row_.placement, nullptr, false);
-  if (json.is_object()) {
-    if (auto read = api::PlacementFrom(json); read.ok()) placement = std::move(*read);
-  }
-  for (const auto& [name, place] : placement) deps_.agents->Release(row_.key, place.host);
+  for (const auto& [host, wanted] : hosts_) deps_.agents->Release(row_.key, host);
+  hosts_.clear();
   observed_.clear();
   menders_.clear();
   desired_ = {};
   Json extra = Json::parse(row_.extra, nullptr, false);
   if (!extra.is_object()) extra = Json::object();
   extra["down"] = true;
+  extra.erase("hosts");
   row_.extra = extra.dump();
   if (run_.options.delete_data) {
     deps_.remove_hosts(row_.key);
@@ -241,10 +248,13 @@ net::Task<void> Controller::Recover(store::RunRow row) {
       for (const Step& step : plan->steps) by_id[step.id] = step;
     }
   }
-  std::set<std::string> not_restored;  // members whose start is open or failed
+  size_t settled_before = 0;
   if (steps.ok()) {
     for (const store::StepRow& one : *steps) {
       const auto found = by_id.find(one.step);
+      if (found != by_id.end() && one.settled.time_since_epoch().count() != 0 && one.error.empty()) {
+        ++settled_before;
+      }
       if (found == by_id.end() || one.settled.time_since_epoch().count() != 0) continue;
       const Step& step = found->second;
       api::OrderMessage order{
@@ -255,7 +265,6 @@ net::Task<void> Controller::Recover(store::RunRow row) {
         if (revealed.ok()) order.instance = std::move(*revealed);
       }
       auto outcome = co_await deps_.agents->Perform(row_.key, order);
-      if (!outcome.ok()) not_restored.insert(step.instance);
       (void)deps_.store->PutStep({.run = row.id,
                                   .step = step.id,
                                   .intent = one.intent,
@@ -271,7 +280,7 @@ net::Task<void> Controller::Recover(store::RunRow row) {
       if (!json.ok()) continue;
       const auto step = api::StepFrom(*json);
       if (!step.ok()) continue;
-      // A member that isn't ready stays out: the balancer's health set takes over from the run's.
+      // Where the member isn't ready, the balancer's health set keeps it out though the run's lets it in.
       api::OrderMessage order{.id = row.id + "/recover/" + step->id,
                               .epoch = row_.epoch,
                               .step = *step,
@@ -284,7 +293,9 @@ net::Task<void> Controller::Recover(store::RunRow row) {
   row.ended = WallNow();
   (void)deps_.store->PutRun(row);
   deciding_ = false;
-  deps_.publish(row_.key, "finished", Json{{"run", row.id}, {"state", "paused"}}.dump());
+  deps_.finished(
+      row_.key,
+      RunProgress{.row = row, .done = settled_before, .total = by_id.size(), .open = {}, .paused = {}});
   MendSoon();
 }
 
@@ -301,6 +312,9 @@ void Controller::OnChanged(const Observed& observed) {
     for (const std::string& id : open) under_step |= id.starts_with(observed.name + ".");
     if (lost && !under_step) {
       run_.machine->Pause(observed.service, observed.name + " died");
+      deps_.publish(
+          row_.key, "paused",
+          Json{{"run", run_.id}, {"service", observed.service}, {"reason", observed.name + " died"}}.dump());
     } else if (observed.state == InstanceState::kReady || observed.state == InstanceState::kFailed) {
       run_.machine->Resume(observed.service);
       Flush();

@@ -1,0 +1,435 @@
+// Requests about clusters.
+#include <nlohmann/json.hpp>
+
+#include "api/fields.h"
+#include "api/json.h"
+#include "base/text.h"
+#include "server/api.h"
+
+namespace muster::server {
+namespace {
+
+Json FindingsJson(const std::vector<Finding>& findings) {
+  Json json = Json::array();
+  for (const Finding& finding : findings) json.push_back(api::ToJson(finding));
+  return json;
+}
+
+Error BadFile(const std::vector<Finding>& findings) {
+  size_t errors = 0;
+  for (const Finding& finding : findings) errors += finding.severity == Severity::kError;
+  return Error::Invalid("bad-cluster-file", "the cluster file has {} error{}", errors,
+                        errors == 1 ? "" : "s");
+}
+
+// Names of services and instances in `options.restart` as the controller wants them: instances.
+Result<control::PlanOptions> OptionsFrom(const Json& body) {
+  control::PlanOptions options;
+  if (!body.contains("options")) return options;
+  std::vector<std::string> restart;
+  MUSTER_DO(api::Fields(body["options"], "options")
+                .Bool("refresh", options.refresh)
+                .Texts("restart", restart)
+                .Give(Ok{}));
+  options.restart = {restart.begin(), restart.end()};
+  return options;
+}
+
+Health Worst(const std::vector<control::ServiceStatus>& services) {
+  Health worst = Health::kGreen;
+  for (const control::ServiceStatus& service : services) worst = std::max(worst, service.health.health);
+  return worst;
+}
+
+int Most(const Call& call, int fallback) {
+  const auto query = call.request->query();
+  const auto found = query.find("most");
+  return found == query.end() ? fallback : std::clamp(std::atoi(found->second.c_str()), 1, 10000);
+}
+
+}  // namespace
+
+Api::Api(Dependencies dependencies) : deps_(std::move(dependencies)) {}
+
+Result<std::shared_ptr<control::Controller>> Api::FindController(const Call& call) {
+  auto found = deps_.clusters->Find(call.part("cluster"));
+  if (found && found->row().revision > 0) return found;
+  std::vector<std::string> known;
+  for (const auto& controller : deps_.clusters->All()) known.push_back(controller->row().key);
+  return Error::NotFound("unknown-cluster", "there is no cluster {}", call.part("cluster"))
+      .Hint("{}", known.empty() ? "bring one up: muster up FILE" : "known are: " + Join(known, ", "));
+}
+
+Json Api::InstanceJson(const control::Controller& controller, const Instance* desired,
+                       const Observed& observed) {
+  Json json = api::ToJson(observed);
+  json.erase("parts");
+  json["held"] = controller.held().contains(observed.name);
+  json["ports"] = Json::object();
+  if (desired) {
+    json["kind"] = desired->kind;
+    json["address"] = desired->address;
+    for (const auto& [name, range] : desired->ports) json["ports"][name] = range.first;
+  }
+  return json;
+}
+
+Json Api::InstancesJson(const control::Controller& controller) {
+  Json instances = Json::array();
+  std::map<std::string, Observed> left = controller.observed();
+  for (const Instance& desired : controller.desired()) {
+    Observed observed{.name = desired.name, .service = desired.service, .host = desired.host};
+    if (const auto found = left.find(desired.name); found != left.end()) {
+      observed = std::move(found->second);
+      left.erase(found);
+    }
+    if (!controller.connected(desired.host)) observed.state = InstanceState::kUnknown;
+    instances.push_back(InstanceJson(controller, &desired, observed));
+  }
+  for (const auto& [name, observed] : left) {
+    if (observed.state != InstanceState::kAbsent)
+      instances.push_back(InstanceJson(controller, nullptr, observed));
+  }
+  return instances;
+}
+
+Answer Api::Started(const control::Controller& controller, const control::StartedRun& started) {
+  return Good({{"cluster", controller.row().key}, {"run", started.run}, {"plan", api::ToJson(started.plan)}});
+}
+
+net::Task<Answer> Api::Check(Call call) {
+  const auto incoming = IncomingFrom(*call.body);
+  if (!incoming.ok()) co_return Bad(incoming.error());
+  const auto accepted = deps_.clusters->Accept(*incoming, call.who);
+  if (!accepted.ok()) co_return Bad(accepted.error());
+  co_return Good({{"findings", FindingsJson(accepted->findings)}});
+}
+
+net::Task<Answer> Api::MakePlan(Call call) {
+  const auto incoming = IncomingFrom(*call.body);
+  if (!incoming.ok()) co_return Bad(incoming.error());
+  const auto options = OptionsFrom(*call.body);
+  if (!options.ok()) co_return Bad(options.error());
+  auto accepted = deps_.clusters->Accept(*incoming, call.who);
+  if (!accepted.ok()) co_return Bad(accepted.error());
+  if (HasErrors(accepted->findings)) co_return Bad(BadFile(accepted->findings), accepted->findings);
+  const auto plan = co_await accepted->controller->MakePlan(accepted->bundle.cluster, *options);
+  if (!plan.ok()) co_return Bad(plan.error(), accepted->findings);
+  co_return Good({{"plan", api::ToJson(*plan)}, {"findings", FindingsJson(accepted->findings)}});
+}
+
+net::Task<Answer> Api::BlobsMissing(Call call) {
+  std::vector<std::string> digests;
+  const Status read = api::Fields(*call.body, "body").Texts("sha256", digests).Give(Ok{});
+  if (!read.ok()) co_return Bad(read.error());
+  Json missing = Json::array();
+  for (const std::string& digest : digests) {
+    if (!deps_.store->HasBlob(digest)) missing.push_back(digest);
+  }
+  co_return Good({{"missing", missing}});
+}
+
+net::Task<Answer> Api::PutBlob(Call call) {
+  const std::string& digest = call.part("sha256");
+  if (digest.size() != 64 || digest.find_first_not_of("0123456789abcdef") != std::string::npos) {
+    co_return Bad(Error::Invalid("bad-digest", "{} is not a SHA-256 in hex", digest));
+  }
+  const Status stored = deps_.store->PutBlob(digest, call.request->body);
+  if (!stored.ok()) co_return Bad(stored.error());
+  co_return Good(Json::object());
+}
+
+net::Task<Answer> Api::Begin(Accepted accepted, std::string plan_id, control::PlanOptions options) {
+  if (HasErrors(accepted.findings)) co_return Bad(BadFile(accepted.findings), accepted.findings);
+  const std::shared_ptr<control::Controller> controller = accepted.controller;
+  // Two first `up` of one cluster at once meet in one controller.
+  const bool is_new = controller->row().revision == 0;
+  if (is_new) deps_.clusters->Keep(controller);
+  for (const auto& [path, file] : accepted.bundle.cluster.files) {
+    if (!options.plan_only && !file.sha256.empty() && !deps_.store->HasBlob(file.sha256) &&
+        file.text.empty() && file.size > 0) {
+      if (is_new) deps_.clusters->Forget(controller->row().key);
+      co_return Bad(Error::Invalid("blob-missing", "the content of {} was not sent", path)
+                        .Hint("send it first: PUT /v1/blobs/{}", file.sha256));
+    }
+  }
+  const auto started = co_await controller->Up(std::move(accepted.bundle), plan_id, options);
+  if (!started.ok()) {
+    if (controller->row().revision == 0 && controller->active_run().empty()) {
+      deps_.clusters->Forget(controller->row().key);
+    }
+    co_return Bad(started.error(), accepted.findings);
+  }
+  Answer answer = Started(*controller, *started);
+  (*answer.body)["findings"] = FindingsJson(accepted.findings);
+  co_return answer;
+}
+
+net::Task<Answer> Api::Up(Call call) {
+  const auto incoming = IncomingFrom(*call.body);
+  if (!incoming.ok()) co_return Bad(incoming.error());
+  const auto options = OptionsFrom(*call.body);
+  if (!options.ok()) co_return Bad(options.error());
+  std::string plan_id;
+  const Status read = api::Fields(*call.body, "body").Text("plan_id", plan_id).Give(Ok{});
+  if (!read.ok()) co_return Bad(read.error());
+  auto accepted = deps_.clusters->Accept(*incoming, call.who);
+  if (!accepted.ok()) co_return Bad(accepted.error());
+  co_return co_await Begin(std::move(*accepted), plan_id, *options);
+}
+
+net::Task<Answer> Api::ListClusters(Call) {
+  Json clusters = Json::array();
+  for (const auto& controller : deps_.clusters->All()) {
+    const store::ClusterRow& row = controller->row();
+    if (row.revision == 0) continue;
+    clusters.push_back({{"cluster", row.key},
+                        {"name", row.name},
+                        {"rehearsal", row.rehearsal},
+                        {"revision", row.revision},
+                        {"health", HealthName(Worst(controller->ServiceStates()))},
+                        {"down", controller->down()},
+                        {"run", controller->active_run()}});
+  }
+  co_return Good({{"clusters", clusters}});
+}
+
+net::Task<Answer> Api::ClusterStatus(Call call) {
+  const auto found = FindController(call);
+  if (!found.ok()) co_return Bad(found.error());
+  const control::Controller& controller = **found;
+  const store::ClusterRow& row = controller.row();
+  const auto services = controller.ServiceStates();
+  Json reasons = Json::array(), service_list = Json::array(), hosts = Json::array(), held = Json::array();
+  for (const control::ServiceStatus& service : services) {
+    for (const std::string& reason : service.health.reasons) reasons.push_back(service.name + ": " + reason);
+    service_list.push_back({{"name", service.name},
+                            {"kind", service.kind},
+                            {"health", HealthName(service.health.health)},
+                            {"reasons", service.health.reasons},
+                            {"ready", service.ready},
+                            {"wanted", service.wanted}});
+  }
+  std::set<std::string> used;
+  for (const Instance& instance : controller.desired()) used.insert(instance.host);
+  for (const Host& host : controller.cluster().hosts) {
+    hosts.push_back({{"name", host.name},
+                     {"address", host.address},
+                     {"used", used.contains(host.name)},
+                     {"connected", controller.connected(host.name)}});
+  }
+  for (const auto& [instance, why] : controller.held()) held.push_back(instance);
+  // Where to point a browser: what other services don't stand in front of.
+  std::set<std::string> behind;
+  for (const Instance& instance : controller.desired()) {
+    for (const std::string& member : instance.fronts) behind.insert(member);
+  }
+  Json endpoints = Json::array();
+  for (const Instance& instance : controller.desired()) {
+    if (behind.contains(instance.name)) continue;
+    for (const auto& [name, range] : instance.ports) {
+      if (range.udp || name == "status") continue;
+      const bool tls = name == "https" || name.starts_with("tls");
+      endpoints.push_back(
+          {{"service", instance.service},
+           {"url", fmt::format("{}://{}:{}/", tls ? "https" : "http", instance.address, range.first)}});
+    }
+  }
+  std::string run_state, run = controller.active_run();
+  if (const auto progress = controller.ActiveRun()) {
+    run_state = progress->row.state;
+  } else if (const auto runs = deps_.store->Runs(row.key, 1); runs.ok() && !runs->empty()) {
+    run_state = (*runs)[0].state;
+    if (run_state == "paused") run = (*runs)[0].id;
+  }
+  co_return Good({{"cluster", row.key},
+                  {"name", row.name},
+                  {"rehearsal", row.rehearsal},
+                  {"revision", row.revision},
+                  {"health", HealthName(Worst(services))},
+                  {"reasons", reasons},
+                  {"down", controller.down()},
+                  {"run", run},
+                  {"run_state", run_state},
+                  {"services", service_list},
+                  {"hosts", hosts},
+                  {"instances", InstancesJson(controller)},
+                  {"endpoints", endpoints},
+                  {"held", held}});
+}
+
+net::Task<Answer> Api::Instances(Call call) {
+  const auto found = FindController(call);
+  if (!found.ok()) co_return Bad(found.error());
+  co_return Good({{"instances", InstancesJson(**found)}});
+}
+
+net::Task<Answer> Api::Act(Call call, std::string action) {
+  const auto found = FindController(call);
+  if (!found.ok()) co_return Bad(found.error());
+  const std::shared_ptr<control::Controller> controller = *found;
+  control::PlanOptions options;
+  std::vector<std::string> names;
+  std::string confirm;
+  const Status read = api::Fields(*call.body, "body")
+                          .Texts("names", names)
+                          .Bool("plan_only", options.plan_only)
+                          .Bool("delete_data", options.delete_data)
+                          .Text("confirm", confirm)
+                          .Give(Ok{});
+  if (!read.ok()) co_return Bad(read.error());
+  if (action != "down") options.delete_data = false;
+  if (options.delete_data && !options.plan_only && confirm != controller->row().name) {
+    co_return Bad(
+        Error::Refused("confirm-name", "deleting the data of {} needs its name typed", controller->row().key)
+            .Hint("muster down --delete-data --confirm {}", controller->row().name));
+  }
+  const auto started = co_await controller->Act(action, names, options, call.who);
+  if (!started.ok()) co_return Bad(started.error());
+  co_return this->Started(*controller, *started);
+}
+
+net::Task<Answer> Api::Restart(Call call) { return Act(std::move(call), "restart"); }
+net::Task<Answer> Api::Stop(Call call) { return Act(std::move(call), "stop"); }
+net::Task<Answer> Api::Start(Call call) { return Act(std::move(call), "start"); }
+net::Task<Answer> Api::Down(Call call) { return Act(std::move(call), "down"); }
+
+net::Task<Answer> Api::Scale(Call call) {
+  const auto found = FindController(call);
+  if (!found.ok()) co_return Bad(found.error());
+  std::string service, instances;
+  control::PlanOptions options;
+  const Status read = api::Fields(*call.body, "body")
+                          .Text("service", service)
+                          .Text("instances", instances)
+                          .Bool("plan_only", options.plan_only)
+                          .Give(Ok{});
+  if (!read.ok()) co_return Bad(read.error());
+  auto scaled = deps_.clusters->Scaled(*found, service, instances, call.who);
+  if (!scaled.ok()) co_return Bad(scaled.error());
+  co_return co_await Begin(std::move(*scaled), "", options);
+}
+
+net::Task<Answer> Api::Rollback(Call call) {
+  const auto found = FindController(call);
+  if (!found.ok()) co_return Bad(found.error());
+  int64_t revision = 0;
+  control::PlanOptions options;
+  const Status read = api::Fields(*call.body, "body")
+                          .Integer("revision", revision)
+                          .Bool("plan_only", options.plan_only)
+                          .Give(Ok{});
+  if (!read.ok()) co_return Bad(read.error());
+  const auto revisions = deps_.store->Revisions((*found)->row().key);
+  if (!revisions.ok()) co_return Bad(revisions.error());
+  if (revision <= 0) {
+    for (const store::RevisionRow& row : *revisions) {
+      if (row.number < (*found)->row().revision) revision = row.number;
+    }
+    if (revision <= 0) {
+      co_return Bad(Error::NotFound("unknown-revision", "{} has no revision before {}", (*found)->row().key,
+                                    (*found)->row().revision)
+                        .Hint("muster history lists those that are kept"));
+    }
+  }
+  Accepted accepted;
+  accepted.controller = *found;
+  auto bundle = (*found)->BundleOf(revision);
+  if (!bundle.ok()) co_return Bad(bundle.error());
+  accepted.bundle = std::move(*bundle);
+  accepted.bundle.author = call.who;
+  accepted.bundle.note = fmt::format("rollback to {}", revision);
+  co_return co_await Begin(std::move(accepted), "", options);
+}
+
+net::Task<Answer> Api::Resume(Call call) {
+  const auto found = FindController(call);
+  if (!found.ok()) co_return Bad(found.error());
+  Accepted accepted;
+  accepted.controller = *found;
+  auto bundle = (*found)->CurrentBundle();
+  if (!bundle.ok()) co_return Bad(bundle.error());
+  accepted.bundle = std::move(*bundle);
+  accepted.bundle.author = call.who;
+  co_return co_await Begin(std::move(accepted), "", {});
+}
+
+net::Task<Answer> Api::Verify(Call call) {
+  const auto found = FindController(call);
+  if (!found.ok()) co_return Bad(found.error());
+  std::string service;
+  const Status read = api::Fields(*call.body, "body").Text("service", service).Give(Ok{});
+  if (!read.ok()) co_return Bad(read.error());
+  if (!service.empty() && !(*found)->cluster().FindService(service)) {
+    co_return Bad(Error::NotFound("unknown-service", "{} has no service {}", (*found)->row().key, service)
+                      .Hint("muster status lists them"));
+  }
+  const auto checks = co_await (*found)->Verify(service);
+  if (!checks.ok()) co_return Bad(checks.error());
+  Json list = Json::array();
+  bool passed = true;
+  for (const auto& [name, check] : *checks) {
+    passed &= check.passed;
+    list.push_back({{"service", name},
+                    {"name", check.name},
+                    {"passed", check.passed},
+                    {"evidence", check.evidence},
+                    {"hint", check.hint}});
+  }
+  co_return Good({{"checks", list}, {"passed", passed}});
+}
+
+net::Task<Answer> Api::History(Call call) {
+  const auto found = FindController(call);
+  if (!found.ok()) co_return Bad(found.error());
+  const auto revisions = deps_.store->Revisions((*found)->row().key);
+  if (!revisions.ok()) co_return Bad(revisions.error());
+  Json list = Json::array();
+  for (auto row = revisions->rbegin(); row != revisions->rend(); ++row) {
+    list.push_back({{"number", row->number},
+                    {"created", row->created.time_since_epoch().count()},
+                    {"author", row->author},
+                    {"note", row->note},
+                    {"file_name", row->file_name},
+                    {"current", row->number == (*found)->row().revision}});
+  }
+  co_return Good({{"revisions", list}});
+}
+
+net::Task<Answer> Api::Revision(Call call) {
+  const auto found = FindController(call);
+  if (!found.ok()) co_return Bad(found.error());
+  const int64_t number = std::atoll(call.part("revision").c_str());
+  const auto row = deps_.store->FindRevision((*found)->row().key, number);
+  if (!row.ok()) co_return Bad(row.error());
+  if (!*row) {
+    co_return Bad(Error::NotFound("unknown-revision", "{} has no revision {}", (*found)->row().key,
+                                  call.part("revision"))
+                      .Hint("muster history lists those that are kept"));
+  }
+  const auto bundle = api::ParseJson((*row)->bundle);
+  co_return Good({{"number", number},
+                  {"text", (*row)->text},
+                  {"file_name", (*row)->file_name},
+                  {"author", (*row)->author},
+                  {"note", (*row)->note},
+                  {"created", (*row)->created.time_since_epoch().count()},
+                  {"bundle", bundle.ok() ? *bundle : Json::object()}});
+}
+
+net::Task<Answer> Api::Audit(Call call) {
+  const auto part = call.parts.find("cluster");
+  const auto rows = deps_.store->Audit(part == call.parts.end() ? "" : part->second, Most(call, 50));
+  if (!rows.ok()) co_return Bad(rows.error());
+  Json entries = Json::array();
+  for (const store::AuditRow& row : *rows) {
+    entries.push_back({{"at", row.at.time_since_epoch().count()},
+                       {"who", row.who},
+                       {"cluster", row.cluster},
+                       {"action", row.action},
+                       {"detail", row.detail}});
+  }
+  co_return Good({{"entries", entries}});
+}
+
+}  // namespace muster::server

@@ -1,0 +1,28 @@
+// Agents on this machine: started detached, so that they outlive the server.
+#pragma once
+
+#include <string>
+
+#include "base/result.h"
+#include "control/agents.h"
+#include "net/loop.h"
+
+namespace muster::server {
+
+// $MUSTER_HOME/hosts/CLUSTER, below which each host of a cluster has its folder.
+std::string HostsFolder(const std::string& home, const std::string& cluster);
+
+// Starts `program agent run …` in a session of its own, with output to the host's agent.log. The caller
+// learns whether it came up from its hello. Code "os-error".
+Status StartLocalAgent(const std::string& program, const std::string& home,
+                       const control::Agents::Wanted& wanted);
+
+// Removes the folders of all hosts of `cluster` once their agents have left (they hold agent.lock), at most
+// five seconds from now.
+net::Task<void> RemoveHosts(net::Loop& loop, std::string home, std::string cluster);
+
+// A block C of 127.77.C.0/24 for a new rehearsed cluster that nobody on this machine uses, among clusters of
+// this home (`taken`) and others. The same home and cluster get the same block as long as it is free.
+Result<int> ChooseBlock(const std::string& home, const std::string& cluster, const std::vector<int>& taken);
+
+}  // namespace muster::server

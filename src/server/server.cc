@@ -1,0 +1,84 @@
+#include "server/server.h"
+
+#include <spdlog/spdlog.h>
+
+#include <csignal>
+#include <nlohmann/json.hpp>
+
+#include "base/files.h"
+#include "control/agents.h"
+#include "server/api.h"
+#include "server/clusters.h"
+#include "server/events.h"
+#include "server/local_agents.h"
+
+namespace muster::server {
+
+Status RunServer(const ServerOptions& options) {
+  const std::string folder = options.home + "/server";
+  MUSTER_DO(MakeFolder(options.home, 0711));
+  MUSTER_DO(MakeFolder(folder, 0700));
+  MUSTER_TRY(const auto store, store::Store::Open(folder));
+
+  net::Loop loop;
+  Events events;
+  Clusters* clusters = nullptr;  // made below; callbacks come only once the loop runs
+
+  control::Agents::Callbacks callbacks;
+  callbacks.start = [&](const control::Agents::Wanted& wanted) {
+    const Status started = StartLocalAgent(options.program, options.home, wanted);
+    if (!started.ok()) spdlog::error("agent of {}: {}", wanted.host, started.error().Text());
+    return started;
+  };
+  callbacks.changed = [&](const std::string& cluster, const Observed& observed) {
+    if (const auto controller = clusters->Find(cluster)) controller->OnChanged(observed);
+  };
+  callbacks.connected = [&](const std::string& cluster, const std::string& host, bool connected) {
+    if (const auto controller = clusters->Find(cluster)) controller->OnConnected(host, connected);
+  };
+  callbacks.blob_path = [&](const std::string& sha256) { return store->BlobPath(sha256); };
+  MUSTER_TRY(const auto agents, control::Agents::Listen(loop, folder + "/agents.sock", std::move(callbacks)));
+
+  control::Dependencies dependencies{.loop = &loop, .store = store.get(), .agents = agents.get()};
+  dependencies.publish = [&](const std::string& cluster, const std::string& name, const std::string& data) {
+    if (name == "started") {
+      events.BeginRun(cluster, Json::parse(data).value("run", ""));
+    }
+    events.Publish(cluster, name, data);
+  };
+  dependencies.finished = [&](const std::string& cluster, const control::RunProgress& progress) {
+    events.EndRun(cluster, progress.row.id, RunJson(progress).dump());
+  };
+  dependencies.remove_hosts = [&](const std::string& cluster) {
+    net::Spawn(RemoveHosts(loop, options.home, cluster));
+    // Once the loop is back: the controller is in the middle of its last run's end.
+    loop.Post([&, cluster] { clusters->Forget(cluster); });
+  };
+  Clusters all(dependencies, options.home);
+  clusters = &all;
+  MUSTER_DO(all.TakeOverAll());
+
+  Api api({.loop = &loop,
+           .store = store.get(),
+           .agents = agents.get(),
+           .clusters = &all,
+           .events = &events,
+           .home = options.home,
+           .started = WallNow(),
+           .stop = [&] { loop.Stop(); }});
+  net::Endpoint endpoint;
+  endpoint.socket_path = folder + "/api.sock";
+  const net::HttpServer::Handler handler = [&](net::Exchange& exchange) { return api.Handle(exchange); };
+  net::HttpLimits limits;
+  limits.idle = 300s;
+  MUSTER_TRY(const auto http, net::HttpServer::Listen(loop, endpoint, handler, limits));
+
+  loop.OnSignal(SIGTERM, [&] { loop.Stop(); });
+  loop.OnSignal(SIGINT, [&] { loop.Stop(); });
+  spdlog::info("muster {} serves {}", MUSTER_VERSION, endpoint.socket_path);
+  loop.Run();
+  spdlog::info("the server ends; instances and agents go on");
+  return Done();
+}
+
+}  // namespace muster::server

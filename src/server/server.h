@@ -1,0 +1,19 @@
+// The server: holds revisions and placement, plans, watches, mends, and serves the API (docs/api.md).
+#pragma once
+
+#include <string>
+
+#include "base/result.h"
+
+namespace muster::server {
+
+struct ServerOptions {
+  std::string home;     // MUSTER_HOME: everything lives below it
+  std::string program;  // the path of this program, to start agents with
+};
+
+// Runs until SIGTERM, SIGINT or POST /v1/stop. Instances and agents go on without it.
+// Codes: "store-locked" and "address-in-use" where another server of this home runs; those of store::Open.
+Status RunServer(const ServerOptions& options);
+
+}  // namespace muster::server

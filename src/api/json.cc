@@ -118,6 +118,7 @@ Result<Place> PlaceFrom(const Json& json) {
   Place place;
   Fields fields(json, "place");
   fields.Text("service", place.service).Text("host", place.host).Integer("ordinal", place.ordinal);
+  fields.Integer("slot", place.slot);
   ReadPorts(fields, place.ports);
   return fields.Give(std::move(place));
 }
@@ -186,6 +187,7 @@ Json ToJson(const Placement& placement) {
     json[name] = {{"service", place.service},
                   {"host", place.host},
                   {"ordinal", place.ordinal},
+                  {"slot", place.slot},
                   {"ports", PortsJson(place.ports)}};
   }
   return json;
@@ -236,6 +238,7 @@ Json ToJson(const Instance& instance) {
           {"log", {{"rotate_bytes", instance.log.rotate_bytes}, {"keep", instance.log.keep}}},
           {"fronts", instance.fronts},
           {"extra", instance.extra},
+          {"renderer", instance.renderer},
           {"hash", instance.hash},
           {"parts", instance.parts}};
 }
@@ -253,7 +256,7 @@ Result<Instance> InstanceFrom(const Json& json) {
   fields.Integer("stop_signal", instance.stop_signal).Milliseconds("stop_timeout_ms", instance.stop_timeout);
   fields.Part("limits", instance.limits, LimitsFrom).Part("restart", instance.restart, RestartFrom);
   fields.Part("log", instance.log, LogFrom).Texts("fronts", instance.fronts).TextMap("extra", instance.extra);
-  fields.Text("hash", instance.hash).TextMap("parts", instance.parts);
+  fields.Text("hash", instance.hash).TextMap("parts", instance.parts).Integer("renderer", instance.renderer);
   return fields.Give(std::move(instance));
 }
 

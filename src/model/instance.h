@@ -23,6 +23,7 @@ struct Place {
   std::string service;
   std::string host;
   int ordinal = 0;  // the number in its name, from 1; never used again while it stands
+  int slot = 0;     // among its service's members on the host, from 0: ports are the file's plus slot × width
   std::map<std::string, PortRange> ports;
   bool operator==(const Place&) const = default;
 };
@@ -113,6 +114,7 @@ struct Instance {
   LogPolicy log;
   std::vector<std::string> fronts;  // instances this one sends requests to (a load balancer's upstreams)
   std::map<std::string, std::string> extra;  // for the recipe's operator; part of the hash
+  int renderer = 0;                          // the version that rendered this; not part of the hash
 
   std::string hash;  // of all above that a restart can change; set by plan
   std::map<std::string, std::string>

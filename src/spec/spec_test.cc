@@ -1,0 +1,170 @@
+#include "spec/spec.h"
+
+#include <gtest/gtest.h>
+
+#include <chrono>
+
+namespace muster::spec {
+namespace {
+
+Shape Of(Shape::Type type) {
+  Shape shape;
+  shape.type = type;
+  return shape;
+}
+
+Shapes TestShapes() {
+  Shape box = Of(Shape::Type::kObject);
+  Shape text = Of(Shape::Type::kText);
+  Shape map = Of(Shape::Type::kMap);
+  map.element = std::make_shared<Shape>(Of(Shape::Type::kPorts));
+  Shape word = Of(Shape::Type::kWord);
+  word.words = {"round_robin", "least_conn"};
+  Shape number = Of(Shape::Type::kInteger);
+  number.minimum = 1;
+  number.maximum = 100;
+  box.fields = {{"command", text, true},
+                {"every", Of(Shape::Type::kDuration)},
+                {"size", Of(Shape::Type::kSize)},
+                {"ports", map},
+                {"balance", word},
+                {"count", number},
+                {"artifact", Of(Shape::Type::kFile)},
+                {"fast", Of(Shape::Type::kBool)}};
+  return {{"box", box}};
+}
+
+std::vector<std::string> Findings(std::string_view text) {
+  std::vector<std::string> lines;
+  for (const Finding& finding : ParseCluster(text, "f.yaml", TestShapes()).findings) {
+    lines.push_back(fmt::format("{}:{} {}", finding.mark.line, finding.mark.column, finding.code));
+  }
+  return lines;
+}
+
+using Lines = std::vector<std::string>;
+
+TEST(Spec, ReadsAWholeFile) {
+  const auto parsed = ParseCluster(R"(
+cluster: mall
+hosts:
+  a: { address: 10.0.0.1 }
+  b: { address: 10.0.0.2 }
+services:
+  one:
+    kind: box
+    command: run {{instance}}
+    artifact: ./x.jar
+    hosts: [b]
+    update: { max_unavailable: 50%, deadline: 5m, on_failure: rollback }
+  two: { kind: box, command: x, uses: [one], require: 2 }
+)",
+                                   "f.yaml", TestShapes());
+  EXPECT_TRUE(parsed.findings.empty());
+  EXPECT_TRUE(parsed.shape_ok);
+  ASSERT_EQ(parsed.cluster.services.size(), 2u);
+  const Service& one = parsed.cluster.services[0];
+  EXPECT_EQ(one.hosts, Lines{"b"});
+  EXPECT_EQ(one.update.max_unavailable.amount, 50);
+  EXPECT_EQ(one.update.deadline, 5min);
+  EXPECT_TRUE(one.update.rollback_on_failure);
+  EXPECT_EQ(parsed.cluster.services[1].require.number, 2);
+  const auto files = FilesIn(parsed.cluster, TestShapes());
+  ASSERT_EQ(files.size(), 1u);
+  EXPECT_EQ(files[0].path, "./x.jar");
+  EXPECT_EQ(files[0].mark, (Mark{10, 15}));
+}
+
+TEST(Spec, TellsEverythingThatIsWrongAtOnce) {
+  EXPECT_EQ(Findings(R"(cluster: Mall
+colour: red
+hosts:
+  a: { address: 10.0.0.1 }
+  b: { address: 10.0.0.1 }
+  c: { address: localhost }
+services:
+  one:
+    kind: box
+    comand: x
+    every: 5
+    every: 6s
+    size: 5 apples
+    count: 101
+    balance: least_con
+    fast: "true"
+    uses: [two, nobody]
+    hosts: d
+  two: { kind: bix }
+  three: { kind: box, command: {{artifact}} x, uses: [four] }
+  four: { kind: box, command: x, uses: three, ports: [1] }
+)"),
+            (Lines{"1:10 bad-pattern", "2:1 unknown-key", "5:17 duplicate-address", "6:17 host-localhost",
+                   "9:5 missing-key", "10:5 unknown-key", "11:12 bad-unit", "12:5 duplicate-key",
+                   "13:11 bad-unit", "14:12 out-of-range", "15:14 bad-word", "16:11 wrong-type",
+                   "17:17 unknown-service", "18:12 unknown-host", "19:16 unknown-kind",
+                   "20:32 unquoted-braces", "21:40 uses-cycle", "21:54 wrong-type"}));
+}
+
+TEST(Spec, NamesTheNearestKey) {
+  const auto parsed =
+      ParseCluster("cluster: x\nservices:\n  a: { kind: box, comand: y }\n", "f", TestShapes());
+  bool found = false;
+  for (const Finding& finding : parsed.findings) {
+    if (finding.code == "unknown-key") found = finding.fix == "did you mean command?";
+  }
+  EXPECT_TRUE(found);
+}
+
+TEST(Spec, PutsBracesThatLackQuotesInQuotesAndGoesOn) {
+  EXPECT_EQ(Findings("cluster: x\nservices:\n  a:\n    kind: box\n    command: {{artifact}} --port 1 # why\n "
+                     "   cuont: 1\n"),
+            (Lines{"5:14 unquoted-braces", "6:5 unknown-key"}));
+}
+
+TEST(Spec, SurvivesAnything) {
+  EXPECT_EQ(Findings(""), Lines{"1:1 wrong-type"});
+  EXPECT_EQ(Findings("[1, 2]"), Lines{"1:1 wrong-type"});
+  EXPECT_EQ(Findings("a: b: c"), Lines{"1:5 yaml-syntax"});
+  EXPECT_EQ(Findings("cluster: \xff"), Lines{"1:10 yaml-syntax"});
+  EXPECT_EQ(Findings("---\ncluster: x\nservices: {a: {kind: box, command: y}}\n---\nb: 1\n"),
+            Lines{"5:1 yaml-several-documents"});
+  EXPECT_EQ(Findings(std::string(100000, '[')).size(), 1u);
+  EXPECT_EQ(Findings(std::string(100000, '{')).size(), 1u);
+  std::string laughs = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n";
+  for (int i = 1; i < 20; ++i) {
+    laughs += fmt::format("a{}: &a{} [*a{}, *a{}, *a{}, *a{}, *a{}, *a{}, *a{}]\n", i, i, i - 1, i - 1, i - 1,
+                          i - 1, i - 1, i - 1, i - 1);
+  }
+  EXPECT_EQ(Findings(laughs).size(), 1u);
+}
+
+TEST(Spec, LeavesHostsOutForThisMachine) {
+  const auto parsed = ParseCluster("cluster: x\nservices: {a: {kind: box, command: y}}\n", "f", TestShapes());
+  EXPECT_TRUE(parsed.findings.empty());
+  EXPECT_TRUE(parsed.cluster.hosts_left_out);
+  EXPECT_EQ(parsed.cluster.hosts[0].address, "127.0.0.1");
+}
+
+TEST(Spec, RehearsesInABlockOfItsOwn) {
+  auto cluster =
+      ParseCluster(
+          "cluster: x\nhosts: {a: {address: h1}, b: {address: h2}}\nservices: {s: {kind: box, command: y}}\n",
+          "f", TestShapes())
+          .cluster;
+  Rehearse(cluster, 7);
+  EXPECT_EQ(cluster.key(), "x@rehearsal");
+  EXPECT_EQ(cluster.hosts[1].address, "127.77.7.2");
+}
+
+TEST(Spec, ReadsTenThousandLinesQuickly) {
+  std::string text = "cluster: big\nhosts:\n";
+  for (int i = 0; i < 10000; ++i)
+    text += fmt::format("  h{}: {{ address: 10.{}.{}.{} }}\n", i, i / 65536, i / 256 % 256, i % 256);
+  text += "services: {s: {kind: box, command: y}}\n";
+  const auto parsed = ParseCluster(text, "f", TestShapes());
+  EXPECT_EQ(parsed.cluster.hosts.size(), 10000u);
+  EXPECT_TRUE(parsed.findings.empty());
+}
+
+}  // namespace
+}  // namespace muster::spec

@@ -1,0 +1,335 @@
+#include "spec/yaml.h"
+
+#include <yaml-cpp/eventhandler.h>
+#include <yaml-cpp/yaml.h>
+
+#include <map>
+#include <sstream>
+#include <unordered_map>
+
+#include "base/text.h"
+
+namespace muster::spec {
+namespace {
+
+constexpr size_t kDepthMost = 64;
+constexpr size_t kNodesMost = 2'000'000;  // aliases can make a small file enormous
+
+struct TooMuch {
+  Mark mark;
+};
+
+Mark MarkOf(const YAML::Mark& mark) { return {.line = mark.line + 1, .column = mark.column + 1}; }
+
+size_t CountNodes(const Value& value) {
+  size_t count = 1;
+  for (const Value& item : value.items) count += CountNodes(item);
+  for (const Value::Entry& entry : value.entries) count += CountNodes(entry.value);
+  return count;
+}
+
+// Builds the tree from the parser's events.
+class Builder : public YAML::EventHandler {
+ public:
+  explicit Builder(std::vector<Finding>& findings) : findings_(findings) {}
+
+  Value root;
+
+  void OnDocumentStart(const YAML::Mark&) override {}
+  void OnDocumentEnd() override {}
+  void OnNull(const YAML::Mark& mark, YAML::anchor_t anchor) override {
+    Value value;
+    value.mark = MarkOf(mark);
+    Add(std::move(value), anchor);
+  }
+  void OnAlias(const YAML::Mark& mark, YAML::anchor_t anchor) override {
+    const auto found = anchors_.find(anchor);
+    Value value = found == anchors_.end() ? Value() : found->second;
+    nodes_ += CountNodes(value);
+    if (nodes_ > kNodesMost) throw TooMuch{MarkOf(mark)};
+    value.mark = MarkOf(mark);
+    Add(std::move(value), 0);
+  }
+  void OnScalar(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
+                const std::string& text) override {
+    Value value;
+    value.mark = MarkOf(mark);
+    value.text = text;
+    value.quoted = tag == "!";
+    value.type = value.quoted ? Value::Type::kString : PlainType(text);
+    Add(std::move(value), anchor);
+  }
+  void OnSequenceStart(const YAML::Mark& mark, const std::string&, YAML::anchor_t anchor,
+                       YAML::EmitterStyle::value) override {
+    Open(Value::Type::kList, mark, anchor);
+  }
+  void OnSequenceEnd() override { Close(); }
+  void OnMapStart(const YAML::Mark& mark, const std::string&, YAML::anchor_t anchor,
+                  YAML::EmitterStyle::value) override {
+    Open(Value::Type::kMap, mark, anchor);
+  }
+  void OnMapEnd() override { Close(); }
+
+ private:
+  struct Level {
+    Value value;
+    YAML::anchor_t anchor;
+    bool has_key = false;
+    std::string key;
+    Mark key_mark;
+    std::unordered_map<std::string, int> lines;  // of the keys so far
+  };
+
+  void Open(Value::Type type, const YAML::Mark& mark, YAML::anchor_t anchor) {
+    if (levels_.size() >= kDepthMost) throw TooMuch{MarkOf(mark)};
+    Level level{.value = {}, .anchor = anchor};
+    level.value.type = type;
+    level.value.mark = MarkOf(mark);
+    levels_.push_back(std::move(level));
+  }
+
+  void Close() {
+    Level level = std::move(levels_.back());
+    levels_.pop_back();
+    Add(std::move(level.value), level.anchor);
+  }
+
+  void Add(Value value, YAML::anchor_t anchor) {
+    if (++nodes_ > kNodesMost) throw TooMuch{value.mark};
+    if (anchor != 0) anchors_[anchor] = value;
+    if (levels_.empty()) {
+      root = std::move(value);
+      return;
+    }
+    Level& level = levels_.back();
+    if (level.value.type == Value::Type::kList) {
+      level.value.items.push_back(std::move(value));
+      return;
+    }
+    if (!level.has_key) {
+      level.has_key = true;
+      level.key_mark = value.mark;
+      level.key = value.text;
+      if (!value.is_scalar()) {
+        findings_.push_back({.severity = Severity::kError,
+                             .code = "bad-key",
+                             .mark = value.mark,
+                             .message = "a key must be a word, not a list or a map",
+                             .fix = "put a key in quotes if it begins with [ or {",
+                             .file = ""});
+      }
+      const auto [first, is_new] = level.lines.emplace(level.key, value.mark.line);
+      if (!is_new) {
+        findings_.push_back({.severity = Severity::kError,
+                             .code = "duplicate-key",
+                             .mark = value.mark,
+                             .message = fmt::format("the key {} stands here a second time; first in line {}",
+                                                    level.key, first->second),
+                             .fix = "remove one of the two; the first counts",
+                             .file = ""});
+        level.key = "\x01" + level.key;  // kept out of the tree below
+      }
+      return;
+    }
+    level.has_key = false;
+    if (level.key.starts_with('\x01')) return;
+    level.value.entries.push_back(
+        {.key = std::move(level.key), .key_mark = level.key_mark, .value = std::move(value)});
+  }
+
+  std::vector<Finding>& findings_;
+  std::vector<Level> levels_;
+  std::map<YAML::anchor_t, Value> anchors_;
+  size_t nodes_ = 0;
+};
+
+// `key: {{x}}` without quotes is a map to YAML, or nonsense. It is told as what it is, and read as if it had
+// quotes, so that everything else in the file is still looked at. Quotes shift columns of that line only.
+std::string QuoteBraces(std::string_view text, std::vector<Finding>& findings) {
+  std::string result;
+  result.reserve(text.size());
+  int number = 0;
+  for (size_t at = 0; at <= text.size();) {
+    const size_t end = std::min(text.find('\n', at), text.size());
+    const std::string_view line = text.substr(at, end - at);
+    ++number;
+    const size_t braces = line.find("{{");
+    bool begins = false;
+    if (braces != std::string_view::npos) {
+      const std::string_view before = line.substr(0, braces);
+      const std::string_view head = Trim(before);
+      const bool spaced = !before.empty() && before.back() == ' ';
+      // After `key:` or `-`; what is quoted, commented or in a flow collection ends otherwise.
+      begins = spaced && (head.ends_with(':') || head == "-" || head.ends_with(" -")) &&
+               head.find_first_of("'\"#") == std::string_view::npos;
+    }
+    if (begins) {
+      size_t stop = line.size();
+      if (const size_t comment = line.find(" #", braces); comment != std::string_view::npos) stop = comment;
+      if (stop > braces && line[stop - 1] == '\r') --stop;
+      if (line.substr(0, braces).find_first_of("{[") != std::string_view::npos) {
+        // In a flow collection the value ends at its comma or bracket.
+        for (size_t i = braces; i < stop; ++i) {
+          if (line.substr(i, 2) == "{{") {
+            i = std::min(line.find("}}", i), stop - 2) + 1;
+          } else if (line[i] == ',' || line[i] == '}' || line[i] == ']') {
+            stop = i;
+          }
+        }
+      }
+      const std::string_view value = line.substr(braces, stop - braces);
+      findings.push_back({.severity = Severity::kError,
+                          .code = "unquoted-braces",
+                          .mark = {.line = number, .column = static_cast<int>(braces) + 1},
+                          .message = "a value that begins with {{ is a map to YAML",
+                          .fix = fmt::format("put it in quotes: \"{}\"", Trim(value)),
+                          .file = ""});
+      result += line.substr(0, braces);
+      result += '\'';
+      for (const char c : Trim(value)) {
+        result += c;
+        if (c == '\'') result += c;
+      }
+      result += '\'';
+      if (value.ends_with(' ')) result += ' ';
+      result += line.substr(stop);
+    } else {
+      result += line;
+    }
+    if (end < text.size()) result += '\n';
+    at = end + 1;
+  }
+  return result;
+}
+
+// The first byte that is no UTF-8, or npos.
+size_t NotUtf8(std::string_view text) {
+  for (size_t i = 0; i < text.size();) {
+    const auto byte = static_cast<unsigned char>(text[i]);
+    const size_t more = byte < 0x80                   ? 0
+                        : byte >= 0xc2 && byte < 0xe0 ? 1
+                        : byte >= 0xe0 && byte < 0xf0 ? 2
+                        : byte >= 0xf0 && byte < 0xf5 ? 3
+                                                      : 9;
+    if (more == 9 || i + more >= text.size() + (more == 0)) return i;
+    for (size_t k = 1; k <= more; ++k) {
+      if ((static_cast<unsigned char>(text[i + k]) & 0xc0) != 0x80) return i;
+    }
+    if (byte == 0) return i;
+    i += more + 1;
+  }
+  return std::string_view::npos;
+}
+
+Mark MarkAt(std::string_view text, size_t offset) {
+  Mark mark{.line = 1, .column = 1};
+  for (size_t i = 0; i < offset && i < text.size(); ++i) {
+    if (text[i] == '\n') {
+      ++mark.line;
+      mark.column = 1;
+    } else {
+      ++mark.column;
+    }
+  }
+  return mark;
+}
+
+// yaml-cpp recurses for each level of nesting, before any event: depth is bounded on the text.
+std::optional<Mark> TooDeep(std::string_view text) {
+  size_t depth = 0;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if (c == '[' || c == '{') {
+      if (++depth > kDepthMost) return MarkAt(text, i);
+    } else if ((c == ']' || c == '}') && depth > 0) {
+      --depth;
+    }
+  }
+  // "- - - - x" and "? ? ? x" nest without brackets.
+  size_t run = 0;
+  for (size_t i = 0; i + 1 < text.size(); ++i) {
+    if ((text[i] == '-' || text[i] == '?' || text[i] == ':') && (text[i + 1] == ' ' || text[i + 1] == '\t')) {
+      if (++run > kDepthMost) return MarkAt(text, i);
+    } else if (text[i] == '\n') {
+      run = 0;
+    }
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+Value::Type PlainType(std::string_view text) {
+  using Type = Value::Type;
+  if (text.empty() || text == "~" || text == "null" || text == "Null" || text == "NULL") return Type::kNull;
+  if (text == "true" || text == "false" || text == "True" || text == "False" || text == "TRUE" ||
+      text == "FALSE") {
+    return Type::kBool;
+  }
+  const char first = text.front();
+  if (first != '-' && first != '+' && first != '.' && (first < '0' || first > '9')) return Type::kString;
+  size_t at = first == '-' || first == '+';
+  const auto digits = [&] {
+    const size_t from = at;
+    while (at < text.size() && text[at] >= '0' && text[at] <= '9') ++at;
+    return at > from;
+  };
+  const bool whole = digits();
+  if (whole && at == text.size()) return Type::kInteger;
+  bool fraction = false;
+  if (at < text.size() && text[at] == '.') {
+    ++at;
+    fraction = digits();
+  }
+  if (!whole && !fraction) return Type::kString;
+  if (at < text.size() && (text[at] == 'e' || text[at] == 'E')) {
+    ++at;
+    if (at < text.size() && (text[at] == '-' || text[at] == '+')) ++at;
+    if (!digits()) return Type::kString;
+  }
+  return at == text.size() ? Type::kNumber : Type::kString;
+}
+
+Value ReadYaml(std::string_view text, std::vector<Finding>& findings) {
+  const auto error = [&](std::string_view code, Mark mark, std::string message, std::string fix) {
+    findings.push_back({.severity = Severity::kError,
+                        .code = std::string(code),
+                        .mark = mark,
+                        .message = std::move(message),
+                        .fix = std::move(fix),
+                        .file = ""});
+  };
+  if (const size_t bad = NotUtf8(text); bad != std::string_view::npos) {
+    error("yaml-syntax", MarkAt(text, bad), "the file is not UTF-8 from here", "save it as UTF-8");
+    return {};
+  }
+  if (const auto deep = TooDeep(text)) {
+    error("yaml-too-deep", *deep,
+          fmt::format("lists and maps are nested more than {} levels deep", kDepthMost),
+          "no cluster file needs that");
+    return {};
+  }
+  std::istringstream stream(QuoteBraces(text, findings));
+  Builder builder(findings);
+  try {
+    YAML::Parser parser(stream);
+    parser.HandleNextDocument(builder);
+    Value root = std::move(builder.root);
+    Builder rest(findings);
+    if (parser.HandleNextDocument(rest)) {
+      error("yaml-several-documents", rest.root.mark, "the file has a second YAML document",
+            "one cluster a file: remove the line ---");
+    }
+    return root;
+  } catch (const YAML::Exception& failure) {
+    error("yaml-syntax", MarkOf(failure.mark), failure.msg, "mend the YAML there or in the line above");
+  } catch (const TooMuch& much) {
+    error("yaml-too-deep", much.mark, "the file is nested too deeply, or its aliases make it enormous",
+          "write it out plainly");
+  } catch (const std::exception& failure) {
+    error("yaml-syntax", {}, failure.what(), "mend the YAML");
+  }
+  return {};
+}
+
+}  // namespace muster::spec

@@ -70,6 +70,7 @@ class Change {
     std::vector<std::string> unreachable;             // host names
     std::vector<std::string> restart;                 // instances to restart though nothing changed
     bool refresh = false;                             // apply renderer-only differences too
+    bool same_file = false;  // the file is the one that stands: what differs comes from the renderer
   };
   struct Output {
     std::vector<Step> steps;

@@ -1,0 +1,323 @@
+#include "recipes/common/member_change.h"
+
+#include <algorithm>
+#include <set>
+
+#include "base/text.h"
+
+namespace muster::common {
+namespace {
+
+constexpr Duration kInstallWithin = 120s;
+constexpr Duration kReloadWithin = 30s;
+constexpr Duration kSlack = 10s;
+
+bool Runs(const Observed* observed) {
+  if (!observed) return false;
+  switch (observed->state) {
+    case InstanceState::kStarting:
+    case InstanceState::kReady:
+    case InstanceState::kUnhealthy:
+    case InstanceState::kBackoff:
+    case InstanceState::kStopping:
+      return true;
+    default:
+      return false;
+  }
+}
+
+bool Installed(const Observed* observed) { return observed && !observed->hash.empty(); }
+
+// What one member needs.
+enum class Need { kNothing, kNew, kStart, kLive, kReload, kRestart, kStop };
+
+struct Work {
+  const Instance* desired;
+  const Observed* observed;
+  Need need = Need::kNothing;
+  bool install = true;  // of a restart: there is something new
+  Impact impact = Impact::kNone;
+  std::string reason;
+  bool serves = false;  // taking it away costs something
+};
+
+class Builder {
+ public:
+  Builder(const Layout& layout, const Change::Input& input) : layout_(layout), input_(input) {}
+
+  Change::Output Build() {
+    FindSurplus();
+    for (const Instance& desired : *input_.desired) Look(desired);
+    Order();
+    return std::move(output_);
+  }
+
+ private:
+  Step MakeStep(const std::string& instance, const std::string& host, std::string_view verb) {
+    Step step;
+    step.id = instance + "." + std::string(verb);
+    step.instance = instance;
+    step.service = input_.service->name;
+    step.host = host;
+    step.verb = verb;
+    return step;
+  }
+
+  bool Unreachable(const std::string& host) const {
+    return std::find(input_.unreachable.begin(), input_.unreachable.end(), host) != input_.unreachable.end();
+  }
+
+  // Members that stand but aren't wanted any more.
+  void FindSurplus() {
+    std::set<std::string> wanted;
+    for (const Instance& desired : *input_.desired) wanted.insert(desired.name);
+    for (const auto& [name, observed] : *input_.observed) {
+      if (observed.service != input_.service->name || wanted.contains(name)) continue;
+      if (Unreachable(observed.host) || (!Runs(&observed) && !Installed(&observed))) continue;
+      Step stop = MakeStep(name, observed.host, "stop");
+      stop.reason = "not wanted any more";
+      stop.after = "stopped";
+      stop.impact = Impact::kRestart;
+      stop.deadline = 60s;
+      Step remove = MakeStep(name, observed.host, "remove");
+      remove.reason = stop.reason;
+      remove.after = "removed";
+      remove.args["delete_data"] = "no";
+      remove.needs = {stop.id};
+      remove.deadline = 60s;
+      output_.steps.push_back(std::move(stop));
+      output_.steps.push_back(std::move(remove));
+    }
+  }
+
+  void Look(const Instance& desired) {
+    const auto found = input_.observed->find(desired.name);
+    const Observed* observed = found == input_.observed->end() ? nullptr : &found->second;
+    if (Unreachable(desired.host)) return;
+    Work work{.desired = &desired, .observed = observed};
+    work.serves = observed && (observed->state == InstanceState::kReady);
+    const bool restart =
+        std::find(input_.restart.begin(), input_.restart.end(), desired.name) != input_.restart.end();
+    const Difference difference = observed ? Differences(layout_, desired, *observed) : Difference{};
+    const bool changed = Installed(observed) && observed->hash != desired.hash;
+
+    if (input_.held.contains(desired.name)) {
+      output_.notes.push_back(desired.name + " is held: muster start " + desired.name + " lets it go");
+      if (!Runs(observed) && !(observed && observed->state == InstanceState::kFailed)) return;
+      work.need = Need::kStop;
+      work.reason = "stopped by hand";
+    } else if (!Installed(observed)) {
+      work.need = Need::kNew;
+      work.impact = Impact::kRestart;
+      work.reason = "new";
+    } else if (changed && input_.same_file && !input_.refresh && observed->renderer != desired.renderer &&
+               Runs(observed)) {
+      ++output_.renderer_only;
+      return;
+    } else if (changed) {
+      work.impact = difference.impact;
+      work.reason = Join(difference.parts, ", ") + " changed";
+      work.need = !Runs(observed)                  ? Need::kNew
+                  : restart                        ? Need::kRestart
+                  : work.impact == Impact::kLive   ? Need::kLive
+                  : work.impact == Impact::kReload ? Need::kReload
+                                                   : Need::kRestart;
+    } else if (!observed->drift.empty()) {
+      LookAtDrift(work, desired, *observed);
+    } else if (restart) {
+      work.need = Need::kRestart;
+      work.install = false;
+      work.impact = Impact::kRestart;
+      work.reason = "asked for";
+    } else if (!Runs(observed)) {
+      work.need = Need::kStart;
+      work.impact = Impact::kRestart;
+      work.reason = observed->state == InstanceState::kFailed ? "had failed" : "is stopped";
+    } else if (!observed->running_hash.empty() && observed->running_hash != observed->hash) {
+      work.need = Need::kRestart;
+      work.install = false;
+      work.impact = Impact::kRestart;
+      work.reason = "runs what was installed before";
+    }
+    if (work.need != Need::kNothing) work_.push_back(std::move(work));
+  }
+
+  void LookAtDrift(Work& work, const Instance& desired, const Observed& observed) {
+    std::vector<std::string> paths;
+    for (const Drift& drift : observed.drift) {
+      paths.push_back(drift.path);
+      Impact impact = Impact::kRestart;
+      for (const InstanceFile& file : desired.files) {
+        if (file.path == drift.path) impact = file.impact;
+      }
+      work.impact = std::max(work.impact, impact);
+    }
+    work.reason = Join(paths, ", ") + " changed by hand";
+    work.need = !Runs(&observed)                 ? Need::kNew
+                : work.impact <= Impact::kLive   ? Need::kLive
+                : work.impact == Impact::kReload ? Need::kReload
+                                                 : Need::kRestart;
+  }
+
+  // Emits the steps of one member; returns the id of its last.
+  std::string Emit(const Work& work, const std::vector<std::string>& needs) {
+    const Instance& desired = *work.desired;
+    std::vector<Step> steps;
+    const auto add = [&](std::string_view verb) -> Step& {
+      Step step = MakeStep(desired.name, desired.host, verb);
+      step.reason = work.reason;
+      step.impact = work.impact;
+      steps.push_back(std::move(step));
+      return steps.back();
+    };
+    const auto install = [&] {
+      Step& step = add("install");
+      step.after = "installed";
+      step.deadline = kInstallWithin;
+    };
+    const auto start = [&] {
+      Step& step = add("start");
+      step.after = "ready";
+      step.deadline = desired.ready_within + input_.service->update.min_ready + kSlack;
+      if (input_.service->update.min_ready > 0ms) {
+        step.args["min_ready_ms"] = std::to_string(input_.service->update.min_ready.count());
+      }
+    };
+    const auto stop = [&] {
+      Step& step = add("stop");
+      step.before = "running";
+      step.after = "stopped";
+      step.deadline = desired.stop_timeout + kSlack;
+    };
+    switch (work.need) {
+      case Need::kNothing:
+        return "";
+      case Need::kNew:
+        install();
+        start();
+        break;
+      case Need::kStart:
+        start();
+        break;
+      case Need::kLive:
+        install();
+        break;
+      case Need::kReload: {
+        install();
+        Step& step = add("reload");
+        step.after = "ready";
+        step.deadline = kReloadWithin;
+        break;
+      }
+      case Need::kRestart:
+        stop();
+        if (work.install) install();
+        start();
+        break;
+      case Need::kStop:
+        stop();
+        break;
+    }
+    for (size_t i = 0; i < steps.size(); ++i) {
+      steps[i].needs = i == 0 ? needs : std::vector<std::string>{steps[i - 1].id};
+      output_.steps.push_back(steps[i]);
+    }
+    return steps.back().id;
+  }
+
+  void Order() {
+    const UpdatePolicy& update = input_.service->update;
+    const int members = static_cast<int>(input_.desired->size());
+    int window = std::min(update.max_unavailable.RoundDown(members), members);
+    size_t serving = 0;
+    for (const Work& work : work_) serving += work.serves && work.need == Need::kRestart;
+    if (window <= 0) {
+      window = 1;
+      if (serving > 0 && members == 1) {
+        output_.outages.push_back(input_.service->name + " is out while its only instance restarts");
+      }
+    }
+    if (serving > 0 && members > 1 && window >= members) {
+      output_.outages.push_back(input_.service->name + " is out while all its instances restart at once");
+    }
+    // What is away already needs no window, and must be back before more is taken away.
+    std::vector<std::string> first;
+    for (const Work& work : work_) {
+      if (work.serves && work.need == Need::kRestart) continue;
+      const std::string last = Emit(work, {});
+      if (work.need != Need::kStop && work.need != Need::kLive && work.need != Need::kReload)
+        first.push_back(last);
+    }
+    // A change of nothing but new members needs no order among them; with serving ones, those wait for the
+    // new.
+    std::vector<std::string> lasts;
+    for (const Work& work : work_) {
+      if (!work.serves || work.need != Need::kRestart) continue;
+      std::vector<std::string> needs;
+      if (lasts.size() >= static_cast<size_t>(window)) {
+        needs.push_back(lasts[lasts.size() - static_cast<size_t>(window)]);
+      } else {
+        needs = first;
+      }
+      lasts.push_back(Emit(work, needs));
+    }
+  }
+
+  const Layout& layout_;
+  const Change::Input& input_;
+  std::vector<Work> work_;
+  Change::Output output_;
+};
+
+}  // namespace
+
+Difference Differences(const Layout& layout, const Instance& desired, const Observed& observed) {
+  Difference difference;
+  const auto differs = [&](const std::string& part) {
+    difference.parts.push_back(part.starts_with("file:") ? part.substr(5) : part);
+    Impact impact = layout.ImpactOf(part);
+    for (const InstanceFile& file : desired.files) {
+      if ("file:" + file.path == part) impact = file.impact;
+    }
+    difference.impact = std::max(difference.impact, impact);
+  };
+  for (const auto& [part, hash] : desired.parts) {
+    const auto found = observed.parts.find(part);
+    if (found == observed.parts.end() || found->second != hash) differs(part);
+  }
+  for (const auto& [part, hash] : observed.parts) {
+    if (!desired.parts.contains(part)) differs(part);
+  }
+  if (difference.parts.empty() && observed.hash != desired.hash) {
+    difference.parts.push_back("everything");
+    difference.impact = Impact::kRestart;
+  }
+  return difference;
+}
+
+Change::Output MemberChange::StepsFor(const Input& input) const { return Builder(*layout_, input).Build(); }
+
+ServiceHealth MemberHealth(const std::vector<Instance>& desired,
+                           const std::map<std::string, Observed>& observed) {
+  ServiceHealth health;
+  size_t ready = 0;
+  for (const Instance& instance : desired) {
+    const auto found = observed.find(instance.name);
+    const InstanceState state = found == observed.end() ? InstanceState::kAbsent : found->second.state;
+    if (state == InstanceState::kReady) {
+      ++ready;
+      continue;
+    }
+    if (health.reasons.size() == 20) health.reasons.push_back("… and more");
+    if (health.reasons.size() > 20) continue;
+    std::string reason = fmt::format("{} is {}", instance.name, StateName(state));
+    if (found != observed.end() && !found->second.last_exit.empty() && state != InstanceState::kStarting) {
+      reason += fmt::format(" ({})", found->second.last_exit);
+    }
+    health.reasons.push_back(std::move(reason));
+  }
+  health.health = ready == desired.size() ? Health::kGreen : ready > 0 ? Health::kYellow : Health::kRed;
+  return health;
+}
+
+}  // namespace muster::common

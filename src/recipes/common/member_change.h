@@ -1,0 +1,38 @@
+// The Change that serves for services whose members are equal: each is installed and started, reloaded, or
+// stopped, replaced and started, as many at a time as `update:` allows. Pure.
+//
+// Steps of one member, by what it needs:
+//   new              install → start                  reload           install → reload
+//   live             install                          restart, changed stop → install → start
+//   not wanted       stop → remove                    held by hand     stop
+// Members that serve nothing now (failed, stopped, not installed) come first and count for nothing; those
+// that serve follow in a window of `max_unavailable`. Start steps have args min_ready_ms; install steps say
+// by their impact what the agent is to make of it.
+#pragma once
+
+#include "recipes/recipe.h"
+
+namespace muster::common {
+
+class MemberChange : public Change {
+ public:
+  explicit MemberChange(const Layout* layout) : layout_(layout) {}
+  Output StepsFor(const Input& input) const override;
+
+ private:
+  const Layout* layout_;  // for ImpactOf; the recipe's own
+};
+
+// Green where all members are ready, yellow where some are, red where none is.
+ServiceHealth MemberHealth(const std::vector<Instance>& desired,
+                           const std::map<std::string, Observed>& observed);
+
+// What differs between installed and desired parts: names of parts, worst impact. A part that only one has
+// counts.
+struct Difference {
+  std::vector<std::string> parts;
+  Impact impact = Impact::kNone;
+};
+Difference Differences(const Layout& layout, const Instance& desired, const Observed& observed);
+
+}  // namespace muster::common

@@ -1,0 +1,116 @@
+#include "recipes/common/placement.h"
+
+#include <algorithm>
+#include <set>
+#include <unordered_map>
+
+namespace muster::common {
+
+Count ReadCount(const std::string& text) {
+  Count count;
+  count.number = text.empty() ? 1 : std::atoi(text.c_str());
+  count.per_host = text.ends_with("per host");
+  return count;
+}
+
+std::vector<const Host*> HostsOf(const Service& service, const Cluster& cluster) {
+  const std::set<std::string> wanted(service.hosts.begin(), service.hosts.end());
+  std::vector<const Host*> hosts;
+  for (const Host& host : cluster.hosts) {
+    if (wanted.empty() || wanted.contains(host.name)) hosts.push_back(&host);
+  }
+  return hosts;
+}
+
+std::vector<std::pair<std::string, const Place*>> MembersOf(const Placement& placement,
+                                                            const std::string& service) {
+  // Instances are named SERVICE-N, so they stand together in the map, perhaps among those of SERVICE-x.
+  std::vector<std::pair<std::string, const Place*>> members;
+  const auto end = placement.lower_bound(service + ".");
+  for (auto at = placement.lower_bound(service + "-"); at != end; ++at) {
+    if (at->second.service == service) members.emplace_back(at->first, &at->second);
+  }
+  std::sort(members.begin(), members.end(),
+            [](const auto& a, const auto& b) { return a.second->ordinal < b.second->ordinal; });
+  return members;
+}
+
+Placement PlaceMembers(const Service& service, const Cluster& cluster, const Placement& so_far, Count count,
+                       const std::map<std::string, PortRange>& ports) {
+  const std::vector<const Host*> hosts = HostsOf(service, cluster);
+  if (hosts.empty()) return {};
+  struct OnHost {
+    std::vector<std::pair<std::string, Place>> members;
+    std::set<int> slots;
+  };
+  std::unordered_map<std::string, OnHost> by_host;
+  for (const Host* host : hosts) by_host[host->name];
+  std::set<int> ordinals;
+  size_t kept = 0;
+  for (const auto& [name, place] : MembersOf(so_far, service.name)) {
+    ordinals.insert(place->ordinal);
+    const auto host = by_host.find(place->host);
+    if (host == by_host.end()) continue;
+    const bool room = count.per_host ? host->second.members.size() < static_cast<size_t>(count.number)
+                                     : kept < static_cast<size_t>(count.number);
+    if (!room || !host->second.slots.insert(place->slot).second) continue;
+    host->second.members.emplace_back(name, *place);
+    ++kept;
+  }
+  int next = 1;
+  const auto add = [&](const Host& host) {
+    OnHost& on = by_host[host.name];
+    Place place{.service = service.name, .host = host.name, .ordinal = 0, .slot = 0, .ports = {}};
+    while (ordinals.contains(next)) ++next;
+    place.ordinal = next++;
+    while (on.slots.contains(place.slot)) ++place.slot;
+    on.slots.insert(place.slot);
+    on.members.emplace_back(service.name + "-" + std::to_string(place.ordinal), place);
+  };
+  if (count.per_host) {
+    for (const Host* host : hosts) {
+      while (by_host[host->name].members.size() < static_cast<size_t>(count.number)) add(*host);
+    }
+  } else {
+    // On the host that has the fewest, the first of them in the file's order.
+    std::set<std::pair<size_t, size_t>> loads;
+    for (size_t i = 0; i < hosts.size(); ++i) loads.emplace(by_host[hosts[i]->name].members.size(), i);
+    for (; kept < static_cast<size_t>(count.number); ++kept) {
+      const auto [load, index] = *loads.begin();
+      loads.erase(loads.begin());
+      add(*hosts[index]);
+      loads.emplace(load + 1, index);
+    }
+  }
+  Placement placement;
+  for (auto& [host, on] : by_host) {
+    for (auto& [name, place] : on.members) {
+      place.ports.clear();
+      for (const auto& [port, range] : ports) {
+        place.ports[port] = {
+            .first = range.first + place.slot * range.count, .count = range.count, .udp = range.udp};
+      }
+      placement.emplace(std::move(name), std::move(place));
+    }
+  }
+  return placement;
+}
+
+std::string Endpoints(const Cluster& cluster, const Placement& placement, const std::string& service,
+                      const std::string& port) {
+  std::unordered_map<std::string, const std::string*> addresses;
+  for (const Host& host : cluster.hosts) addresses[host.name] = &host.address;
+  std::string text;
+  for (const auto& [name, place] : MembersOf(placement, service)) {
+    const auto found = place->ports.find(port);
+    const auto address = addresses.find(place->host);
+    if (found == place->ports.end() || address == addresses.end()) continue;
+    if (!text.empty()) text += ',';
+    text += *address->second;
+    text += ':';
+    text += std::to_string(found->second.first);
+  }
+  return text;
+}
+
+}  // namespace muster::common

@@ -27,8 +27,9 @@ struct Launch {
   std::string hash;
   uid_t uid = static_cast<uid_t>(-1);  // -1: as the caller
   gid_t gid = static_cast<gid_t>(-1);
-  bool bind_low_ports = false;  // CAP_NET_BIND_SERVICE as ambient capability
-  Limits limits;
+  bool bind_low_ports = false;                 // CAP_NET_BIND_SERVICE as ambient capability
+  Limits limits;                               // in force as far as ProbeCgroups says
+  std::string cgroup_root = "/sys/fs/cgroup";  // "": no cgroups
 };
 
 // A running process that the agent started or adopted. Closing it doesn't stop the process.
@@ -45,7 +46,7 @@ class Process {
   virtual int pidfd() const = 0;               // readable when it has ended
   virtual std::string hash() const = 0;        // what it was started from
   virtual void Signal(int signal_number) = 0;  // to the main process
-  virtual void KillAll() = 0;                  // SIGKILL to everything in its cgroup or session
+  virtual void KillAll() = 0;                  // SIGKILL to everything in its cgroup or session; before Reap
   // Once it has ended: "exit 1", "signal 9", or "unknown" for an adopted one. Reaps it.
   virtual std::string Reap() = 0;
   virtual int64_t memory_bytes() const = 0;
@@ -57,8 +58,10 @@ struct CgroupSupport {
   bool cpu = false;
   std::string means;
 };
-CgroupSupport ProbeCgroups();
-// Removes the cgroups of one instance, or all of a cluster where `instance` is empty.
-void RemoveCgroups(const std::string& cluster, const std::string& instance);
+CgroupSupport ProbeCgroups(const std::string& cgroup_root = "/sys/fs/cgroup");
+// Removes the cgroups of one instance, or all of a cluster where `instance` is empty. Those in which
+// something still lives stay.
+void RemoveCgroups(const std::string& cluster, const std::string& instance,
+                   const std::string& cgroup_root = "/sys/fs/cgroup");
 
 }  // namespace muster::runtime

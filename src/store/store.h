@@ -85,11 +85,14 @@ struct SecretRow {
 class Store {
  public:
   // Opens or creates `folder`. An older store is copied beside itself, then migrated; a newer one is refused
-  // with code "store-newer". Code "store-locked" where another server has it.
+  // with code "store-newer". Code "store-locked" where another server has it, "store-corrupt" for a damaged
+  // or lost database, "key-missing" and "key-damaged" where its secrets can't be opened. Finishes a rotation
+  // that was cut short.
   static Result<std::unique_ptr<Store>> Open(const std::string& folder);
   virtual ~Store() = default;
 
-  // All writes in `writes` become durable together, or none does.
+  // All writes in `writes` become durable together, or none does. An inner one can fail by itself. Code
+  // "disk-full" like every write; nothing was changed then.
   virtual Status Transaction(const std::function<Status()>& writes) = 0;
 
   virtual Result<std::vector<ClusterRow>> Clusters() = 0;
@@ -97,26 +100,28 @@ class Store {
   virtual Status PutCluster(const ClusterRow& row) = 0;
   virtual Status DeleteCluster(const std::string& key) = 0;  // with everything of it but audit
 
-  virtual Status AddRevision(const RevisionRow& row) = 0;
+  virtual Status AddRevision(const RevisionRow& row) = 0;  // code "revision-exists"
   virtual Result<std::vector<RevisionRow>> Revisions(const std::string& cluster) = 0;  // oldest first
   virtual Result<std::optional<RevisionRow>> FindRevision(const std::string& cluster, int64_t number) = 0;
-  virtual Status KeepRevisions(const std::string& cluster,
-                               int keep) = 0;  // drops older ones, then unused blobs
+  // Drops older ones, then unused blobs. The cluster's own revision and those of running or paused runs stay;
+  // so do blobs that were put or asked for within the hour and wait for their revision.
+  virtual Status KeepRevisions(const std::string& cluster, int keep) = 0;
 
   virtual Status PutRun(const RunRow& row) = 0;
   virtual Result<std::vector<RunRow>> Runs(const std::string& cluster, int most) = 0;  // newest first
   virtual Result<std::optional<RunRow>> FindRun(const std::string& id) = 0;
-  virtual Status PutStep(const StepRow& row) = 0;
+  virtual Status PutStep(const StepRow& row) = 0;  // the first intent of a step is kept
   virtual Result<std::vector<StepRow>> Steps(const std::string& run) = 0;
   virtual Result<int64_t> AddPutBack(const PutBackRow& row) = 0;
   virtual Status RemovePutBack(int64_t id) = 0;
   virtual Result<std::vector<PutBackRow>> PutBacks(const std::string& run) = 0;
 
+  // Sealed with AES-256-GCM by the key file, as part of this cluster and name. Code "secret-damaged".
   virtual Status PutSecret(const std::string& cluster, const std::string& name, const std::string& value) = 0;
   virtual Result<std::optional<std::string>> Secret(const std::string& cluster, const std::string& name) = 0;
   virtual Result<std::vector<SecretRow>> Secrets(const std::string& cluster) = 0;
   virtual Status DeleteSecret(const std::string& cluster, const std::string& name) = 0;
-  virtual Status RotateKey() = 0;  // a new sealing key; all secrets sealed anew
+  virtual Status RotateKey() = 0;  // a new sealing key; all secrets sealed anew, their digests as before
 
   virtual Status AddAudit(const AuditRow& row) = 0;
   virtual Result<std::vector<AuditRow>> Audit(const std::string& cluster,

@@ -1,0 +1,48 @@
+// What each path answers. Touches no socket: the server sends what comes out.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "http.h"
+#include "options.h"
+#include "seeds.h"
+
+namespace example {
+
+struct Reply {
+  Answer answer;
+  Milliseconds delay{0};
+  uint64_t filler = 0;   // so many bytes of text instead of the body
+  int exit_status = -1;  // 0 or more: the program ends when it is sent
+};
+
+class Pages {
+ public:
+  Pages(const Options& options, const Seeds& seeds) : options_(options), seeds_(seeds) {}
+
+  Reply Handle(const Request& request);
+
+  bool starting = true;
+  bool stopping = false;
+  int port = 0;
+  std::string config_digest;  // "": no file
+  uint64_t requests = 0;
+  size_t websockets = 0;
+
+ private:
+  Answer Health() const;
+  std::string Overview() const;
+  std::string Info() const;
+  std::string Echo(const Request& request) const;
+
+  const Options& options_;
+  const Seeds& seeds_;
+  bool unhealthy_ = false;
+  std::string ballast_;
+};
+
+// A part of what `filler` stands for: lines that compress well, from byte `at` on.
+std::string FillerText(uint64_t at, size_t bytes);
+
+}  // namespace example

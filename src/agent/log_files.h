@@ -1,0 +1,105 @@
+// An instance's log: rotated under the program that writes it, readable by time, followable.
+//
+// The program's two output streams go straight to `current.log` (O_APPEND), so they survive the agent. All
+// the files of a `logs` folder, 5.log … 1.log current.log, make one stream of bytes whose positions never
+// change; FILE.times beside each tells where in the stream it begins and by when which byte had been written,
+// since most programs print no times of their own.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/files.h"
+#include "base/result.h"
+#include "base/time.h"
+#include "model/instance.h"
+
+namespace muster::agent {
+
+struct LogLine {
+  WallTime at{};     // when it was written, to about a second
+  std::string text;  // valid UTF-8 without its end of line; what isn't UTF-8 has become U+FFFD
+  bool operator==(const LogLine&) const = default;
+};
+
+// Lines longer than this come in pieces, each as a line, so that a log without line ends needs no memory.
+constexpr size_t kLogLineBytesMost = 64 << 10;
+
+// Looks after one instance's logs folder. One per instance and agent; cheap to make.
+class LogKeeper {
+ public:
+  // `folder` need not exist yet.
+  LogKeeper(std::string folder, LogPolicy policy);
+
+  // To be called about each second and after each exit: notes by when the log has grown to its present size,
+  // and rotates it once it is larger than the policy says. One stat(2) where nothing has grown. Loses no line
+  // while the program goes on writing (on file systems that can't collapse a range, ext4 and xfs can: none
+  // but what is written within microseconds of the rotation). Finishes a rotation that a killed agent left
+  // half done.
+  Status Look(WallTime now);
+  void set_policy(LogPolicy policy) { policy_ = policy; }
+
+ private:
+  Status Load(int folder);
+  Status Note(int folder, int64_t size, int64_t ms);
+  Status Rotate(int folder);
+
+  std::string folder_;
+  LogPolicy policy_;
+  int64_t size_seen_ = -1;
+  int64_t base_ = -1;       // position of current.log's first byte; -1: not read yet
+  int64_t marked_ = 0;      // position up to which the times are known
+  int64_t mark_count_ = 0;  // in current.times
+};
+
+struct LogReadOptions {
+  int tail = -1;                  // the last so many lines; -1: all
+  std::optional<WallTime> since;  // only lines written then or later
+  bool partial = true;  // a last line that has no line end yet counts, too (leave out when following)
+};
+
+// Hands the lines to `take`, oldest first, until it returns false. Needs little memory however large the log
+// is. Returns the position behind the last whole line, for a LogFollower to go on from. An absent log has no
+// lines.
+Result<int64_t> ForEachLogLine(const std::string& folder, const LogReadOptions& options,
+                               const std::function<bool(LogLine)>& take);
+
+struct LogRead {
+  std::vector<LogLine> lines;
+  int64_t end = 0;
+};
+// The same as a value, for tails. Keeps the newest 4 MiB of lines; use ForEachLogLine for more.
+Result<LogRead> ReadLines(const std::string& folder, int tail, std::optional<WallTime> since,
+                          bool partial = true);
+
+// Evidence: the last lines of the log, or none.
+std::vector<std::string> LastLogLines(const std::string& folder, size_t most = 10);
+
+// Yields the lines that come after a position, across rotations.
+class LogFollower {
+ public:
+  // From `position` on (of LogRead::end or ForEachLogLine), or from the present end where there is none. The
+  // folder must exist; the log need not.
+  static Result<LogFollower> Open(std::string folder, std::optional<int64_t> position = {});
+
+  // Readable (inotify) when `Next` may have something: for net::Loop::WatchReadable. Call Next once before
+  // waiting.
+  int fd() const { return inotify_.get(); }
+  // The whole lines written since the last call, about 1 MiB at most. Empty when there is nothing more: call
+  // it until then. Lines that were rotated away for good before they could be read are skipped.
+  Result<std::vector<LogLine>> Next(WallTime now);
+  int64_t position() const { return position_; }
+
+ private:
+  LogFollower(std::string folder, int64_t position, Fd inotify)
+      : folder_(std::move(folder)), position_(position), inotify_(std::move(inotify)) {}
+  std::string folder_;
+  int64_t position_;
+  Fd inotify_;
+};
+
+}  // namespace muster::agent

@@ -1,0 +1,10 @@
+// The recipe for any program: kind `app`.
+#pragma once
+
+#include "recipes/recipe.h"
+
+namespace muster {
+
+Recipe MakeAppRecipe();
+
+}  // namespace muster

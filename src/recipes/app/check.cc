@@ -1,0 +1,263 @@
+// What is wrong with an app though its shape is right.
+#include <algorithm>
+#include <set>
+
+#include "base/text.h"
+#include "model/template.h"
+#include "recipes/app/layout.h"
+#include "recipes/common/placement.h"
+#include "recipes/common/shapes.h"
+#include "recipes/common/variables.h"
+
+namespace muster::app {
+namespace {
+
+// A text of the service, with where it stands and what it is for.
+struct Part {
+  const Value* value = nullptr;  // in the cluster file; null for a line of another file
+  std::string text;
+  Mark mark;
+  std::string where;  // "command", "env APP_URL", "files app.yaml"
+};
+
+void Add(std::vector<Finding>& findings, std::string_view code, Mark mark, std::string message,
+         std::string fix, Severity severity = Severity::kError) {
+  findings.push_back({.severity = severity,
+                      .code = std::string(code),
+                      .mark = mark,
+                      .message = std::move(message),
+                      .fix = std::move(fix),
+                      .file = ""});
+}
+
+std::vector<Part> PartsOf(const Service& service, const Cluster& cluster) {
+  std::vector<Part> parts;
+  const Value& settings = service.settings;
+  const auto value = [&](const Value* one, std::string where) {
+    if (one && one->is_scalar())
+      parts.push_back({.value = one, .text = one->text, .mark = one->mark, .where = where});
+  };
+  const auto file = [&](const Value* one, const std::string& where) {
+    if (!one || !one->is_scalar()) return;
+    const auto found = cluster.files.find(one->text);
+    if (found == cluster.files.end() || found->second.text.empty()) return;
+    parts.push_back({.value = nullptr, .text = found->second.text, .mark = one->mark, .where = where});
+  };
+  value(settings.Find("command"), "command");
+  value(settings.Find("working_folder"), "working_folder");
+  if (const Value* env = settings.Find("env")) {
+    for (const Value::Entry& entry : env->entries) value(&entry.value, "env " + entry.key);
+  }
+  file(settings.Find("env_file"), settings.Text("env_file"));
+  if (const Value* files = settings.Find("files")) {
+    for (const Value::Entry& entry : files->entries) {
+      const Value* from = entry.value.is_scalar() ? &entry.value : entry.value.Find("from");
+      if (entry.value.Bool("template", true)) file(from, from ? from->text : entry.key);
+      value(entry.value.Find("content"), "files " + entry.key);
+    }
+  }
+  return parts;
+}
+
+bool UsesIdentity(const std::string& text) {
+  for (const Variable& variable : VariablesIn(text)) {
+    for (const std::string_view name : {"instance", "ordinal", "id"}) {
+      if (variable.name == name) return true;
+    }
+    if (variable.name.starts_with("peers.")) return true;
+  }
+  return false;
+}
+
+void CheckIds(const Service& service, size_t members, std::vector<Finding>& findings) {
+  const Value* ids = service.settings.Find("ids");
+  const Value* id = service.settings.Find("id");
+  if (ids && id) {
+    Add(findings, "id-twice", id->mark, "both id and ids are given", "keep one of them");
+  }
+  const auto check_fixed = [&](const Value& value) {
+    for (const std::string_view sign : {"$RANDOM", "$(", "`", "uuid", "{{random"}) {
+      if (value.text.find(sign) == std::string::npos) continue;
+      Add(findings, "id-not-fixed", value.mark,
+          fmt::format("the id \"{}\" would differ at each start; members could not be told apart",
+                      value.text),
+          "write a fixed one, such as " + service.name + "-{{ordinal}}");
+      return;
+    }
+  };
+  if (ids) {
+    std::set<std::string> seen;
+    for (const Value& one : ids->items) {
+      check_fixed(one);
+      if (!seen.insert(one.text).second) {
+        Add(findings, "id-not-unique", one.mark, fmt::format("the id {} is given twice", one.text),
+            "each instance needs an id of its own");
+      }
+    }
+    if (ids->items.size() < members) {
+      Add(findings, "id-missing", ids->mark,
+          fmt::format("{} ids for {} instances", ids->items.size(), members), "name an id for each");
+    }
+  }
+  if (id) {
+    check_fixed(*id);
+    bool varies = false;
+    for (const Variable& variable : VariablesIn(id->text)) {
+      varies |=
+          variable.name == "ordinal" || variable.name == "instance" || variable.name.starts_with("ports.");
+      varies |= variable.name == "host" && members <= 1;
+    }
+    if (!varies && members > 1) {
+      Add(findings, "id-not-unique", id->mark,
+          fmt::format("all {} instances would have the id \"{}\"", members, id->text),
+          "add {{ordinal}} or {{instance}} to it");
+    }
+  }
+}
+
+// Lists of address:port that name some members of the service, but not all.
+void CheckSeeds(const Service& service, const Part& part, const Cluster& cluster, const Placement& members,
+                std::vector<Finding>& findings) {
+  for (const auto& [port, range] : PortsOf(service)) {
+    std::set<std::string> wanted;
+    for (const auto& [name, place] : members) {
+      const Host* host = cluster.FindHost(place.host);
+      if (host) wanted.insert(fmt::format("{}:{}", host->address, place.ports.at(port).first));
+    }
+    if (wanted.size() < 2) continue;
+    std::set<std::string> missing = wanted;
+    std::string token;
+    for (const char c : part.text + " ") {
+      const bool inside = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                          c == '.' || c == ':' || c == '-';
+      if (inside) {
+        token += c;
+        continue;
+      }
+      missing.erase(token);
+      token.clear();
+    }
+    if (missing.empty() || missing.size() + 1 >= wanted.size()) continue;  // all, or at most one: no list
+    Add(findings, "seeds-incomplete", part.mark,
+        fmt::format("{} lists members of {} without {}", part.where, service.name,
+                    Join({missing.begin(), missing.end()}, ", ")),
+        fmt::format("write {{{{peers.{}}}}}: it always names them all", port));
+  }
+}
+
+void CheckLocalhost(const Part& part, std::vector<Finding>& findings) {
+  for (const std::string_view name : {"localhost", "127.0.0.1"}) {
+    const size_t at = part.text.find(name);
+    if (at == std::string::npos) continue;
+    const size_t after = at + name.size();
+    const bool url = at >= 2 && part.text.compare(at - 2, 2, "//") == 0;
+    const bool port =
+        after + 1 < part.text.size() && part.text[after] == ':' &&
+        (std::isdigit(static_cast<unsigned char>(part.text[after + 1])) || part.text[after + 1] == '{');
+    if (!url && !port) continue;
+    Mark mark = part.mark;
+    if (part.value && part.text.find('\n') == std::string::npos) {
+      mark.column += static_cast<int>(at) + (part.value->quoted ? 1 : 0);
+    }
+    // Whoever reads a URL may be a browser; a bare address may be meant for a sidecar.
+    Add(findings, "localhost-peer", mark,
+        fmt::format("{} points at {}, which is another machine for everyone else", part.where, name),
+        "write {{address}}, the address of a host, or {{SERVICE.endpoints}}",
+        url ? Severity::kError : Severity::kWarning);
+    return;
+  }
+}
+
+}  // namespace
+
+void CheckMeaning(const Service& service, const Cluster& cluster, std::vector<Finding>& findings) {
+  const Value& settings = service.settings;
+  const common::Count count = common::ReadCount(settings.Text("instances"));
+  const auto ports = PortsOf(service);
+  const Placement members = common::PlaceMembers(service, cluster, {}, count, ports);
+  const common::Known known{.service = &service,
+                            .cluster = &cluster,
+                            .ports = ports,
+                            .artifact = settings.Find("artifact") != nullptr};
+
+  if (count.number < 1) {
+    const Value* value = settings.Find("instances");
+    Add(findings, "out-of-range", value ? value->mark : service.mark, service.name + " has no instances",
+        "write at least 1, or remove the service");
+  }
+  if (const Value* value = settings.Find("ports")) {
+    for (const Value::Entry& entry : value->entries) {
+      const PortRange range = common::ReadPorts(entry.value.text);
+      const int last = range.first + range.count - 1;
+      if (range.first < 1 || range.count < 1 || last > 65535) {
+        Add(findings, "out-of-range", entry.value.mark,
+            fmt::format("port {} is {}", entry.key, entry.value.text),
+            "write a port from 1 to 65535, or a range from low to high");
+      }
+    }
+  }
+  if (const auto split = SplitCommand(settings.Text("command")); !split.ok() || split->empty()) {
+    const Value* command = settings.Find("command");
+    Add(findings, "bad-quoting", command ? command->mark : service.mark,
+        split.ok() ? "the command is empty" : split.error().message(),
+        "close the quote, or escape it with \\");
+  }
+  if (const Value* health = settings.Find("health"); health && health->is_map()) {
+    int kinds = 0;
+    for (const char* kind : {"http", "tcp", "command", "log"}) kinds += health->Find(kind) != nullptr;
+    if (kinds > 1)
+      Add(findings, "health-twice", health->mark, "more than one way to tell health", "keep one");
+    for (const char* key : {"port", "tcp"}) {
+      const Value* port = health->Find(key);
+      if (!port || ports.contains(port->text)) continue;
+      std::vector<std::string> names;
+      for (const auto& [name, range] : ports) names.push_back(name);
+      Add(findings, "unknown-port", port->mark,
+          fmt::format("{} has no port called {}", service.name, port->text),
+          names.empty() ? "add it to ports:" : "known are: " + Join(names, ", "));
+    }
+    if (ports.empty() && (health->Find("http") || health->Find("tcp"))) {
+      Add(findings, "unknown-port", health->mark, service.name + " has no ports to ask", "add ports:");
+    }
+  }
+  CheckIds(service, members.size(), findings);
+
+  bool identity = UsesIdentity(settings.Text("id")) || settings.Find("ids");
+  for (const Part& part : PartsOf(service, cluster)) {
+    if (part.value) {
+      common::CheckVariables(known, *part.value, findings);
+    } else {
+      common::CheckFileVariables(known, part.where, part.text, part.mark, findings);
+    }
+    CheckSeeds(service, part, cluster, members, findings);
+    if (cluster.hosts.size() > 1) CheckLocalhost(part, findings);
+    identity |= UsesIdentity(part.text);
+    if (part.where != "command") continue;
+    for (const Variable& variable : VariablesIn(part.text)) {
+      if (!variable.name.starts_with("secret.")) continue;
+      Mark mark = part.mark;
+      mark.column += static_cast<int>(variable.offset) + (part.value->quoted ? 1 : 0);
+      Add(findings, "secret-in-command", mark,
+          fmt::format("everyone on the host can read {{{{{}}}}} in the list of processes", variable.name),
+          "put it in env:, or in a file of files: (they are 0600 where they hold a secret)");
+    }
+  }
+  if (const Value* id = settings.Find("id")) common::CheckVariables(known, *id, findings);
+
+  const Value* update = settings.Find("update");
+  if (service.update.max_surge.amount > 0 && identity) {
+    const Value* surge = update ? update->Find("max_surge") : nullptr;
+    Add(findings, "surge-identity", surge ? surge->mark : service.mark,
+        fmt::format("{} can't have more members for a while: each has an identity that others know",
+                    service.name),
+        "remove max_surge, or {{instance}}, {{ordinal}}, {{id}} and {{peers…}}");
+  }
+}
+
+std::vector<Finding> AppLayout::Check(const Service& service, const Cluster& cluster) const {
+  std::vector<Finding> findings;
+  CheckMeaning(service, cluster, findings);
+  return findings;
+}
+
+}  // namespace muster::app

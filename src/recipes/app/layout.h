@@ -1,0 +1,35 @@
+// What an app puts on its hosts. Internal to recipes/app.
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "recipes/recipe.h"
+
+namespace muster::app {
+
+class AppLayout : public Layout {
+ public:
+  std::string_view kind() const override { return "app"; }
+  Shape SettingsShape() const override;
+  std::vector<Finding> Check(const Service& service, const Cluster& cluster) const override;
+  Result<Placement> PlaceMembers(const Service& service, const Cluster& cluster,
+                                 const Placement& so_far) const override;
+  Result<std::vector<Instance>> LayOut(const Service& service, const Cluster& cluster,
+                                       const Placement& placement) const override;
+  std::optional<std::string> Export(std::string_view word, const Service& service, const Cluster& cluster,
+                                    const Placement& placement) const override;
+  Impact ImpactOf(std::string_view part) const override;
+};
+
+std::map<std::string, PortRange> PortsOf(const Service& service);
+
+// KEY=VALUE lines; blank lines and those that begin with # don't count; one pair of quotes around a value
+// goes.
+std::map<std::string, std::string> ParseEnvFile(const std::string& text);
+
+// Findings about ids, seeds, secrets and localhost: check.cc.
+void CheckMeaning(const Service& service, const Cluster& cluster, std::vector<Finding>& findings);
+
+}  // namespace muster::app

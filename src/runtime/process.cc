@@ -1,0 +1,239 @@
+#include "runtime/process.h"
+
+#include <poll.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdlib>
+
+#include "base/subprocess.h"
+#include "base/text.h"
+#include "runtime/cgroup.h"
+#include "runtime/proc.h"
+#include "runtime/spawn.h"
+
+namespace muster::runtime {
+namespace {
+
+struct Record {
+  int pid = 0;
+  uint64_t start = 0;
+  std::string hash;
+};
+
+std::optional<Record> ReadRecord(const std::string& path) {
+  const Result<std::string> text = ReadFile(path, 4096);
+  if (!text.ok()) return std::nullopt;
+  const std::vector<std::string> words = Split(std::string(Trim(*text)), ' ');
+  if (words.size() < 3) return std::nullopt;
+  // After a reboot the same pid and ticks may name another process.
+  if (words.size() > 3 && words[3] != BootId()) return std::nullopt;
+  const std::string hash = words[2] == "-" ? "" : words[2];
+  return Record{std::atoi(words[0].c_str()), std::strtoull(words[1].c_str(), nullptr, 10), hash};
+}
+
+// The recorded process, where it is the same one and lives.
+std::optional<ProcStat> Living(const std::optional<Record>& record) {
+  if (!record) return std::nullopt;
+  const std::optional<ProcStat> stat = ReadStat(record->pid);
+  if (!stat || stat->start != record->start || !stat->alive()) return std::nullopt;
+  return stat;
+}
+
+class LocalProcess : public Process {
+ public:
+  LocalProcess(const ProcStat& stat, Fd pidfd, std::string hash, std::string lock_path, InstanceCgroup cgroup)
+      : pid_(stat.pid),
+        session_(stat.session),
+        start_(stat.start),
+        pidfd_(std::move(pidfd)),
+        hash_(std::move(hash)),
+        lock_path_(std::move(lock_path)),
+        cgroup_(std::move(cgroup)) {}
+
+  int pid() const override { return pid_; }
+  int pidfd() const override { return pidfd_.get(); }
+  std::string hash() const override { return hash_; }
+
+  void Signal(int signal_number) override {
+    // Through the pidfd, so that it can't reach another process that was given the pid since.
+    syscall(SYS_pidfd_send_signal, pidfd_.get(), signal_number, nullptr, 0);
+  }
+
+  void KillAll() override {
+    Signal(SIGKILL);
+    cgroup_.Kill();
+    // What isn't in the cgroup (there may be none) is in its session or holds its lock. Again until none is
+    // left: a process may fork while the list is read.
+    for (int round = 0; round < 20; ++round) {
+      if (KillSession() == 0) break;
+      poll(nullptr, 0, 1);
+    }
+    for (int round = 0; round < 20 && IsLocked(lock_path_); ++round) {
+      for (const ProcStat& holder : HoldersOf(lock_path_)) kill(holder.pid, SIGKILL);
+      poll(nullptr, 0, 1);
+    }
+  }
+
+  std::string Reap() override {
+    if (!ending_.empty()) return ending_;
+    pollfd ended{pidfd_.get(), POLLIN, 0};
+    while (poll(&ended, 1, -1) < 0 && errno == EINTR) {
+    }
+    int status = 0;
+    pid_t reaped;
+    do {
+      reaped = waitpid(pid_, &status, 0);
+    } while (reaped < 0 && errno == EINTR);
+    if (reaped != pid_) {
+      ending_ = "unknown";  // Not our child: whoever is its parent learns it.
+    } else if (WIFSIGNALED(status)) {
+      ending_ = "signal " + std::to_string(WTERMSIG(status));
+    } else {
+      ending_ = "exit " + std::to_string(WEXITSTATUS(status));
+    }
+    cgroup_.Remove();
+    return ending_;
+  }
+
+  int64_t memory_bytes() const override {
+    if (const int64_t bytes = cgroup_.memory_bytes(); bytes > 0) return bytes;
+    const Result<std::string> text = ReadFile("/proc/" + std::to_string(pid_) + "/statm", 4096);
+    if (!text.ok()) return 0;
+    const std::vector<std::string> words = Split(*text, ' ');
+    return words.size() > 1 ? std::atoll(words[1].c_str()) * sysconf(_SC_PAGESIZE) : 0;
+  }
+
+ private:
+  int KillSession() const {
+    // Never the agent's own session: something adopted by its lock alone may have been started by hand.
+    if (session_ <= 1 || session_ == getsid(0)) return 0;
+    int killed = 0;
+    for (const ProcStat& process : AllProcesses()) {
+      if (process.session != session_ || process.start < start_ || !process.alive()) continue;
+      kill(process.pid, SIGKILL);
+      ++killed;
+    }
+    return killed;
+  }
+
+  const int pid_;
+  const int session_;
+  const uint64_t start_;
+  Fd pidfd_;
+  const std::string hash_;
+  const std::string lock_path_;
+  const InstanceCgroup cgroup_;
+  std::string ending_;
+};
+
+// The program that argv[0] means, found in the PATH that the instance will have.
+Result<std::string> ProgramOf(const Launch& launch) {
+  if (launch.argv.empty() || launch.argv[0].empty()) {
+    return Error::Invalid("program-missing", "{} has no command", launch.instance);
+  }
+  const std::string& word = launch.argv[0];
+  std::string found;
+  if (word.find('/') != std::string::npos) {
+    found = word[0] == '/' ? word : launch.working_folder + "/" + word;
+  } else {
+    const auto path = launch.env.find("PATH");
+    for (const std::string& folder :
+         path == launch.env.end() ? std::vector<std::string>{} : Split(path->second, ':')) {
+      const std::string candidate = folder + "/" + word;
+      std::error_code error;
+      if (folder.empty() || access(candidate.c_str(), X_OK) != 0 || fs::is_directory(candidate, error))
+        continue;
+      found = candidate;
+      break;
+    }
+    if (found.empty()) found = FindProgram(word);
+  }
+  struct stat file {};
+  if (found.empty() || (stat(found.c_str(), &file) != 0 && (errno == ENOENT || errno == ENOTDIR))) {
+    Error missing = Error::NotFound("program-missing", "{} is not installed", word);
+    const std::string package = PackageOf(word);
+    if (package.empty()) return missing;
+    return std::move(missing).Hint("apt-get install {}", package);
+  }
+  const bool no_program = S_ISDIR(file.st_mode) || (S_ISREG(file.st_mode) && (file.st_mode & 0111) == 0);
+  if (no_program) {
+    return Error::Invalid("not-executable", "{} is {}", found,
+                          S_ISDIR(file.st_mode) ? "a folder, not a program" : "not marked as executable")
+        .Hint("chmod +x {}, or start it through its interpreter", found);
+  }
+  return found;
+}
+
+Result<std::unique_ptr<Process>> AdoptPid(const ProcStat& stat, const std::string& hash,
+                                          const Launch& launch) {
+  Fd pidfd(static_cast<int>(syscall(SYS_pidfd_open, stat.pid, 0)));
+  if (!pidfd.valid()) {
+    if (errno == ESRCH) return std::unique_ptr<Process>();
+    return Error::Os("pidfd_open", errno);
+  }
+  // It may have ended, and its pid been given away, before the pidfd was open.
+  const std::optional<ProcStat> again = ReadStat(stat.pid);
+  if (!again || again->start != stat.start || !again->alive()) return std::unique_ptr<Process>();
+  return std::unique_ptr<Process>(std::make_unique<LocalProcess>(
+      stat, std::move(pidfd), hash, launch.lock_path, InstanceCgroup::Of(launch)));
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Process>> Process::Start(const Launch& launch) {
+  MUSTER_TRY(const std::string program, ProgramOf(launch));
+  // A program that closes all descriptors it doesn't know has let go of the lock: its record still tells.
+  if (const std::optional<ProcStat> living = Living(ReadRecord(launch.record_path))) {
+    return Error::Conflict("already-running", "{} is already running as pid {}", launch.instance,
+                           living->pid);
+  }
+  InstanceCgroup cgroup = InstanceCgroup::Of(launch);
+  cgroup.Prepare(launch.limits);
+  Result<Spawned> spawned = Spawn(launch, program, cgroup);
+  if (!spawned.ok()) {
+    // Where it already runs, the group is that one's; it may be just about to enter it.
+    if (spawned.error().code() != "already-running") cgroup.Remove();
+    return std::move(spawned).error();
+  }
+  ProcStat stat{.pid = spawned->pid, .session = spawned->pid};
+  // A child that is not yet reaped keeps its entry, so this finds it even where it has ended already.
+  if (const std::optional<ProcStat> read = ReadStat(spawned->pid)) stat.start = read->start;
+  return std::unique_ptr<Process>(std::make_unique<LocalProcess>(stat, std::move(spawned->pidfd), launch.hash,
+                                                                 launch.lock_path, std::move(cgroup)));
+}
+
+Result<std::unique_ptr<Process>> Process::Adopt(const Launch& launch) {
+  // A child whose agent was killed right after the fork writes its record within milliseconds of taking the
+  // lock: so long it is worth waiting to learn what it was started from.
+  for (int attempt = 0;; ++attempt) {
+    const std::optional<Record> record = ReadRecord(launch.record_path);
+    if (const std::optional<ProcStat> living = Living(record)) return AdoptPid(*living, record->hash, launch);
+    if (!IsLocked(launch.lock_path)) return std::unique_ptr<Process>();
+    const std::vector<ProcStat> holders = HoldersOf(launch.lock_path);
+    if (holders.empty()) {
+      if (attempt < 20) {  // On its way out, or just forked.
+        poll(nullptr, 0, 5);
+        continue;
+      }
+      return Error::Conflict("already-running", "something holds {}, but muster may not see what",
+                             launch.lock_path)
+          .Hint("run muster as the user who started {}", launch.instance);
+    }
+    // A leftover of the recorded process is in its session; its hash is what it was started from.
+    for (const ProcStat& holder : holders) {
+      if (record && holder.session == record->pid && holder.start >= record->start) {
+        return AdoptPid(holder, record->hash, launch);
+      }
+    }
+    if (attempt >= 20) return AdoptPid(holders[0], "", launch);
+    poll(nullptr, 0, 5);
+  }
+}
+
+}  // namespace muster::runtime

@@ -1,0 +1,23 @@
+// Between fork and exec: everything is prepared before the fork, and the child calls only what is safe in the
+// child of a process with threads.
+#pragma once
+
+#include <sys/types.h>
+
+#include "base/files.h"
+#include "base/result.h"
+#include "runtime/cgroup.h"
+#include "runtime/process.h"
+
+namespace muster::runtime {
+
+struct Spawned {
+  pid_t pid = -1;
+  Fd pidfd;
+};
+
+// Forks and waits until the child has executed the program at `program`, or has said why it could not.
+// Codes as for Process::Start.
+Result<Spawned> Spawn(const Launch& launch, const std::string& program, const InstanceCgroup& cgroup);
+
+}  // namespace muster::runtime

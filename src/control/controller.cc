@@ -217,9 +217,10 @@ net::Task<std::set<std::string>> Controller::ObserveAll() {
   co_return silent;
 }
 
-Result<Plan> Controller::Decide(const Cluster& cluster, const PlanOptions& options,
+Result<Plan> Controller::Decide(const Bundle& bundle, const PlanOptions& options,
                                 std::set<std::string> unreachable, int64_t revision,
                                 plan::Desired* desired) const {
+  const Cluster& cluster = bundle.cluster;
   Placement so_far;
   const Json placement = Json::parse(row_.placement, nullptr, false);
   if (placement.is_object()) {
@@ -232,6 +233,7 @@ Result<Plan> Controller::Decide(const Cluster& cluster, const PlanOptions& optio
                             .restart = options.restart,
                             .revision = revision,
                             .refresh = options.refresh,
+                            .same_file = IsCurrent(bundle),
                             .remove_all = options.remove_all,
                             .delete_data = options.delete_data};
   for (const auto& [name, place] : so_far) situation.old_hosts[name] = place.host;
@@ -240,10 +242,15 @@ Result<Plan> Controller::Decide(const Cluster& cluster, const PlanOptions& optio
   return plan;
 }
 
-net::Task<Result<Plan>> Controller::MakePlan(Cluster cluster, PlanOptions options) {
+bool Controller::IsCurrent(const Bundle& bundle) const {
+  const auto current = deps_.store->FindRevision(row_.key, row_.revision);
+  return current.ok() && *current && (*current)->text == bundle.text && (*current)->bundle == bundle.files;
+}
+
+net::Task<Result<Plan>> Controller::MakePlan(Bundle bundle, PlanOptions options) {
   const std::set<std::string> silent = co_await ObserveAll();
   plan::Desired desired;
-  co_return Decide(cluster, options, silent, row_.revision + 1, &desired);
+  co_return Decide(bundle, options, silent, row_.revision + 1, &desired);
 }
 
 net::Task<Result<StartedRun>> Controller::Up(Bundle bundle, std::string plan_id, PlanOptions options) {
@@ -267,7 +274,7 @@ net::Task<Result<StartedRun>> Controller::Begin(Bundle bundle, std::string actio
 
   std::set<std::string> silent = co_await ObserveAll();
   plan::Desired desired;
-  auto planned = Decide(bundle.cluster, options, silent, row_.revision + 1, &desired);
+  auto planned = Decide(bundle, options, silent, row_.revision + 1, &desired);
   if (!planned.ok()) co_return planned.error();
   if (!plan_id.empty() && planned->id != plan_id) {
     co_return Error::Refused("plan-moved", "the state has moved since plan {}; it would be plan {} now",
@@ -289,7 +296,7 @@ net::Task<Result<StartedRun>> Controller::Begin(Bundle bundle, std::string actio
     // Whatever an earlier life of this cluster left there (data that `down` kept) is looked at before
     // anything is done.
     silent = co_await ObserveAll();
-    planned = Decide(bundle.cluster, options, silent, row_.revision + 1, &desired);
+    planned = Decide(bundle, options, silent, row_.revision + 1, &desired);
   }
   if (!planned.ok()) {
     cluster_ = before;
@@ -297,9 +304,7 @@ net::Task<Result<StartedRun>> Controller::Begin(Bundle bundle, std::string actio
     co_return planned.error();
   }
 
-  const auto current = deps_.store->FindRevision(row_.key, row_.revision);
-  const bool same = current.ok() && *current && (*current)->text == bundle.text &&
-                    (*current)->bundle == bundle.files && action == "up" && !down();
+  const bool same = action == "up" && !down() && IsCurrent(bundle);
   StartedRun started{.run = "", .plan = std::move(*planned)};
   if (same || action != "up") started.plan.revision = row_.revision;
   if (same && started.plan.empty()) co_return started;

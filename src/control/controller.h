@@ -82,7 +82,7 @@ class Controller : public std::enable_shared_from_this<Controller> {
   Status TakeOver();
 
   // What would be done. Writes nothing and starts nothing.
-  net::Task<Result<Plan>> MakePlan(Cluster cluster, PlanOptions options);
+  net::Task<Result<Plan>> MakePlan(Bundle bundle, PlanOptions options);
   // Accepts the revision and starts its run. Codes: "run-active" names the run in the way; "plan-moved" where
   // `plan_id` is given and is not what would be done now.
   net::Task<Result<StartedRun>> Up(Bundle bundle, std::string plan_id, PlanOptions options);
@@ -133,7 +133,8 @@ class Controller : public std::enable_shared_from_this<Controller> {
   void WantHosts(const std::set<std::string>& hosts);
   void ReleaseIdleHosts();
   net::Task<std::set<std::string>> ObserveAll();  // returns hosts that don't answer
-  Result<Plan> Decide(const Cluster& cluster, const PlanOptions& options, std::set<std::string> unreachable,
+  bool IsCurrent(const Bundle& bundle) const;
+  Result<Plan> Decide(const Bundle& bundle, const PlanOptions& options, std::set<std::string> unreachable,
                       int64_t revision, plan::Desired* desired) const;
   net::Task<Result<StartedRun>> Begin(Bundle bundle, std::string action, std::string plan_id,
                                       PlanOptions options);

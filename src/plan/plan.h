@@ -41,6 +41,7 @@ struct Situation {
       old_hosts;  // instance -> host, for surplus ones that `observed` may not hold
   int64_t revision = 0;
   bool refresh = false;
+  bool same_file = false;   // the file is the revision that stands: what differs comes from the renderer
   bool remove_all = false;  // `muster down`
   bool delete_data = false;
 };

@@ -113,7 +113,7 @@ net::Task<Answer> Api::MakePlan(Call call) {
   auto accepted = deps_.clusters->Accept(*incoming, call.who);
   if (!accepted.ok()) co_return Bad(accepted.error());
   if (HasErrors(accepted->findings)) co_return Bad(BadFile(accepted->findings), accepted->findings);
-  const auto plan = co_await accepted->controller->MakePlan(accepted->bundle.cluster, *options);
+  const auto plan = co_await accepted->controller->MakePlan(accepted->bundle, *options);
   if (!plan.ok()) co_return Bad(plan.error(), accepted->findings);
   co_return Good({{"plan", api::ToJson(*plan)}, {"findings", FindingsJson(accepted->findings)}});
 }

@@ -1,0 +1,88 @@
+#include <map>
+#include <unordered_map>
+
+#include "plan/plan.h"
+#include "recipes/recipe.h"
+
+namespace muster::plan {
+namespace {
+
+Mark PortMark(const Service& service, const std::string& port) {
+  if (const Value* ports = service.settings.Find("ports")) {
+    if (const Value* value = ports->Find(port)) return value->mark;
+  }
+  if (const Value* listen = service.settings.Find("listen")) return listen->mark;
+  return service.mark;
+}
+
+// Ports that two members on one host would both want.
+void CheckPorts(const Cluster& cluster, const std::vector<std::pair<const Service*, Placement>>& placements,
+                std::vector<Finding>& findings) {
+  struct Owner {
+    const std::string* instance;
+    const Place* place;
+  };
+  std::unordered_map<std::string, std::map<std::pair<int, bool>, Owner>> taken;  // by address
+  std::map<std::pair<std::string, std::string>, bool> told;                      // by the two services
+  std::unordered_map<std::string, std::string> addresses;
+  for (const Host& host : cluster.hosts) addresses[host.name] = host.address;
+  for (const auto& [service_of, members] : placements) {
+    const Service& service = *service_of;
+    for (const auto& [name, place] : members) {
+      for (const auto& [port, range] : place.ports) {
+        for (int number = range.first; number < range.first + range.count; ++number) {
+          const auto [owner, is_new] =
+              taken[addresses[place.host]].try_emplace({number, range.udp}, Owner{&name, &place});
+          if (is_new || told[{owner->second.place->service, service.name}]) continue;
+          told[{owner->second.place->service, service.name}] = true;
+          findings.push_back(
+              {.severity = Severity::kError,
+               .code = "port-twice",
+               .mark = PortMark(service, port),
+               .message = fmt::format("port {} on {} is wanted by {} and {}", number, place.host,
+                                      *owner->second.instance, name),
+               .fix = "give one of them another port; members on one host take the following ones",
+               .file = ""});
+        }
+      }
+    }
+  }
+}
+
+void CheckQuorum(const Service& service, const Placement& members, std::vector<Finding>& findings) {
+  std::map<std::string, size_t> by_host;
+  for (const auto& [name, place] : members) ++by_host[place.host];
+  for (const auto& [host, count] : by_host) {
+    if (members.size() < 3 || count * 2 <= members.size()) continue;
+    const Value* key = service.settings.Find("quorum");
+    findings.push_back(
+        {.severity = Severity::kError,
+         .code = "quorum-on-one-host",
+         .mark = key ? key->mark : service.mark,
+         .message = fmt::format("{} holds {} of the {} members of {}: with it the majority is gone", host,
+                                count, members.size(), service.name),
+         .fix = "spread it over at least three hosts, an odd number of members",
+         .file = ""});
+  }
+}
+
+}  // namespace
+
+std::vector<Finding> CheckCluster(const Cluster& cluster) {
+  std::vector<Finding> findings;
+  std::vector<std::pair<const Service*, Placement>> placements;
+  for (const Service& service : cluster.services) {
+    const Recipe* recipe = FindRecipe(service.kind);
+    if (!recipe) continue;
+    for (Finding& finding : recipe->layout->Check(service, cluster)) findings.push_back(std::move(finding));
+    auto places = recipe->layout->PlaceMembers(service, cluster, {});
+    if (!places.ok()) continue;
+    if (service.settings.Bool("quorum", false) && cluster.hosts.size() > 1)
+      CheckQuorum(service, *places, findings);
+    placements.emplace_back(&service, std::move(*places));
+  }
+  CheckPorts(cluster, placements, findings);
+  return findings;
+}
+
+}  // namespace muster::plan

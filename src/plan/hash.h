@@ -1,0 +1,11 @@
+// The hashes by which a change is noticed. Internal to plan.
+#pragma once
+
+#include "plan/plan.h"
+
+namespace muster::plan {
+
+// Sets `hash` and `parts`. Secrets count by their keyed digest. Code "secret-missing".
+Status SetHashes(Instance& instance, const SecretDigests& secrets);
+
+}  // namespace muster::plan

@@ -1,0 +1,195 @@
+#include "plan/plan.h"
+
+#include <algorithm>
+#include <unordered_map>
+
+#include "base/digest.h"
+#include "base/text.h"
+#include "plan/hash.h"
+#include "plan/order.h"
+#include "recipes/common/placement.h"
+#include "recipes/recipe.h"
+
+namespace muster::plan {
+namespace {
+
+struct Group {
+  const Service* service = nullptr;
+  std::vector<Instance> desired;
+  std::map<std::string, Observed> observed;
+};
+
+// Members by service, of services that the file has and of those that it has no more.
+std::map<std::string, Group> GroupByService(const Cluster& cluster, const Desired& desired,
+                                            const Situation& situation) {
+  std::map<std::string, Group> groups;
+  for (const Service& service : cluster.services) groups[service.name].service = &service;
+  for (const Instance& instance : desired.instances) groups[instance.service].desired.push_back(instance);
+  for (const auto& [name, observed] : situation.observed)
+    groups[observed.service].observed.emplace(name, observed);
+  return groups;
+}
+
+Status CheckReach(const Service& service, const Cluster& cluster, const Situation& situation) {
+  const auto hosts = common::HostsOf(service, cluster);
+  std::vector<std::string> missing;
+  for (const Host* host : hosts) {
+    if (situation.unreachable.contains(host->name)) missing.push_back(host->name);
+  }
+  if (missing.empty()) return Done();
+  const auto total = static_cast<int>(hosts.size());
+  int needed = std::max(1, total - 1);  // all but one
+  switch (service.require.kind) {
+    case Require::Kind::kDefault:
+      if (service.settings.Bool("quorum", false)) needed = total / 2 + 1;
+      break;
+    case Require::Kind::kAll:
+      needed = total;
+      break;
+    case Require::Kind::kQuorum:
+      needed = total / 2 + 1;
+      break;
+    case Require::Kind::kNumber:
+      needed = std::min(service.require.number, total);
+      break;
+  }
+  const int here = total - static_cast<int>(missing.size());
+  if (here >= needed) return Done();
+  return Error::Refused("require-not-met", "{} needs {} of its {} hosts, and only {} answer: {} {} silent",
+                        service.name, needed, total, here, Join(missing, ", "),
+                        missing.size() == 1 ? "is" : "are")
+      .Hint("bring the host back, or set `require: {}` on {}", std::max(here, 1), service.name);
+}
+
+// Everything away: those that depend on others first.
+void RemoveAll(std::map<std::string, Group>& groups, const Situation& situation, Steps& steps) {
+  for (auto& [name, group] : groups) {
+    std::unordered_map<std::string, Duration> stop_within;
+    for (const Instance& desired : group.desired) stop_within[desired.name] = desired.stop_timeout + 10s;
+    for (const auto& [instance, observed] : group.observed) {
+      if (situation.unreachable.contains(observed.host)) continue;
+      Step stop{.id = instance + ".stop",
+                .instance = instance,
+                .service = name,
+                .host = observed.host,
+                .verb = "stop"};
+      stop.reason = "the cluster goes down";
+      stop.impact = Impact::kRestart;
+      stop.after = "stopped";
+      const auto within = stop_within.find(instance);
+      stop.deadline = within == stop_within.end() ? Duration(90s) : within->second;
+      Step remove{.id = instance + ".remove",
+                  .instance = instance,
+                  .service = name,
+                  .host = observed.host,
+                  .verb = "remove"};
+      remove.reason = stop.reason;
+      remove.args["delete_data"] = situation.delete_data ? "yes" : "no";
+      remove.impact = situation.delete_data ? Impact::kRebuild : Impact::kRestart;
+      remove.after = "removed";
+      remove.needs = {stop.id};
+      remove.deadline = 120s;
+      steps.by_service[name].push_back(std::move(stop));
+      steps.by_service[name].push_back(std::move(remove));
+    }
+  }
+}
+
+void ChangeAll(const Cluster& cluster, std::map<std::string, Group>& groups, const Situation& situation,
+               Plan& plan, Steps& steps) {
+  const std::vector<std::string> unreachable(situation.unreachable.begin(), situation.unreachable.end());
+  for (auto& [name, group] : groups) {
+    static const Service kGone;
+    Service gone = kGone;
+    gone.name = name;
+    const Service* service = group.service ? group.service : &gone;
+    // A service that the file has no more only goes away: any recipe's change does that alike.
+    const Recipe* recipe = FindRecipe(group.service ? group.service->kind : "app");
+    if (!recipe) continue;
+    Change::Input input{.service = service,
+                        .cluster = &cluster,
+                        .desired = &group.desired,
+                        .observed = &group.observed,
+                        .held = situation.held,
+                        .unreachable = unreachable,
+                        .restart = {},
+                        .refresh = situation.refresh,
+                        .same_file = situation.same_file};
+    for (const Instance& instance : group.desired) {
+      if (situation.restart.contains(instance.name) || situation.restart.contains(instance.service)) {
+        input.restart.push_back(instance.name);
+      }
+    }
+    Change::Output output = recipe->change->StepsFor(input);
+    steps.by_service[name] = std::move(output.steps);
+    plan.notes.insert(plan.notes.end(), output.notes.begin(), output.notes.end());
+    plan.outages.insert(plan.outages.end(), output.outages.begin(), output.outages.end());
+    plan.renderer_only += output.renderer_only;
+  }
+}
+
+std::string PlanId(const Plan& plan, const Situation& situation) {
+  Digest digest;
+  digest.Add(plan.cluster).Add(plan.revision);
+  for (const Step& step : plan.steps) {
+    digest.Add(step.id).Add(step.reason).Add(ImpactName(step.impact));
+    for (const auto& [key, value] : step.args) digest.Add(key).Add(value);
+    for (const std::string& need : step.needs) digest.Add(need);
+  }
+  for (const auto& [name, observed] : situation.observed) {
+    digest.Add(name).Add(observed.hash).Add(observed.running_hash).Add(StateName(observed.state));
+  }
+  return digest.Hex().substr(0, 12);
+}
+
+}  // namespace
+
+Result<Desired> LayOutCluster(const Cluster& cluster, const Placement& so_far, const SecretDigests& secrets) {
+  Desired desired;
+  std::unordered_map<std::string, Placement> by_service;
+  for (const auto& [name, place] : so_far) by_service[place.service].emplace(name, place);
+  for (const Service& service : cluster.services) {
+    const Recipe* recipe = FindRecipe(service.kind);
+    if (!recipe) return Error::Invalid("unknown-kind", "there is no kind {}", service.kind);
+    MUSTER_TRY(Placement places, recipe->layout->PlaceMembers(service, cluster, by_service[service.name]));
+    desired.placement.merge(places);
+  }
+  for (const Service& service : cluster.services) {
+    MUSTER_TRY(std::vector<Instance> members,
+               FindRecipe(service.kind)->layout->LayOut(service, cluster, desired.placement));
+    for (Instance& member : members) {
+      member.renderer = kRendererVersion;
+      MUSTER_DO(SetHashes(member, secrets));
+      desired.instances.push_back(std::move(member));
+    }
+  }
+  return desired;
+}
+
+Result<Plan> MakePlan(const Cluster& cluster, const Desired& desired, const Situation& situation) {
+  Plan plan;
+  plan.cluster = cluster.key();
+  plan.revision = situation.revision;
+  plan.unreachable.assign(situation.unreachable.begin(), situation.unreachable.end());
+  std::map<std::string, Group> groups = GroupByService(cluster, desired, situation);
+  Steps steps;
+  if (situation.remove_all) {
+    RemoveAll(groups, situation, steps);
+  } else {
+    for (const Service& service : cluster.services) MUSTER_DO(CheckReach(service, cluster, situation));
+    ChangeAll(cluster, groups, situation, plan, steps);
+    for (const auto& [name, observed] : situation.observed) {
+      for (const Drift& drift : observed.drift) plan.drift.emplace_back(name, drift);
+    }
+    TakeOutOfBalancers(desired, situation, steps, plan.outages);
+  }
+  OrderServices(cluster, desired, situation.remove_all, steps);
+  for (const std::string& host : plan.unreachable) {
+    plan.notes.push_back(host + " does not answer: it is left out, and converges when it is back");
+  }
+  plan.steps = InOrder(cluster, std::move(steps));
+  plan.id = PlanId(plan, situation);
+  return plan;
+}
+
+}  // namespace muster::plan

@@ -1,0 +1,280 @@
+#include "plan/plan.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+namespace muster::plan {
+namespace {
+
+using Names = std::vector<std::string>;
+
+Value Scalar(const std::string& text) {
+  Value value;
+  value.type = !text.empty() && text.find_first_not_of("0123456789") == std::string::npos
+                   ? Value::Type::kInteger
+                   : Value::Type::kString;
+  value.text = text;
+  value.mark = {.line = 7, .column = 14};
+  return value;
+}
+
+Value Map(std::vector<std::pair<std::string, Value>> entries) {
+  Value value;
+  value.type = Value::Type::kMap;
+  for (auto& [key, entry] : entries)
+    value.entries.push_back({.key = key, .key_mark = {}, .value = std::move(entry)});
+  return value;
+}
+
+Service App(const std::string& name, const std::string& instances = "2", const std::string& port = "8101",
+            const std::string& command = "run --port={{ports.http}}") {
+  Service service;
+  service.name = name;
+  service.kind = "app";
+  service.settings = Map({{"kind", Scalar("app")},
+                          {"command", Scalar(command)},
+                          {"instances", Scalar(instances)},
+                          {"ports", Map({{"http", Scalar(port)}})}});
+  return service;
+}
+
+Cluster Two(std::vector<Service> services) {
+  Cluster cluster;
+  cluster.name = "c";
+  cluster.hosts = {{.name = "a", .address = "10.0.0.1", .mark = {}},
+                   {.name = "b", .address = "10.0.0.2", .mark = {}}};
+  cluster.services = std::move(services);
+  return cluster;
+}
+
+Service Edge(const std::string& to) {
+  Service service;
+  service.name = "edge";
+  service.kind = "nginx";
+  service.hosts = {"a"};
+  Value routes;
+  routes.type = Value::Type::kList;
+  routes.items.push_back(Map({{"path", Scalar("/")}, {"to", Scalar(to)}}));
+  service.settings = Map({{"kind", Scalar("nginx")}, {"listen", Scalar("8080")}, {"routes", routes}});
+  return service;
+}
+
+// Everything that is desired stands and is well.
+Situation AllReady(const Desired& desired) {
+  Situation situation;
+  for (const Instance& instance : desired.instances) {
+    Observed one{.name = instance.name, .service = instance.service, .host = instance.host};
+    one.state = InstanceState::kReady;
+    one.hash = one.running_hash = instance.hash;
+    one.parts = instance.parts;
+    one.renderer = instance.renderer;
+    situation.observed[instance.name] = one;
+  }
+  return situation;
+}
+
+Names Ids(const Plan& plan) {
+  Names ids;
+  for (const Step& step : plan.steps) ids.push_back(step.id);
+  return ids;
+}
+
+const Step& Find(const Plan& plan, const std::string& id) {
+  for (const Step& step : plan.steps) {
+    if (step.id == id) return step;
+  }
+  ADD_FAILURE() << "no step " << id;
+  static const Step none;
+  return none;
+}
+
+TEST(LayOut, FillsInVariablesAndSetsHashes) {
+  const Cluster cluster = Two({App("web", "2", "8101", "run --id={{instance}} --peers={{peers.http}}")});
+  const auto desired = LayOutCluster(cluster, {}, {});
+  ASSERT_TRUE(desired.ok());
+  ASSERT_EQ(desired->instances.size(), 2u);
+  EXPECT_EQ(desired->instances[1].argv, (Names{"run", "--id=web-2", "--peers=10.0.0.1:8101,10.0.0.2:8101"}));
+  EXPECT_NE(desired->instances[0].hash, desired->instances[1].hash);
+  EXPECT_EQ(LayOutCluster(cluster, desired->placement, {})->instances[0].hash, desired->instances[0].hash);
+}
+
+TEST(LayOut, AsksForTheSecretThatIsMissingAndNoticesOneThatChanged) {
+  Service app = App("web");
+  app.settings.entries.push_back(
+      {.key = "env", .key_mark = {}, .value = Map({{"T", Scalar("{{secret.token}}")}})});
+  const Cluster cluster = Two({app});
+  const auto missing = LayOutCluster(cluster, {}, {});
+  ASSERT_FALSE(missing.ok());
+  EXPECT_EQ(missing.error().code(), "secret-missing");
+  EXPECT_EQ(missing.error().hint(), "muster secret set token");
+  const auto one = LayOutCluster(cluster, {}, {{"token", "d1"}});
+  const auto two = LayOutCluster(cluster, {}, {{"token", "d2"}});
+  EXPECT_NE(one->instances[0].hash, two->instances[0].hash);
+  EXPECT_NE(one->instances[0].parts.at("env"), two->instances[0].parts.at("env"));
+}
+
+TEST(Plan, IsEmptyWhereAllIsThere) {
+  const Cluster cluster = Two({App("web"), Edge("web")});
+  const auto desired = LayOutCluster(cluster, {}, {});
+  ASSERT_TRUE(desired.ok());
+  const auto plan = MakePlan(cluster, *desired, AllReady(*desired));
+  ASSERT_TRUE(plan.ok());
+  EXPECT_EQ(Ids(*plan), Names{});
+}
+
+TEST(Plan, StartsWhatIsUsedFirst) {
+  Service web = App("web", "1");
+  web.uses = {"db"};
+  const Cluster cluster = Two({web, App("db", "2", "9000")});
+  const auto desired = LayOutCluster(cluster, {}, {});
+  const auto plan = MakePlan(cluster, *desired, {});
+  EXPECT_EQ(Ids(*plan), (Names{"db-1.install", "db-1.start", "db-2.install", "db-2.start", "web-1.install",
+                               "web-1.start"}));
+  EXPECT_EQ(Find(*plan, "web-1.install").needs, (Names{"db-1.start", "db-2.start"}));
+}
+
+TEST(Plan, TakesEachMemberOutOfTheBalancerBeforeItStops) {
+  Cluster cluster = Two({App("web"), Edge("web")});
+  cluster.services[0].update.max_unavailable = {1, false};
+  const auto before = LayOutCluster(cluster, {}, {});
+  cluster.services[0].settings.entries[1].value.text += " --more";
+  const auto after = LayOutCluster(cluster, before->placement, {});
+  const auto plan = MakePlan(cluster, *after, AllReady(*before));
+  ASSERT_TRUE(plan.ok());
+  EXPECT_EQ(Ids(*plan), (Names{"edge-1.drain.web-1", "web-1.stop", "web-1.install", "web-1.start",
+                               "edge-1.restore.web-1", "edge-1.drain.web-2", "web-2.stop", "web-2.install",
+                               "web-2.start", "edge-1.restore.web-2"}));
+  EXPECT_EQ(Find(*plan, "web-1.stop").needs, Names{"edge-1.drain.web-1"});
+  EXPECT_EQ(Find(*plan, "edge-1.drain.web-2").needs, Names{"edge-1.restore.web-1"});
+  EXPECT_EQ(Find(*plan, "edge-1.drain.web-1").put_back, "restore");
+}
+
+TEST(Plan, ScalingDownTellsTheBalancerFirst) {
+  Cluster cluster = Two({App("web", "3"), Edge("web")});
+  const auto before = LayOutCluster(cluster, {}, {});
+  cluster.services[0].settings.entries[2].value.text = "2";
+  const auto after = LayOutCluster(cluster, before->placement, {});
+  const auto plan = MakePlan(cluster, *after, AllReady(*before));
+  ASSERT_TRUE(plan.ok());
+  EXPECT_EQ(Ids(*plan), (Names{"edge-1.install", "edge-1.reload", "web-3.stop", "web-3.remove"}));
+  EXPECT_EQ(Find(*plan, "web-3.stop").needs, Names{"edge-1.reload"});
+}
+
+TEST(Plan, ScalingUpTellsTheBalancerLast) {
+  Cluster cluster = Two({App("web", "1"), Edge("web")});
+  const auto before = LayOutCluster(cluster, {}, {});
+  cluster.services[0].settings.entries[2].value.text = "2";
+  const auto after = LayOutCluster(cluster, before->placement, {});
+  const auto plan = MakePlan(cluster, *after, AllReady(*before));
+  EXPECT_EQ(Ids(*plan), (Names{"web-2.install", "web-2.start", "edge-1.install", "edge-1.reload"}));
+}
+
+TEST(Plan, GoesDownFromTheFront) {
+  Service web = App("web", "1");
+  web.uses = {"db"};
+  const Cluster cluster = Two({App("db", "1", "9000"), web});
+  const auto desired = LayOutCluster(cluster, {}, {});
+  Situation situation = AllReady(*desired);
+  situation.remove_all = true;
+  const auto plan = MakePlan(cluster, *desired, situation);
+  EXPECT_EQ(Ids(*plan), (Names{"web-1.stop", "web-1.remove", "db-1.stop", "db-1.remove"}));
+  EXPECT_EQ(Find(*plan, "db-1.remove").args.at("delete_data"), "no");
+}
+
+TEST(Plan, RemovesAServiceThatTheFileHasNoMore) {
+  const Cluster before = Two({App("web", "1"), App("old", "1", "9000")});
+  const auto was = LayOutCluster(before, {}, {});
+  const Cluster after = Two({App("web", "1")});
+  const auto desired = LayOutCluster(after, was->placement, {});
+  const auto plan = MakePlan(after, *desired, AllReady(*was));
+  EXPECT_EQ(Ids(*plan), (Names{"old-1.stop", "old-1.remove"}));
+}
+
+TEST(Plan, RefusesWhereTooFewHostsAnswer) {
+  Cluster cluster = Two({App("web")});
+  cluster.services[0].require.kind = Require::Kind::kAll;
+  const auto desired = LayOutCluster(cluster, {}, {});
+  Situation situation;
+  situation.unreachable = {"b"};
+  const auto refused = MakePlan(cluster, *desired, situation);
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(refused.error().code(), "require-not-met");
+  EXPECT_EQ(refused.error().kind(), ErrorKind::kRefused);
+  cluster.services[0].require.kind = Require::Kind::kDefault;
+  const auto plan = MakePlan(cluster, *desired, situation);
+  ASSERT_TRUE(plan.ok());
+  EXPECT_EQ(Ids(*plan), (Names{"web-1.install", "web-1.start"}));
+  EXPECT_EQ(plan->notes.size(), 1u);
+}
+
+TEST(Plan, ChangesItsIdWithWhatIsObserved) {
+  const Cluster cluster = Two({App("web")});
+  const auto desired = LayOutCluster(cluster, {}, {});
+  Situation situation;
+  const std::string first = MakePlan(cluster, *desired, situation)->id;
+  EXPECT_EQ(MakePlan(cluster, *desired, situation)->id, first);
+  situation.observed = AllReady(*desired).observed;
+  EXPECT_NE(MakePlan(cluster, *desired, situation)->id, first);
+}
+
+TEST(Check, TellsWhichTwoWantAPort) {
+  const auto findings = CheckCluster(Two({App("web", "2 per host", "8101"), App("api", "1", "8102")}));
+  ASSERT_EQ(findings.size(), 1u);
+  EXPECT_EQ(findings[0].code, "port-twice");
+  EXPECT_EQ(findings[0].message, "port 8102 on a is wanted by web-2 and api-1");
+  EXPECT_EQ(findings[0].mark, (Mark{7, 14}));
+}
+
+TEST(Check, TellsAHostThatHoldsTheMajority) {
+  Service app = App("zoo", "3");
+  app.settings.entries.push_back({.key = "quorum", .key_mark = {}, .value = Scalar("yes")});
+  const auto findings = CheckCluster(Two({app}));
+  ASSERT_EQ(findings.size(), 1u);
+  EXPECT_EQ(findings[0].code, "quorum-on-one-host");
+}
+
+Names Codes(const std::vector<Finding>& findings) {
+  Names codes;
+  for (const Finding& finding : findings) codes.push_back(finding.code);
+  return codes;
+}
+
+TEST(Check, TellsUnknownVariablesAtTheirColumn) {
+  const auto findings = CheckCluster(Two({App("web", "1", "8101", "run {{ports.htp}} {{db.endpoints}}")}));
+  ASSERT_EQ(findings.size(), 2u);
+  EXPECT_EQ(findings[0].code, "unknown-variable");
+  EXPECT_EQ(findings[0].mark, (Mark{7, 18}));
+  EXPECT_EQ(findings[0].fix, "did you mean {{ports.http}}?");
+}
+
+TEST(Check, TellsWhatTheGuidesWarnOf) {
+  EXPECT_EQ(Codes(CheckCluster(Two({App("web", "1", "8101", "run --db-password={{secret.db}}")}))),
+            Names{"secret-in-command"});
+  EXPECT_EQ(Codes(CheckCluster(Two({App("web", "1", "8101", "run --api=http://localhost:9000/")}))),
+            Names{"localhost-peer"});
+  EXPECT_EQ(Codes(CheckCluster(Two({App("web", "3", "8101", "run --seeds=10.0.0.1:8101,10.0.0.2:8101")}))),
+            Names{"seeds-incomplete"});
+  Service same = App("web", "2");
+  same.settings.entries.push_back({.key = "id", .key_mark = {}, .value = Scalar("gateway")});
+  EXPECT_EQ(Codes(CheckCluster(Two({same}))), Names{"id-not-unique"});
+  Service loose = App("web", "2");
+  loose.settings.entries.push_back(
+      {.key = "id", .key_mark = {}, .value = Scalar("gw-$(uuidgen)-{{ordinal}}")});
+  EXPECT_EQ(Codes(CheckCluster(Two({loose}))), Names{"id-not-fixed"});
+  Service surge = App("web", "2", "8101", "run {{instance}}");
+  surge.update.max_surge = {1, false};
+  EXPECT_EQ(Codes(CheckCluster(Two({surge}))), Names{"surge-identity"});
+}
+
+TEST(Format, GroupsByServiceAndSaysWhy) {
+  const Cluster cluster = Two({App("web")});
+  const auto desired = LayOutCluster(cluster, {}, {});
+  const auto plan = MakePlan(cluster, *desired, {});
+  const std::string text = FormatPlan(*plan, false);
+  EXPECT_NE(text.find("web\n  + web-1  a  restart  install → start  (new)\n"), std::string::npos) << text;
+  EXPECT_NE(text.find("4 steps on 2 instances"), std::string::npos) << text;
+}
+
+}  // namespace
+}  // namespace muster::plan

@@ -1,0 +1,237 @@
+#include <gtest/gtest.h>
+
+#include "recipes/common/member_change.h"
+#include "recipes/common/placement.h"
+#include "recipes/common/shapes.h"
+#include "recipes/recipe.h"
+
+namespace muster::common {
+namespace {
+
+using Names = std::vector<std::string>;
+
+Cluster TwoHosts() {
+  Cluster cluster;
+  cluster.name = "c";
+  cluster.hosts = {{.name = "a", .address = "10.0.0.1", .mark = {}},
+                   {.name = "b", .address = "10.0.0.2", .mark = {}}};
+  return cluster;
+}
+
+Service Web() {
+  Service service;
+  service.name = "web";
+  service.kind = "app";
+  return service;
+}
+
+std::string Show(const Placement& placement) {
+  std::string text;
+  for (const auto& [name, place] : MembersOf(placement, "web")) {
+    text += fmt::format("{}@{}:{} ", name, place->host, place->ports.at("http").first);
+  }
+  return text;
+}
+
+const std::map<std::string, PortRange> kHttp{{"http", {.first = 80, .count = 1}}};
+
+TEST(Placement, PlacesSoManyOnEachHostOnFollowingPorts) {
+  const Placement placement = PlaceMembers(Web(), TwoHosts(), {}, {.number = 2, .per_host = true}, kHttp);
+  EXPECT_EQ(Show(placement), "web-1@a:80 web-2@a:81 web-3@b:80 web-4@b:81 ");
+}
+
+TEST(Placement, SpreadsAndNeverMovesWhatStands) {
+  const Placement three = PlaceMembers(Web(), TwoHosts(), {}, {.number = 3}, kHttp);
+  EXPECT_EQ(Show(three), "web-1@a:80 web-2@b:80 web-3@a:81 ");
+  const Placement one = PlaceMembers(Web(), TwoHosts(), three, {.number = 1}, kHttp);
+  EXPECT_EQ(Show(one), "web-1@a:80 ");
+  const Placement four = PlaceMembers(Web(), TwoHosts(), three, {.number = 4}, kHttp);
+  EXPECT_EQ(Show(four), "web-1@a:80 web-2@b:80 web-3@a:81 web-4@b:81 ");
+}
+
+TEST(Placement, KeepsTheSlotWhenPortsChangeAndLeavesAHostThatIsGone) {
+  const Placement three = PlaceMembers(Web(), TwoHosts(), {}, {.number = 3}, kHttp);
+  const Placement moved =
+      PlaceMembers(Web(), TwoHosts(), three, {.number = 3}, {{"http", {.first = 9000, .count = 10}}});
+  EXPECT_EQ(Show(moved), "web-1@a:9000 web-2@b:9000 web-3@a:9010 ");
+  Service only_b = Web();
+  only_b.hosts = {"b"};
+  // web-1 and web-3 go; their names aren't used again while they stand.
+  EXPECT_EQ(Show(PlaceMembers(only_b, TwoHosts(), three, {.number = 3}, kHttp)),
+            "web-2@b:80 web-4@b:81 web-5@b:82 ");
+}
+
+TEST(Shapes, ReadPortsKnowsRangesAndUdp) {
+  EXPECT_EQ(ReadPorts("8100-8110/udp"), (PortRange{.first = 8100, .count = 11, .udp = true}));
+  EXPECT_EQ(ReadPorts("80"), (PortRange{.first = 80, .count = 1, .udp = false}));
+}
+
+class TestLayout : public Layout {
+ public:
+  std::string_view kind() const override { return "test"; }
+  Shape SettingsShape() const override { return {}; }
+  std::vector<Finding> Check(const Service&, const Cluster&) const override { return {}; }
+  Result<Placement> PlaceMembers(const Service&, const Cluster&, const Placement&) const override {
+    return Placement{};
+  }
+  Result<std::vector<Instance>> LayOut(const Service&, const Cluster&, const Placement&) const override {
+    return std::vector<Instance>{};
+  }
+  std::optional<std::string> Export(std::string_view, const Service&, const Cluster&,
+                                    const Placement&) const override {
+    return std::nullopt;
+  }
+  Impact ImpactOf(std::string_view part) const override {
+    return part == "probe" ? Impact::kLive : Impact::kRestart;
+  }
+};
+
+struct World {
+  explicit World(int members) {
+    service = Web();
+    cluster = TwoHosts();
+    for (int i = 1; i <= members; ++i) {
+      Instance instance;
+      instance.name = "web-" + std::to_string(i);
+      instance.service = "web";
+      instance.host = i % 2 ? "a" : "b";
+      instance.hash = "new";
+      instance.parts = {{"command", "1"}, {"probe", "1"}};
+      desired.push_back(instance);
+    }
+  }
+  void Stands(InstanceState state, const std::string& hash = "new",
+              std::map<std::string, std::string> parts = {}) {
+    for (const Instance& instance : desired) {
+      Observed one{.name = instance.name, .service = "web", .host = instance.host, .state = state};
+      one.hash = one.running_hash = hash;
+      one.parts = parts.empty() ? instance.parts : parts;
+      observed[instance.name] = one;
+    }
+  }
+  Change::Output Steps() {
+    const TestLayout layout;
+    const MemberChange change(&layout);
+    input.service = &service;
+    input.cluster = &cluster;
+    input.desired = &desired;
+    input.observed = &observed;
+    return change.StepsFor(input);
+  }
+  Names Ids() {
+    Names ids;
+    for (const Step& step : Steps().steps) {
+      std::string id = step.id;
+      for (const std::string& need : step.needs) id += " <" + need;
+      ids.push_back(id);
+    }
+    return ids;
+  }
+  Service service;
+  Cluster cluster;
+  std::vector<Instance> desired;
+  std::map<std::string, Observed> observed;
+  Change::Input input;
+};
+
+TEST(MemberChange, InstallsAndStartsNewMembersSideBySide) {
+  World world(2);
+  EXPECT_EQ(world.Ids(), (Names{"web-1.install", "web-1.start <web-1.install", "web-2.install",
+                                "web-2.start <web-2.install"}));
+}
+
+TEST(MemberChange, HasNothingToDoWhereAllIsAsItShouldBe) {
+  World world(3);
+  world.Stands(InstanceState::kReady);
+  EXPECT_EQ(world.Ids(), Names{});
+}
+
+TEST(MemberChange, RollsInAWindowAndTakesWhatIsAwayFirst) {
+  World world(4);
+  world.service.update.max_unavailable = {2, false};
+  world.Stands(InstanceState::kReady, "old", {{"command", "0"}, {"probe", "1"}});
+  world.observed["web-4"].state = InstanceState::kFailed;
+  EXPECT_EQ(world.Ids(),
+            (Names{"web-4.install", "web-4.start <web-4.install",                                         //
+                   "web-1.stop <web-4.start", "web-1.install <web-1.stop", "web-1.start <web-1.install",  //
+                   "web-2.stop <web-4.start", "web-2.install <web-2.stop", "web-2.start <web-2.install",  //
+                   "web-3.stop <web-1.start", "web-3.install <web-3.stop", "web-3.start <web-3.install"}));
+  EXPECT_EQ(world.Steps().steps[0].reason, "command changed");
+}
+
+TEST(MemberChange, RoundsUnavailableDownButNeverToNothing) {
+  World world(3);
+  world.service.update.max_unavailable = {25, true};
+  world.Stands(InstanceState::kReady, "old", {{"command", "0"}, {"probe", "1"}});
+  EXPECT_EQ(world.Ids()[3], "web-2.stop <web-1.start");
+  World single(1);
+  single.Stands(InstanceState::kReady, "old", {{"command", "0"}});
+  EXPECT_EQ(single.Steps().outages.size(), 1u);
+}
+
+TEST(MemberChange, ChangesWhatIsLiveWithoutARestart) {
+  World world(1);
+  world.Stands(InstanceState::kReady, "old", {{"command", "1"}, {"probe", "0"}});
+  EXPECT_EQ(world.Ids(), Names{"web-1.install"});
+  EXPECT_EQ(world.Steps().steps[0].impact, Impact::kLive);
+}
+
+TEST(MemberChange, LeavesHeldMembersAlone) {
+  World world(2);
+  world.Stands(InstanceState::kReady);
+  world.input.held = {{"web-1", "stopped"}};
+  EXPECT_EQ(world.Ids(), Names{"web-1.stop"});
+  world.observed["web-1"].state = InstanceState::kStopped;
+  EXPECT_EQ(world.Ids(), Names{});
+  EXPECT_EQ(world.Steps().notes.size(), 1u);
+}
+
+TEST(MemberChange, TakesSurplusMembersAway) {
+  World world(2);
+  world.Stands(InstanceState::kReady);
+  world.desired.pop_back();
+  EXPECT_EQ(world.Ids(), (Names{"web-2.stop", "web-2.remove <web-2.stop"}));
+}
+
+TEST(MemberChange, RestartsOnRequestAndWhereTheOldStillRuns) {
+  World world(2);
+  world.Stands(InstanceState::kReady);
+  world.input.restart = {"web-2"};
+  EXPECT_EQ(world.Ids(), (Names{"web-2.stop", "web-2.start <web-2.stop"}));
+  world.input.restart = {};
+  world.observed["web-1"].running_hash = "before";
+  EXPECT_EQ(world.Ids(), (Names{"web-1.stop", "web-1.start <web-1.stop"}));
+}
+
+TEST(MemberChange, TouchesNothingWhereOnlyTheRendererDiffers) {
+  World world(2);
+  world.Stands(InstanceState::kReady, "old", {{"command", "0"}});
+  for (Instance& instance : world.desired) instance.renderer = 2;
+  world.input.same_file = true;
+  EXPECT_EQ(world.Ids(), Names{});
+  EXPECT_EQ(world.Steps().renderer_only, 2);
+  world.input.refresh = true;
+  EXPECT_EQ(world.Ids().size(), 6u);
+}
+
+TEST(MemberChange, PutsRightWhatWasChangedByHand) {
+  World world(1);
+  world.Stands(InstanceState::kReady);
+  world.desired[0].files = {
+      {.path = "conf/x", .content = "", .blob = "", .mode = 0640, .impact = Impact::kReload}};
+  world.observed["web-1"].drift = {{.path = "conf/x", .what = "changed", .difference = {}}};
+  EXPECT_EQ(world.Ids(), (Names{"web-1.install", "web-1.reload <web-1.install"}));
+}
+
+TEST(MemberHealth, IsYellowWhileSomeAreAwayAndRedWhereAllAre) {
+  World world(2);
+  world.Stands(InstanceState::kReady);
+  EXPECT_EQ(MemberHealth(world.desired, world.observed).health, Health::kGreen);
+  world.observed["web-1"].state = InstanceState::kBackoff;
+  EXPECT_EQ(MemberHealth(world.desired, world.observed).health, Health::kYellow);
+  world.observed.clear();
+  EXPECT_EQ(MemberHealth(world.desired, world.observed).health, Health::kRed);
+}
+
+}  // namespace
+}  // namespace muster::common

@@ -1,0 +1,219 @@
+// What can be wrong with an nginx service, found in the file alone.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <set>
+
+#include "base/text.h"
+#include "recipes/nginx/layout.h"
+#include "recipes/nginx/targets.h"
+
+namespace muster::nginx {
+namespace {
+
+class Checker {
+ public:
+  Checker(const Settings& settings, const Service& service, const Cluster& cluster)
+      : settings_(settings), service_(service), cluster_(cluster) {}
+
+  std::vector<Finding> Findings() {
+    if (settings_.both_forms) {
+      Report("nginx-two-forms", service_.mark,
+             fmt::format("{} has `routes` at the top and `servers`", service_.name),
+             "move the routes into one of the servers");
+    }
+    for (const Server& server : settings_.servers) CheckServer(server);
+    return std::move(findings_);
+  }
+
+ private:
+  void Report(std::string code, Mark mark, std::string message, std::string fix,
+              Severity severity = Severity::kError) {
+    findings_.push_back({.severity = severity,
+                         .code = std::move(code),
+                         .mark = mark.line > 0 ? mark : service_.mark,
+                         .message = std::move(message),
+                         .fix = std::move(fix)});
+  }
+
+  void CheckServer(const Server& server) {
+    if (server.listen.empty()) {
+      Report("listen-missing", server.mark, fmt::format("{} listens nowhere", service_.name),
+             "add listen: 80");
+    }
+    if (server.routes.empty()) {
+      Report("routes-missing", server.mark, fmt::format("{} has no routes", service_.name),
+             "add routes: [{ path: /, to: SERVICE }]");
+    }
+    std::set<int> own;
+    for (const Listen& listen : server.listen) {
+      if (!own.insert(listen.port).second) {
+        Report("server-twice", listen.mark, fmt::format("port {} stands here twice", listen.port),
+               "leave one out");
+        continue;
+      }
+      const auto [known, is_new] = tls_by_port_.try_emplace(listen.port, server.tls.has_value());
+      if (!is_new && known->second != server.tls.has_value()) {
+        Report("tls-mixed", listen.mark,
+               fmt::format("port {} is used with TLS by one server and without by another", listen.port),
+               "give the one with `tls` a port of its own, such as 443");
+      }
+      const std::vector<std::string> names =
+          server.names.empty() ? std::vector<std::string>{""} : server.names;
+      for (const std::string& name : names) {
+        if (servers_seen_.emplace(listen.port, name).second) continue;
+        Report("server-twice", listen.mark,
+               name.empty() ? fmt::format("two servers without `server_name` listen on port {}", listen.port)
+                            : fmt::format("two servers are called {} on port {}", name, listen.port),
+               "give them different names or ports");
+      }
+    }
+    if (server.tls) CheckTls(*server.tls);
+    std::map<std::pair<Match, std::string>, Mark> seen;
+    for (const Route& route : server.routes) {
+      const Match match = route.match == Match::kPrefixFinal ? Match::kPrefix : route.match;
+      const auto [known, is_new] = seen.try_emplace({match, route.path}, route.path_mark);
+      if (!is_new) {
+        Report("route-twice", route.path_mark,
+               fmt::format("the path {} has a route already, in line {}", route.path, known->second.line),
+               "leave one of the two out, or give it another path or `match`");
+      }
+      CheckRoute(route);
+    }
+  }
+
+  void CheckTls(const Tls& tls) {
+    const auto check = [&](const std::string& file, const std::string& secret, std::string_view key) {
+      if (file.empty() == secret.empty()) {
+        Report("tls-incomplete", tls.mark,
+               file.empty() ? fmt::format("`tls` has no {}", key)
+                            : fmt::format("`tls` has {} and {}_secret", key, key),
+               fmt::format("give one of {}: FILE and {}_secret: NAME", key, key));
+      }
+    };
+    check(tls.certificate, tls.certificate_secret, "certificate");
+    check(tls.key, tls.key_secret, "key");
+  }
+
+  void CheckRoute(const Route& route) {
+    const bool regex = route.match == Match::kRegex || route.match == Match::kRegexNoCase;
+    if (!regex && !route.path.starts_with('/')) {
+      Report("route-path", route.path_mark, fmt::format("the path {} doesn't begin with /", route.path),
+             fmt::format("write /{}, or add match: regex", route.path));
+    }
+    const int actions = (route.to.empty() ? 0 : 1) + (route.files ? 1 : 0) +
+                        (route.redirect.empty() ? 0 : 1) + (route.status != 0 ? 1 : 0);
+    if (actions != 1) {
+      Report("route-action", route.mark,
+             actions == 0 ? fmt::format("the route {} leads nowhere", route.path)
+                          : fmt::format("the route {} does several things", route.path),
+             "say one of to, static, redirect, deny, status");
+    }
+    if (!route.allow_from.empty() && (route.status != 0 || !route.redirect.empty())) {
+      Report("route-allow-from", route.mark,
+             fmt::format("`allow_from` has no effect on {}: nginx answers before it looks", route.path),
+             "leave `allow_from` out here");
+    }
+    if (route.websocket && route.to.empty()) {
+      Report("route-websocket", route.mark, fmt::format("`websocket` of {} needs a service", route.path),
+             "add to: SERVICE, or leave it out");
+    }
+    CheckStrip(route, regex);
+    if (route.files) CheckStatic(route, regex);
+    for (const Target& target : route.to) CheckTarget(target);
+  }
+
+  void CheckStrip(const Route& route, bool regex) {
+    if (route.strip.empty()) return;
+    const Mark mark = route.strip_mark;
+    if (route.to.empty()) {
+      Report("route-strip", mark,
+             fmt::format("nothing is sent on from {}, so nothing can be stripped", route.path),
+             "leave `strip` out");
+    } else if (regex) {
+      Report("route-strip", mark, "what to strip from a regular expression isn't clear",
+             "use a prefix, or raw: [rewrite …]");
+    } else if (!route.path.starts_with(route.strip)) {
+      Report("route-strip", mark, fmt::format("{} doesn't begin with {}", route.path, route.strip),
+             "strip: true, or the first part of the path");
+    }
+  }
+
+  void CheckStatic(const Route& route, bool regex) {
+    const Static& files = *route.files;
+    if (files.root.empty() == files.files.empty()) {
+      Report("route-static", route.mark,
+             fmt::format("`static` of {} needs one of root and files", route.path),
+             "root: /a/folder/on/the/host, or files: { index.html: ./index.html }");
+    }
+    if (regex && !files.files.empty()) {
+      Report("route-static", route.mark, "`static.files` can't be had by a regular expression",
+             "use a prefix");
+    }
+    const bool prefix = route.match == Match::kPrefix || route.match == Match::kPrefixFinal;
+    if (prefix && !route.path.ends_with('/')) {
+      Report("route-static", route.path_mark,
+             fmt::format("the path {} of static files should end with /", route.path),
+             fmt::format("write {}/", route.path));
+    }
+  }
+
+  void CheckTarget(const Target& target) {
+    const ParsedTarget parsed = ParseTarget(target.text, cluster_);
+    if (!parsed.service) {
+      std::vector<std::string> names;
+      for (const Service& other : cluster_.services) {
+        if (other.name != service_.name) names.push_back(other.name);
+      }
+      const auto near = Nearest(parsed.name, names);
+      Report("route-unknown-target", target.mark, fmt::format("there is no service {}", parsed.name),
+             near            ? fmt::format("did you mean {}?", *near)
+             : names.empty() ? "add the service to `services`"
+                             : "known are: " + Join(names, ", "));
+      return;
+    }
+    const Service& service = *parsed.service;
+    if (service.name == service_.name) {
+      Report("route-to-itself", target.mark, fmt::format("{} would send requests to itself", service_.name),
+             "name another service");
+      return;
+    }
+    const auto instances = DeclaredInstances(service, cluster_);
+    if (instances && parsed.ordinal > *instances) {
+      Report("route-unknown-target", target.mark,
+             fmt::format("there is no {}: {} has {} instances", parsed.name, service.name, *instances),
+             fmt::format("use {}-1 to {}-{}", service.name, service.name, *instances));
+    }
+    const auto ports = DeclaredPorts(service);
+    if (!ports) return;
+    if (ports->empty()) {
+      Report("route-no-port", target.mark,
+             fmt::format("{} has no TCP ports to send requests to", service.name),
+             fmt::format("add ports: {{ http: 8080 }} to {}", service.name));
+    } else if (!parsed.port.empty()) {
+      if (std::find(ports->begin(), ports->end(), parsed.port) != ports->end()) return;
+      const auto near = Nearest(parsed.port, *ports);
+      Report("route-no-port", target.mark, fmt::format("{} has no TCP port {}", service.name, parsed.port),
+             near ? fmt::format("did you mean {}?", *near) : "it has: " + Join(*ports, ", "));
+    } else if (DefaultPort(*ports).empty()) {
+      Report("route-which-port", target.mark,
+             fmt::format("{} has several ports: {}", service.name, Join(*ports, ", ")),
+             fmt::format("say which, such as to: {}:{}", parsed.name, ports->front()));
+    }
+  }
+
+  const Settings& settings_;
+  const Service& service_;
+  const Cluster& cluster_;
+  std::map<int, bool> tls_by_port_;
+  std::set<std::pair<int, std::string>> servers_seen_;
+  std::vector<Finding> findings_;
+};
+
+}  // namespace
+
+std::vector<Finding> CheckSettings(const Settings& settings, const Service& service, const Cluster& cluster) {
+  return Checker(settings, service, cluster).Findings();
+}
+
+}  // namespace muster::nginx

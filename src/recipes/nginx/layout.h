@@ -1,0 +1,32 @@
+// The describing half of `kind: nginx`. Pure.
+#pragma once
+
+#include "recipes/nginx/settings.h"
+#include "recipes/recipe.h"
+
+namespace muster::nginx {
+
+class NginxLayout : public Layout {
+ public:
+  std::string_view kind() const override { return "nginx"; }
+  Shape SettingsShape() const override { return nginx::SettingsShape(); }
+  std::vector<Finding> Check(const Service& service, const Cluster& cluster) const override;
+  Result<Placement> PlaceMembers(const Service& service, const Cluster& cluster,
+                                 const Placement& so_far) const override;
+  Result<std::vector<Instance>> LayOut(const Service& service, const Cluster& cluster,
+                                       const Placement& placement) const override;
+  std::optional<std::string> Export(std::string_view word, const Service& service, const Cluster& cluster,
+                                    const Placement& placement) const override;
+  Impact ImpactOf(std::string_view part) const override;
+};
+
+// The ports of a service by their names: "http" or "https" for the first of each sort, "http-8080" or
+// "tls-8443" for others.
+std::map<std::string, PortRange> PortsOf(const Settings& settings);
+
+std::vector<Finding> CheckSettings(const Settings& settings, const Service& service, const Cluster& cluster);
+
+std::unique_ptr<Mender> MakeMender();
+std::unique_ptr<Operator> MakeOperator();
+
+}  // namespace muster::nginx

@@ -1,0 +1,241 @@
+// What a cluster file says, as nginx gets it.
+#include <gmock/gmock.h>
+
+#include "model/secret.h"
+#include "recipes/nginx/config.h"
+#include "recipes/nginx/testing.h"
+#include "recipes/nginx/tries.h"
+
+namespace muster::nginx {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::Not;
+
+std::string ConfigOf(std::string_view edge) {
+  return FileOf(LayOutEdge(MakeCluster(edge)), "conf/nginx.conf");
+}
+
+std::vector<std::string> CodesOf(std::string_view edge) {
+  const Cluster cluster = MakeCluster(edge);
+  std::vector<std::string> codes;
+  for (const Finding& finding : NginxLayout().Check(cluster.services[2], cluster)) {
+    EXPECT_FALSE(finding.message.empty() || finding.fix.empty());
+    EXPECT_GT(finding.mark.line, 0);
+    codes.push_back(finding.code);
+  }
+  return codes;
+}
+
+TEST(NginxLayout, PutsAnAppBehindAPort) {
+  const Instance edge =
+      LayOutEdge(MakeCluster(R"({"listen": 80, "routes": [{"path": "/", "to": "app:http"}]})"));
+  EXPECT_EQ(edge.name, "edge-1");
+  EXPECT_EQ(edge.address, "10.0.0.1");
+  EXPECT_EQ(edge.ports.at("http").first, 80);
+  EXPECT_EQ(edge.extra.at("bind_low_ports"), "yes");
+  EXPECT_THAT(edge.fronts, ElementsAre("app-1", "app-2", "app-3"));
+  EXPECT_EQ(edge.probe.target, kHealthPath);
+  EXPECT_EQ(edge.stop_signal, 3);
+  const std::vector<Upstream> upstreams = ParseUpstreams(edge.extra.at("upstreams"));
+  ASSERT_EQ(upstreams.size(), 1u);
+  EXPECT_THAT(upstreams[0].members,
+              ElementsAre(Member{"app-1", "10.0.0.1:8101"}, Member{"app-2", "10.0.0.2:8102"},
+                          Member{"app-3", "10.0.0.1:8103"}));
+  const std::string config = FileOf(edge, "conf/nginx.conf");
+  EXPECT_THAT(config, HasSubstr("listen 10.0.0.1:80 default_server;"));
+  EXPECT_THAT(config, HasSubstr("proxy_pass http://app.http;"));
+  EXPECT_THAT(config, HasSubstr("server_tokens off;"));
+  EXPECT_THAT(config, HasSubstr("proxy_next_upstream error timeout;"));
+  EXPECT_THAT(config, HasSubstr("daemon off;"));
+  for (const char* temporary : {"client_body", "proxy", "fastcgi", "uwsgi", "scgi"}) {
+    EXPECT_THAT(config, HasSubstr(fmt::format("{}_temp_path {{folder}}/", temporary)));
+  }
+}
+
+TEST(NginxLayout, TakesTheHttpPortWhereNoneIsNamed) {
+  const Instance edge =
+      LayOutEdge(MakeCluster(R"({"listen": 8080, "routes": [{"path": "/", "to": "app"}]})"));
+  EXPECT_EQ(ParseUpstreams(edge.extra.at("upstreams"))[0].members[0].address, "10.0.0.1:8101");
+  EXPECT_EQ(edge.extra.count("bind_low_ports"), 0u);
+}
+
+TEST(NginxLayout, KnowsSubsetsAndBalances) {
+  const Instance edge = LayOutEdge(MakeCluster(R"({"listen": 8080, "keepalive": 7, "routes": [
+      {"path": "/", "to": "app", "balance": "ip_hash"}, {"path": "/a/", "to": "app", "balance": "least_conn"},
+      {"path": "/u/", "to": "app-2"}, {"path": "/s/", "to": ["app-1", "app-3:admin"]},
+      {"path": "/again/", "to": "app-2"}]})"));
+  const std::vector<Upstream> upstreams = ParseUpstreams(edge.extra.at("upstreams"));
+  ASSERT_EQ(upstreams.size(), 4u);
+  EXPECT_EQ(upstreams[0].name, "app.ip_hash");
+  EXPECT_EQ(upstreams[1].balance, Balance::kLeastConn);
+  EXPECT_THAT(upstreams[2].members, ElementsAre(Member{"app-2", "10.0.0.2:8102"}));
+  EXPECT_THAT(upstreams[3].members,
+              ElementsAre(Member{"app-1", "10.0.0.1:8101"}, Member{"app-3", "10.0.0.1:9103"}));
+  const std::string text = RenderUpstreams(upstreams, {"app-2"}, "token");
+  EXPECT_THAT(text, HasSubstr("ip_hash;"));
+  EXPECT_THAT(text, HasSubstr("keepalive 7;"));
+}
+
+TEST(NginxUpstreams, MarkWhoIsOutUnlessAllAre) {
+  const Upstream upstream{.name = "u", .members = {{"a", "1:1"}, {"b", "1:2"}}};
+  EXPECT_THAT(MarkedIn(upstream, {"a", "x"}), ElementsAre("a"));
+  EXPECT_THAT(MarkedIn(upstream, {"a", "b"}), IsEmpty());
+  EXPECT_THAT(RenderUpstreams({upstream}, {"b"}, "t"),
+              HasSubstr("server 1:2 max_fails=1 fail_timeout=2s down;"));
+  EXPECT_THAT(RenderUpstreams({upstream}, {"a", "b"}, "t"), Not(HasSubstr("down;")));
+  EXPECT_THAT(RenderUpstreams({{.name = "none"}}, {}, "t"), HasSubstr("server 127.0.0.1:1 down;"));
+}
+
+TEST(NginxConfig, StripsPrefixes) {
+  const std::string config = ConfigOf(R"({"listen": 8080, "routes": [
+      {"path": "/api.v1/", "to": "app", "strip": true}, {"path": "/old", "to": "app", "strip": "yes"},
+      {"path": "/jetlinks/file/static", "to": "app-1", "strip": "/jetlinks", "match": "prefix-final"}]})");
+  EXPECT_THAT(config, HasSubstr(R"(rewrite "(?s)^/api\\.v1/(.*)$" /$1 break;)"));
+  EXPECT_THAT(config, HasSubstr(R"(rewrite "(?s)^/old/?(.*)$" /$1 break;)"));
+  EXPECT_THAT(config, HasSubstr(R"(location ^~ "/jetlinks/file/static" {)"));
+  const Route route{.path = "/jetlinks/file/static", .strip = "/jetlinks"};
+  EXPECT_EQ(StrippedPath(route, "/jetlinks/file/static/x"), "/file/static/x");
+  EXPECT_EQ(StrippedPath({.path = "/a/", .strip = "/a/"}, "/a/b"), "/b");
+}
+
+TEST(NginxConfig, TunesAtEachLevel) {
+  const std::string config = ConfigOf(R"({"listen": 8080, "body_limit": "100m",
+      "buffering": true, "buffers": {"header": "512k", "count": 8, "size": "512k", "temp_file": "1024m"},
+      "gzip": {"types": ["text/plain", "text/html"], "min_length": "1k", "level": 9,
+               "buffers": {"count": 4, "size": "16k"}, "http_version": "1.0"},
+      "headers": {"host": "$host:$server_port"},
+      "routes": [{"path": "/", "to": "app", "timeout": {"connect": "1s", "read": "30m", "send": "30m"},
+                  "buffering": false, "chunked": false, "headers": {"X-Real-ip": "", "X-Own": "a \"b\""},
+                  "response_headers": {"X-Frame-Options": "DENY"}, "raw": ["proxy_cache off"]}]})");
+  for (const char* line :
+       {"client_max_body_size 100m;", "proxy_buffering on;", "proxy_buffer_size 512k;",
+        "proxy_buffers 8 512k;", "proxy_max_temp_file_size 1024m;", "gzip_min_length 1024;",
+        "gzip_comp_level 9;", "gzip_buffers 4 16k;", "gzip_http_version 1.0;", "gzip_types text/plain;",
+        "proxy_connect_timeout 1s;", "proxy_read_timeout 1800s;", "proxy_buffering off;",
+        "chunked_transfer_encoding off;", "proxy_set_header Host \"$host:$server_port\";",
+        "proxy_set_header X-Real-IP \"\";", "proxy_set_header X-Own \"a \\\"b\\\"\";",
+        "add_header X-Frame-Options \"DENY\" always;", "proxy_cache off;"}) {
+    EXPECT_THAT(config, HasSubstr(line));
+  }
+}
+
+TEST(NginxConfig, UpgradesWebSockets) {
+  const std::string config =
+      ConfigOf(R"({"listen": 8080, "routes": [{"path": "/", "to": "app", "websocket": true}]})");
+  EXPECT_THAT(config, HasSubstr("proxy_set_header Upgrade \"$http_upgrade\";"));
+  EXPECT_THAT(config, HasSubstr("proxy_set_header Connection \"$connection_upgrade\";"));
+  EXPECT_THAT(config, HasSubstr("proxy_read_timeout 1h;"));
+  EXPECT_THAT(config, HasSubstr("worker_shutdown_timeout 600s;"));
+  EXPECT_THAT(ConfigOf(R"({"listen": 8080, "routes": [{"path": "/", "to": "app"}]})"),
+              HasSubstr("proxy_set_header Connection \"\";"));
+}
+
+TEST(NginxConfig, AnswersByItself) {
+  const std::string config = ConfigOf(R"({"listen": 8080, "routes": [
+      {"path": "/cordova.js", "match": "exact", "status": 404}, {"path": "/private/", "deny": true},
+      {"path": "/old", "redirect": {"to": "https://new.example$request_uri", "status": 301}},
+      {"path": "\\.php$", "match": "regex", "status": 410},
+      {"path": "/in/", "to": "app", "allow_from": ["10.0.0.0/8"]},
+      {"path": "/ui/", "static": {"root": "/srv/ui/", "fallback": "index.html"}},
+      {"path": "/", "static": {"root": "/srv/www"}}]})");
+  EXPECT_THAT(config, HasSubstr("location = \"/cordova.js\" {\n      return 404;"));
+  EXPECT_THAT(config, HasSubstr("return 403;"));
+  EXPECT_THAT(config, HasSubstr("return 301 \"https://new.example$request_uri\";"));
+  EXPECT_THAT(config, HasSubstr("location ~ \"\\\\.php$\" {"));
+  EXPECT_THAT(config, HasSubstr("allow 10.0.0.0/8;\n      deny all;"));
+  EXPECT_THAT(config, HasSubstr("alias /srv/ui/;"));
+  EXPECT_THAT(config, HasSubstr("try_files $uri $uri/ /ui/index.html;"));
+  EXPECT_THAT(config, HasSubstr("root /srv/www;"));
+}
+
+TEST(NginxConfig, HasSeveralServersTlsAndClientAddresses) {
+  Cluster cluster = MakeCluster(R"({"listen": 8080, "real_ip": {"from": "127.0.0.0/8", "recursive": "yes"},
+      "servers": [
+        {"server_name": ["a.example", "*.a.example"], "routes": [{"path": "/", "to": "app"}]},
+        {"listen": [8443, 9443], "server_name": "b.example",
+         "tls": {"certificate": "b.crt", "key_secret": "b-key"},
+         "routes": [{"path": "/", "static": {"files": {"index.html": "page.html"}}}]}]})");
+  cluster.files["b.crt"] = {.sha256 = "c", .text = "CERT"};
+  cluster.files["page.html"] = {.sha256 = "abc"};
+  const Instance edge = LayOutEdge(cluster);
+  const std::string config = FileOf(edge, "conf/nginx.conf");
+  EXPECT_THAT(config, HasSubstr("server_name a.example *.a.example;"));
+  EXPECT_THAT(config, HasSubstr("listen 10.0.0.1:8443 default_server ssl;"));
+  EXPECT_THAT(config, HasSubstr("ssl_certificate {folder}/conf/tls-2.crt;"));
+  EXPECT_THAT(config, HasSubstr("set_real_ip_from 127.0.0.0/8;"));
+  EXPECT_THAT(config, HasSubstr("real_ip_header X-Forwarded-For;"));
+  EXPECT_THAT(config, HasSubstr("real_ip_recursive on;"));
+  EXPECT_EQ(FileOf(edge, "conf/tls-2.crt"), "CERT");
+  EXPECT_EQ(FileOf(edge, "conf/tls-2.key"), SecretMarker("b-key"));
+  EXPECT_EQ(edge.files[2].path, "www/2-1/index.html");
+  EXPECT_EQ(edge.files[2].blob, "abc");
+  EXPECT_EQ(edge.ports.at("http").first, 8080);
+  EXPECT_EQ(edge.ports.at("https").first, 8443);
+  EXPECT_EQ(edge.ports.at("tls-9443").first, 9443);
+}
+
+TEST(NginxCheck, FindsAllThatIsWrong) {
+  EXPECT_THAT(CodesOf(R"({"listen": 80, "routes": [{"path": "/", "to": "app"}]})"), IsEmpty());
+  EXPECT_THAT(CodesOf(R"({"routes": [{"path": "/", "to": "app"}]})"), ElementsAre("listen-missing"));
+  EXPECT_THAT(CodesOf(R"({"listen": 80})"), ElementsAre("routes-missing"));
+  EXPECT_THAT(CodesOf(R"({"listen": 80, "routes": [{"path": "/", "to": "ap"}, {"path": "/a", "to": "app-4"},
+                          {"path": "/b", "to": "app:htp"}, {"path": "/c", "to": "feed"},
+                          {"path": "/d", "to": "edge"}, {"path": "/e"}, {"path": "/", "deny": true}]})"),
+              ElementsAre("route-unknown-target", "route-unknown-target", "route-no-port", "route-no-port",
+                          "route-to-itself", "route-action", "route-twice"));
+  EXPECT_THAT(CodesOf(R"({"listen": 80, "routes": [
+                 {"path": "x", "to": "app"}, {"path": "/s/", "to": "app", "strip": "/t"},
+                 {"path": "/r", "match": "regex", "to": "app", "strip": true},
+                 {"path": "/w", "deny": true, "websocket": true},
+                 {"path": "/ui", "static": {"root": "/x", "files": {"a": "b"}}},
+                 {"path": "/q", "deny": true, "allow_from": "10.0.0.0/8"}]})"),
+              ElementsAre("route-path", "route-strip", "route-strip", "route-websocket", "route-static",
+                          "route-static", "route-allow-from"));
+  EXPECT_THAT(CodesOf(R"({"listen": 80, "routes": [{"path": "/", "to": "app"}], "servers": [
+                 {"routes": [{"path": "/", "to": "app"}]}, {"routes": [{"path": "/", "to": "app"}]},
+                 {"listen": [443, 443], "tls": {"certificate": "c"}, "routes": [{"path": "/", "to": "app"}]},
+                 {"listen": 443, "server_name": "n", "routes": [{"path": "/", "to": "app"}]}]})"),
+              ElementsAre("nginx-two-forms", "server-twice", "server-twice", "tls-incomplete", "tls-mixed"));
+}
+
+TEST(NginxLayout, CountsWhatAChangeCosts) {
+  const NginxLayout layout;
+  EXPECT_EQ(layout.ImpactOf("fronts"), Impact::kReload);
+  EXPECT_EQ(layout.ImpactOf("extra:upstreams"), Impact::kReload);
+  EXPECT_EQ(layout.ImpactOf("ports"), Impact::kReload);
+  EXPECT_EQ(layout.ImpactOf("command"), Impact::kRestart);
+  EXPECT_EQ(layout.ImpactOf("extra:bind_low_ports"), Impact::kRestart);
+}
+
+TEST(NginxLayout, ExportsItsEndpoints) {
+  const Cluster cluster = MakeCluster(R"({"listen": [8080, 8081], "routes": [{"path": "/", "to": "app"}]})");
+  const NginxLayout layout;
+  const auto places = layout.PlaceMembers(cluster.services[2], cluster, {});
+  ASSERT_TRUE(places.ok());
+  EXPECT_EQ(layout.Export("endpoints", cluster.services[2], cluster, *places), "10.0.0.1:8080");
+  EXPECT_EQ(layout.Export("endpoints.http-8081", cluster.services[2], cluster, *places), "10.0.0.1:8081");
+  EXPECT_EQ(layout.Export("leader", cluster.services[2], cluster, *places), std::nullopt);
+}
+
+TEST(NginxTries, ComeBackAsTheyWere) {
+  const Settings settings = ReadSettings(ToValue(nlohmann::ordered_json::parse(
+      R"({"listen": 80, "gzip": true, "body_limit": "2m", "real_ip": {"from": "127.0.0.1"},
+          "routes": [{"path": "/a/", "to": "app", "strip": true, "websocket": true, "try": "/a/b"},
+                     {"path": "/c", "redirect": "/d"}, {"path": "^/x", "match": "regex", "deny": true}]})")));
+  const Cluster cluster = MakeCluster(R"({})");
+  const auto upstreams = ResolveUpstreams(settings, cluster, MakePlacement());
+  ASSERT_TRUE(upstreams.ok());
+  const std::vector<Try> tries = TriesOf(settings, *upstreams);
+  EXPECT_EQ(ParseTries(FormatTries(tries)), tries);
+  EXPECT_EQ(tries[0].arrives, "/b");
+  EXPECT_EQ(tries[0].body_limit, 2 << 20);
+  EXPECT_EQ(tries[1].location, "/d");
+  EXPECT_EQ(tries[2].path, "");
+  EXPECT_THAT(ParseTries("nonsense"), IsEmpty());
+}
+
+}  // namespace
+}  // namespace muster::nginx

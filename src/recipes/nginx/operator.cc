@@ -1,0 +1,259 @@
+// What is done to a running nginx: its upstreams are rendered, tested and reloaded.
+#include <fmt/format.h>
+
+#include <set>
+
+#include "base/digest.h"
+#include "base/files.h"
+#include "base/text.h"
+#include "recipes/nginx/config.h"
+#include "recipes/nginx/layout.h"
+#include "recipes/nginx/reload.h"
+#include "recipes/nginx/targets.h"
+#include "recipes/nginx/verify.h"
+
+namespace muster::nginx {
+namespace {
+
+using Names = std::set<std::string>;
+using Facts = std::map<std::string, std::string>;
+
+constexpr Duration kGather = 20ms;  // reloads asked for within this share one
+constexpr Duration kReloadWithin = 15s;
+constexpr Duration kFinishWithin = 500ms;  // requests under way when a member is drained
+
+std::string Listed(const Names& names) { return Join({names.begin(), names.end()}, ","); }
+
+Names Listed(std::string_view text) {
+  Names names;
+  for (const std::string& name : Split(text, ',')) {
+    if (!name.empty()) names.insert(name);
+  }
+  return names;
+}
+
+// One nginx as its operator knows it. Shared with the reloads under way.
+struct State {
+  bool loaded = false;
+  Names run, health;    // who is out, by whom
+  std::string token;    // who knows it is shown where requests go
+  std::string applied;  // the upstreams that the running nginx has; "" : not known
+  int reloads = 0;
+  std::set<int> left;  // workers that the last reload replaced
+
+  Running running;
+  std::string upstreams;  // as in the desired state
+  bool forced = false;    // the rest of the configuration has changed, too
+  bool reloading = false;
+  std::vector<net::Promised<Status>> waiting;
+
+  Names out() const {
+    Names both = run;
+    both.insert(health.begin(), health.end());
+    return both;
+  }
+  // Those that really are marked.
+  Names marked() const {
+    Names marked;
+    for (const Upstream& upstream : ParseUpstreams(upstreams)) marked.merge(MarkedIn(upstream, out()));
+    return marked;
+  }
+  std::string Rendered() const { return RenderUpstreams(ParseUpstreams(upstreams), out(), token); }
+};
+using SharedState = std::shared_ptr<State>;
+
+WriteOptions Options(const Running& running) {
+  WriteOptions options{.mode = 0640};
+  if (geteuid() == 0) {
+    options.owner = running.uid;
+    options.group = running.gid;
+  }
+  return options;
+}
+
+Status Save(const State& state) {
+  const std::string text =
+      fmt::format("token {}\nrun {}\nhealth {}\n", state.token, Listed(state.run), Listed(state.health));
+  return WriteFile(state.running.folder + "/" + std::string(kStateFile), text,
+                   {.mode = 0600});  // The agent's own: nginx has no business with it.
+}
+
+void Load(State& state) {
+  if (state.loaded) return;
+  state.loaded = true;
+  const auto text = ReadFile(state.running.folder + "/" + std::string(kStateFile));
+  if (text.ok()) {
+    for (const std::string& line : Split(*text, '\n')) {
+      if (line.starts_with("token ")) state.token = line.substr(6);
+      if (line.starts_with("run ")) state.run = Listed(std::string_view(line).substr(4));
+      if (line.starts_with("health ")) state.health = Listed(std::string_view(line).substr(7));
+    }
+  }
+  if (state.token.empty()) state.token = RandomHex(16);
+}
+
+void Take(State& state, const Operator::Context& context) {
+  state.running.loop = context.loop;
+  state.running.folder = context.folder;
+  state.running.pid = context.pid;
+  state.running.uid = context.uid;
+  state.running.gid = context.gid;
+  const auto text = [&](const char* key) {
+    const auto found = context.instance->extra.find(key);
+    return found == context.instance->extra.end() ? std::string() : found->second;
+  };
+  state.running.low_ports = text("bind_low_ports") == "yes";
+  state.upstreams = text("upstreams");
+  if (!context.instance->argv.empty()) state.running.program = context.instance->argv.front();
+  Load(state);
+}
+
+// Members that left the service would otherwise come back as out.
+bool Forget(State& state) {
+  Names known;
+  for (const Upstream& upstream : ParseUpstreams(state.upstreams)) {
+    for (const Member& member : upstream.members) known.insert(member.instance);
+  }
+  const auto unknown = [&](const std::string& name) { return !known.contains(name); };
+  return std::erase_if(state.run, unknown) + std::erase_if(state.health, unknown) > 0;
+}
+
+// Writes the upstreams and tests all of the configuration. Where nginx doesn't like it, the file is as
+// before.
+net::Task<Status> WriteAndTest(SharedState state, std::string content) {
+  const std::string path = state->running.folder + "/" + std::string(kUpstreamsFile);
+  const auto before = ReadFile(path);
+  const WriteOptions options = Options(state->running);
+  if (!before.ok() || *before != content) MUSTER_CO_DO(WriteFile(path, content, options));
+  Status tested = co_await TestConfig(state->running);
+  if (!tested.ok() && before.ok()) (void)WriteFile(path, *before, options);
+  co_return tested;
+}
+
+net::Task<Status> Apply(SharedState state) {
+  const bool forced = std::exchange(state->forced, false);
+  const std::string content = state->Rendered();
+  if (state->running.pid <= 0) {
+    state->applied.clear();
+    co_return WriteFile(state->running.folder + "/" + std::string(kUpstreamsFile), content,
+                        Options(state->running));
+  }
+  if (!forced && content == state->applied) co_return Done();
+  MUSTER_CO_DO(co_await WriteAndTest(state, content));
+  MUSTER_CO_TRY(std::set<int> left, co_await ReloadMaster(state->running, kReloadWithin));
+  state->left = std::move(left);
+  state->applied = content;
+  ++state->reloads;
+  co_return Done();
+}
+
+// One reload for all that ask for one now, and another for those that ask while it is under way.
+net::Task<void> ReloadInRounds(SharedState state) {
+  while (!state->waiting.empty()) {
+    co_await state->running.loop->Sleep(kGather);
+    const std::vector<net::Promised<Status>> waiting = std::exchange(state->waiting, {});
+    const Status status = co_await Apply(state);
+    for (const net::Promised<Status>& one : waiting) one.Set(status);
+  }
+  state->reloading = false;
+}
+
+net::Task<Status> Reloaded(SharedState state) {
+  const net::Promised<Status> done;
+  state->waiting.push_back(done);
+  if (!std::exchange(state->reloading, true)) net::Spawn(ReloadInRounds(state));
+  co_return co_await done;
+}
+
+class NginxOperator : public Operator {
+ public:
+  net::Task<Status> Prepare(Context context) override {
+    const SharedState state = state_;
+    Take(*state, context);
+    Forget(*state);
+    MUSTER_CO_DO(Save(*state));
+    const std::string content = state->Rendered();
+    MUSTER_CO_DO(co_await WriteAndTest(state, content));
+    if (context.pid == 0) state->applied = content;  // It starts from this.
+    co_return Done();
+  }
+
+  net::Task<Status> Reload(Context context) override {
+    const SharedState state = state_;
+    Take(*state, context);
+    if (Forget(*state)) MUSTER_CO_DO(Save(*state));
+    state->forced = true;
+    co_return co_await Reloaded(state);
+  }
+
+  net::Task<Result<nginx::Facts>> Perform(Context context, std::string verb, nginx::Facts args) override {
+    const SharedState state = state_;
+    Take(*state, context);
+    const Names run = state->run, health = state->health;
+    if (verb == "drain" || verb == "restore") {
+      const std::string member = args["member"];
+      if (member.empty()) co_return Error::Invalid("bad-args", "{} needs a member", verb);
+      Names& names = args["by"] == "health" ? state->health : state->run;
+      if (verb == "drain") {
+        names.insert(member);
+      } else {
+        names.erase(member);
+        // Said by who has just seen it ready, so that it needn't wait for the mender to see it, too.
+        if (args["ready"] == "yes") state->health.erase(member);
+      }
+    } else if (verb == "backends") {
+      state->health = Listed(args["out"]);
+    } else {
+      co_return Error::Invalid("unknown-verb", "{} knows no verb {}", context.instance->name, verb);
+    }
+    MUSTER_CO_DO(Save(*state));
+    if (state->reloading || state->running.pid <= 0 || state->Rendered() != state->applied) {
+      const Status reloaded = co_await Reloaded(state);
+      if (!reloaded.ok()) {
+        state->run = run;
+        state->health = health;
+        (void)Save(*state);
+        co_return reloaded.error();
+      }
+      if (verb == "drain") co_await WaitUntilGone(context.loop, state->left, kFinishWithin);
+    }
+    co_return Told(*state);
+  }
+
+  nginx::Facts Facts(const Context& context) override {
+    Take(*state_, context);
+    return Told(*state_);
+  }
+
+  net::Task<std::vector<Check>> Verify(Context context, nginx::Facts) override {
+    const SharedState state = state_;
+    Take(*state, context);
+    const auto tries = context.instance->extra.find("tries");
+    VerifyInput input{.loop = context.loop,
+                      .instance = context.instance->name,
+                      .service = context.instance->service,
+                      .address = context.instance->address,
+                      .folder = context.folder,
+                      .token = state->token,
+                      .upstreams = ParseUpstreams(state->upstreams),
+                      .out = state->marked()};
+    if (tries != context.instance->extra.end()) input.tries = ParseTries(tries->second);
+    co_return co_await VerifyRoutes(input);
+  }
+
+ private:
+  static nginx::Facts Told(const State& state) {
+    return {{"out", Listed(state.marked())},
+            {"run", Listed(state.run)},
+            {"health", Listed(state.health)},
+            {"reloads", std::to_string(state.reloads)}};
+  }
+
+  SharedState state_ = std::make_shared<State>();
+};
+
+}  // namespace
+
+std::unique_ptr<Operator> MakeOperator() { return std::make_unique<NginxOperator>(); }
+
+}  // namespace muster::nginx

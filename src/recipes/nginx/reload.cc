@@ -1,0 +1,154 @@
+#include "recipes/nginx/reload.h"
+
+#include <fmt/format.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <charconv>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+
+#include "base/text.h"
+
+namespace muster::nginx {
+namespace {
+
+constexpr Duration kLookAgain = 2ms;  // /proc tells nobody when it changes
+constexpr Duration kTestWithin = 10s;
+
+std::string Slurp(const std::string& path, std::streamoff from = 0) {
+  std::ifstream file(path, std::ios::binary);
+  if (from > 0) file.seekg(from);
+  return std::string(std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>());
+}
+
+// Kernels without CONFIG_PROC_CHILDREN have no list of children: there all processes are looked at.
+std::vector<int> ChildrenOf(int pid) {
+  std::vector<int> children;
+  const std::string path = fmt::format("/proc/{}/task/{}/children", pid, pid);
+  if (access(path.c_str(), R_OK) == 0) {
+    for (const std::string& word : Split(Slurp(path), ' ')) {
+      if (!word.empty()) children.push_back(std::atoi(word.c_str()));
+    }
+    return children;
+  }
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc", error)) {
+    const int child = std::atoi(entry.path().filename().c_str());
+    if (child <= 0) continue;
+    const std::string stat = Slurp(entry.path() / "stat");
+    const size_t name_end = stat.rfind(')');
+    if (name_end == std::string::npos || stat.size() < name_end + 5) continue;
+    if (std::atoi(stat.c_str() + name_end + 4) == pid) children.push_back(child);
+  }
+  return children;
+}
+
+bool IsGone(int pid) {
+  const std::string stat = Slurp(fmt::format("/proc/{}/stat", pid));
+  const size_t name_end = stat.rfind(')');
+  return name_end == std::string::npos || stat.substr(name_end).starts_with(") Z");
+}
+
+std::streamoff SizeOf(const std::string& path) {
+  std::error_code error;
+  const auto size = std::filesystem::file_size(path, error);
+  return error ? 0 : static_cast<std::streamoff>(size);
+}
+
+std::vector<std::string> EmergenciesIn(const std::string& text) {
+  std::vector<std::string> lines;
+  for (const std::string& line : Split(text, '\n')) {
+    if (line.find("[emerg]") != std::string::npos) lines.push_back(line);
+  }
+  return lines;
+}
+
+// Puts `argv` under the user that nginx runs as, with what it may do there.
+std::vector<std::string> AsItsUser(const Running& running, std::vector<std::string> argv) {
+  if (geteuid() != 0 || running.uid == 0) return argv;
+  std::vector<std::string> whole = {"setpriv", fmt::format("--reuid={}", running.uid),
+                                    fmt::format("--regid={}", running.gid), "--clear-groups"};
+  if (running.low_ports) {
+    whole.push_back("--inh-caps=+net_bind_service");
+    whole.push_back("--ambient-caps=+net_bind_service");
+  }
+  whole.insert(whole.end(), argv.begin(), argv.end());
+  return whole;
+}
+
+}  // namespace
+
+Workers WorkersOf(int pid) {
+  Workers workers;
+  for (const int child : ChildrenOf(pid)) {
+    // A child that has just been forked still bears the master's title: it serves nothing yet.
+    const std::string title = Slurp(fmt::format("/proc/{}/cmdline", child));
+    if (!title.starts_with("nginx: worker process")) continue;
+    const bool leaving = title.find("shutting down") != std::string::npos;
+    (leaving ? workers.leaving : workers.serving).insert(child);
+  }
+  return workers;
+}
+
+net::Task<Status> TestConfig(Running running) {
+  const std::string program = FindProgram(running.program);
+  if (program.empty()) {
+    co_return Error::NotFound("program-missing", "{} is not installed", running.program)
+        .Hint("apt-get install nginx");
+  }
+  Exec exec;
+  exec.argv = AsItsUser(running, {program, "-t", "-q", "-p", running.folder, "-c",
+                                  running.folder + "/conf/nginx.conf", "-e", "stderr"});
+  exec.working_folder = running.folder;
+  auto output = co_await running.loop->Run(exec, kTestWithin);
+  if (!output.ok()) co_return std::move(output).error().While("nginx -t");
+  if (output->status == 0) co_return Done();
+  std::vector<std::string> lines = EmergenciesIn(output->err);
+  if (lines.empty()) lines = LastLines(output->err, 10);
+  co_return Error::Invalid("nginx-config", "nginx doesn't accept its configuration")
+      .Hint("see what it says below; `raw` directives, certificates and files stand in the cluster file")
+      .Evidence(std::move(lines));
+}
+
+net::Task<Result<std::set<int>>> ReloadMaster(Running running, Duration within) {
+  const Workers before = WorkersOf(running.pid);
+  const std::string log = running.folder + "/logs/current.log";
+  const std::streamoff log_end = SizeOf(log);
+  if (kill(running.pid, SIGHUP) != 0) co_return Error::Os(fmt::format("signal pid {}", running.pid), errno);
+  const Time end = Now() + within;
+  while (true) {
+    const Workers now = WorkersOf(running.pid);
+    bool new_serve = false, old_serve = false;
+    for (const int worker : now.serving) {
+      (before.serving.contains(worker) ? old_serve : new_serve) = true;
+    }
+    if (new_serve && !old_serve) co_return before.serving;
+    std::vector<std::string> lines;
+    if (SizeOf(log) > log_end) lines = EmergenciesIn(Slurp(log, log_end));
+    if (!lines.empty()) {
+      co_return Error::Invalid("nginx-config", "nginx kept its old configuration")
+          .Hint("see what it says below; nothing is interrupted")
+          .Evidence(std::move(lines));
+    }
+    if (Now() >= end || IsGone(running.pid)) {
+      co_return Error::Timeout("nginx-reload", "nginx (pid {}) didn't take up its new configuration",
+                               running.pid)
+          .Hint("look at its log")
+          .Evidence(LastLines(Slurp(log, std::max<std::streamoff>(0, SizeOf(log) - 4096)), 10));
+    }
+    co_await running.loop->Sleep(kLookAgain);
+  }
+}
+
+net::Task<void> WaitUntilGone(net::Loop* loop, std::set<int> pids, Duration at_most) {
+  const Time end = Now() + at_most;
+  while (true) {
+    std::erase_if(pids, IsGone);
+    if (pids.empty() || Now() >= end) co_return;
+    co_await loop->Sleep(kLookAgain);
+  }
+}
+
+}  // namespace muster::nginx

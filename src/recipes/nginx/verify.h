@@ -1,0 +1,25 @@
+// `muster verify` for nginx: each route's rule is tried by asking nginx.
+#pragma once
+
+#include "recipes/nginx/tries.h"
+#include "recipes/recipe.h"
+
+namespace muster::net {
+class Loop;
+}
+
+namespace muster::nginx {
+
+struct VerifyInput {
+  net::Loop* loop = nullptr;
+  std::string instance, service;
+  std::string address;  // where nginx listens
+  std::string folder;
+  std::string token;  // makes nginx tell where a request went
+  std::vector<Try> tries;
+  std::vector<Upstream> upstreams;
+  std::set<std::string> out;  // members that are expected to get nothing
+};
+net::Task<std::vector<Check>> VerifyRoutes(VerifyInput input);
+
+}  // namespace muster::nginx

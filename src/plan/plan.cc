@@ -128,6 +128,36 @@ void ChangeAll(const Cluster& cluster, std::map<std::string, Group>& groups, con
   }
 }
 
+// Two members on one address may not share a port. The check of the file sees a fresh placement only; members
+// that stand keep their slots, so a port that is free there may be taken here.
+Status CheckPlacedPorts(const Cluster& cluster, const Placement& placement) {
+  struct Taken {
+    int first, last;
+    const std::string* instance;
+  };
+  std::unordered_map<std::string, const Host*> hosts;
+  for (const Host& host : cluster.hosts) hosts[host.name] = &host;
+  std::map<std::pair<std::string, bool>, std::vector<Taken>> by_address;
+  for (const auto& [name, place] : placement) {
+    const auto host = hosts.find(place.host);
+    if (host == hosts.end()) continue;
+    for (const auto& [port, range] : place.ports) {
+      by_address[{host->second->address, range.udp}].push_back(
+          {range.first, range.first + range.count - 1, &name});
+    }
+  }
+  for (auto& [address, taken] : by_address) {
+    std::sort(taken.begin(), taken.end(), [](const Taken& a, const Taken& b) { return a.first < b.first; });
+    for (size_t i = 1; i < taken.size(); ++i) {
+      if (taken[i].first > taken[i - 1].last) continue;
+      return Error::Conflict("port-twice", "port {} at {} is wanted by {} and {}", taken[i].first,
+                             address.first, *taken[i - 1].instance, *taken[i].instance)
+          .Hint("give one of the services another port: what stands keeps the ports it has");
+    }
+  }
+  return Done();
+}
+
 std::string PlanId(const Plan& plan, const Situation& situation) {
   Digest digest;
   digest.Add(plan.cluster).Add(plan.revision);
@@ -154,6 +184,7 @@ Result<Desired> LayOutCluster(const Cluster& cluster, const Placement& so_far, c
     MUSTER_TRY(Placement places, recipe->layout->PlaceMembers(service, cluster, by_service[service.name]));
     desired.placement.merge(places);
   }
+  MUSTER_DO(CheckPlacedPorts(cluster, desired.placement));
   for (const Service& service : cluster.services) {
     MUSTER_TRY(std::vector<Instance> members,
                FindRecipe(service.kind)->layout->LayOut(service, cluster, desired.placement));
@@ -187,7 +218,14 @@ Result<Plan> MakePlan(const Cluster& cluster, const Desired& desired, const Situ
   for (const std::string& host : plan.unreachable) {
     plan.notes.push_back(host + " does not answer: it is left out, and converges when it is back");
   }
+  size_t count = 0;
+  for (const auto& [service, list] : steps.by_service) count += list.size();
   plan.steps = InOrder(cluster, std::move(steps));
+  if (plan.steps.size() != count) {
+    return Error::Refused("plan-circle", "{} steps wait for each other in a circle",
+                          count - plan.steps.size())
+        .Hint("a service may not use the load balancer in front of it: remove that from `uses:`");
+  }
   plan.id = PlanId(plan, situation);
   return plan;
 }

@@ -218,6 +218,26 @@ TEST(Plan, ChangesItsIdWithWhatIsObserved) {
   EXPECT_NE(MakePlan(cluster, *desired, situation)->id, first);
 }
 
+TEST(Plan, RefusesACircleThroughTheBalancerInsteadOfLosingSteps) {
+  Service web = App("web", "1");
+  web.uses = {"edge"};
+  const Cluster cluster = Two({web, Edge("web")});
+  const auto desired = LayOutCluster(cluster, {}, {});
+  ASSERT_TRUE(desired.ok());
+  const auto plan = MakePlan(cluster, *desired, {});
+  ASSERT_FALSE(plan.ok());
+  EXPECT_EQ(plan.error().code(), "plan-circle");
+}
+
+TEST(LayOut, RefusesAPortThatAMemberWhichStandsStillHas) {
+  const Cluster cluster = Two({App("web", "1", "8101"), App("api", "1", "8102")});
+  Placement so_far = LayOutCluster(cluster, {}, {})->placement;
+  so_far.at("web-1").slot = 1;
+  const auto desired = LayOutCluster(cluster, so_far, {});
+  ASSERT_FALSE(desired.ok());
+  EXPECT_EQ(desired.error().code(), "port-twice");
+}
+
 TEST(Check, TellsWhichTwoWantAPort) {
   const auto findings = CheckCluster(Two({App("web", "2 per host", "8101"), App("api", "1", "8102")}));
   ASSERT_EQ(findings.size(), 1u);

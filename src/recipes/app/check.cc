@@ -1,6 +1,7 @@
 // What is wrong with an app though its shape is right.
 #include <algorithm>
 #include <set>
+#include <unordered_map>
 
 #include "base/text.h"
 #include "model/template.h"
@@ -115,15 +116,37 @@ void CheckIds(const Service& service, size_t members, std::vector<Finding>& find
   }
 }
 
-// Lists of address:port that name some members of the service, but not all.
-void CheckSeeds(const Service& service, const Part& part, const Cluster& cluster, const Placement& members,
-                std::vector<Finding>& findings) {
-  for (const auto& [port, range] : PortsOf(service)) {
-    std::set<std::string> wanted;
-    for (const auto& [name, place] : members) {
-      const Host* host = cluster.FindHost(place.host);
-      if (host) wanted.insert(fmt::format("{}:{}", host->address, place.ports.at(port).first));
+// address:port of all members, by port.
+std::map<std::string, std::set<std::string>> EndpointsOf(const Cluster& cluster, const Placement& members) {
+  std::unordered_map<std::string, const Host*> hosts;
+  for (const Host& host : cluster.hosts) hosts[host.name] = &host;
+  std::map<std::string, std::set<std::string>> endpoints;
+  for (const auto& [name, place] : members) {
+    const auto host = hosts.find(place.host);
+    if (host == hosts.end()) continue;
+    for (const auto& [port, range] : place.ports) {
+      endpoints[port].insert(fmt::format("{}:{}", host->second->address, range.first));
     }
+  }
+  return endpoints;
+}
+
+void CheckSecretsInCommand(const Value& value, std::vector<Finding>& findings) {
+  for (const Variable& variable : VariablesIn(value.text)) {
+    if (!variable.name.starts_with("secret.")) continue;
+    Mark mark = value.mark;
+    mark.column += static_cast<int>(variable.offset) + (value.quoted ? 1 : 0);
+    Add(findings, "secret-in-command", mark,
+        fmt::format("everyone on the host can read {{{{{}}}}} in the list of processes", variable.name),
+        "put it in env:, or in a file of files: (they are 0600 where they hold a secret)");
+  }
+}
+
+// Lists of address:port that name some members of the service, but not all.
+void CheckSeeds(const Service& service, const Part& part,
+                const std::map<std::string, std::set<std::string>>& endpoints,
+                std::vector<Finding>& findings) {
+  for (const auto& [port, wanted] : endpoints) {
     if (wanted.size() < 2) continue;
     std::set<std::string> missing = wanted;
     std::string token;
@@ -222,6 +245,7 @@ void CheckMeaning(const Service& service, const Cluster& cluster, std::vector<Fi
   }
   CheckIds(service, members.size(), findings);
 
+  const auto endpoints = EndpointsOf(cluster, members);
   bool identity = UsesIdentity(settings.Text("id")) || settings.Find("ids");
   for (const Part& part : PartsOf(service, cluster)) {
     if (part.value) {
@@ -229,17 +253,16 @@ void CheckMeaning(const Service& service, const Cluster& cluster, std::vector<Fi
     } else {
       common::CheckFileVariables(known, part.where, part.text, part.mark, findings);
     }
-    CheckSeeds(service, part, cluster, members, findings);
+    CheckSeeds(service, part, endpoints, findings);
     if (cluster.hosts.size() > 1) CheckLocalhost(part, findings);
     identity |= UsesIdentity(part.text);
-    if (part.where != "command") continue;
-    for (const Variable& variable : VariablesIn(part.text)) {
-      if (!variable.name.starts_with("secret.")) continue;
-      Mark mark = part.mark;
-      mark.column += static_cast<int>(variable.offset) + (part.value->quoted ? 1 : 0);
-      Add(findings, "secret-in-command", mark,
-          fmt::format("everyone on the host can read {{{{{}}}}} in the list of processes", variable.name),
-          "put it in env:, or in a file of files: (they are 0600 where they hold a secret)");
+    if (part.where == "command") CheckSecretsInCommand(*part.value, findings);
+  }
+  // It runs beside its own instance, so localhost is right there.
+  if (const Value* health = settings.Find("health")) {
+    if (const Value* command = health->Find("command")) {
+      common::CheckVariables(known, *command, findings);
+      CheckSecretsInCommand(*command, findings);
     }
   }
   if (const Value* id = settings.Find("id")) common::CheckVariables(known, *id, findings);

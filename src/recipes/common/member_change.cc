@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <set>
+#include <unordered_set>
 
 #include "base/text.h"
 
@@ -43,7 +44,11 @@ struct Work {
 
 class Builder {
  public:
-  Builder(const Layout& layout, const Change::Input& input) : layout_(layout), input_(input) {}
+  Builder(const Layout& layout, const Change::Input& input)
+      : layout_(layout),
+        input_(input),
+        unreachable_(input.unreachable.begin(), input.unreachable.end()),
+        restart_(input.restart.begin(), input.restart.end()) {}
 
   Change::Output Build() {
     FindSurplus();
@@ -63,9 +68,7 @@ class Builder {
     return step;
   }
 
-  bool Unreachable(const std::string& host) const {
-    return std::find(input_.unreachable.begin(), input_.unreachable.end(), host) != input_.unreachable.end();
-  }
+  bool Unreachable(const std::string& host) const { return unreachable_.contains(host); }
 
   // Members that stand but aren't wanted any more.
   void FindSurplus() {
@@ -96,8 +99,7 @@ class Builder {
     if (Unreachable(desired.host)) return;
     Work work{.desired = &desired, .observed = observed};
     work.serves = observed && (observed->state == InstanceState::kReady);
-    const bool restart =
-        std::find(input_.restart.begin(), input_.restart.end(), desired.name) != input_.restart.end();
+    const bool restart = restart_.contains(desired.name);
     const Difference difference = observed ? Differences(layout_, desired, *observed) : Difference{};
     const bool changed = Installed(observed) && observed->hash != desired.hash;
 
@@ -240,6 +242,10 @@ class Builder {
     if (serving > 0 && members > 1 && window >= members) {
       output_.outages.push_back(input_.service->name + " is out while all its instances restart at once");
     }
+    if (serving > 0 && update.max_surge.amount > 0) {
+      output_.notes.push_back(fmt::format("{}: max_surge adds no members yet, {} at a time are replaced",
+                                          input_.service->name, window));
+    }
     // What is away already needs no window, and must be back before more is taken away.
     std::vector<std::string> first;
     for (const Work& work : work_) {
@@ -265,6 +271,8 @@ class Builder {
 
   const Layout& layout_;
   const Change::Input& input_;
+  const std::unordered_set<std::string> unreachable_;
+  const std::unordered_set<std::string> restart_;
   std::vector<Work> work_;
   Change::Output output_;
 };

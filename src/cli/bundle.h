@@ -1,0 +1,39 @@
+// A cluster file with everything it refers to, read from disk: what `check`, `plan` and `up` start from.
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "model/cluster.h"
+#include "model/finding.h"
+
+namespace muster::cli {
+
+struct Bundle {
+  std::string file_name;  // as the user wrote it
+  std::string text;
+  Cluster cluster;                // parsed, with `files` filled in
+  std::vector<Finding> findings;  // in the file's order
+  bool rehearse = false;
+  std::map<std::string, std::filesystem::path> paths;  // of each file, by the path as written
+};
+
+// Texts of at most this size travel inside requests; others are uploaded as blobs.
+constexpr int64_t kInlineMaxBytes = 256 << 10;
+
+// Reads and checks `file`. An error only where the file itself can't be read; what is wrong in it are
+// findings. With `rehearse` the cluster's addresses are those of the first block: the server may choose
+// another.
+Result<Bundle> LoadBundle(const std::filesystem::path& file, bool rehearse);
+
+// The bundle as docs/api.md has it.
+nlohmann::json BundleJson(const Bundle& bundle);
+
+// The `cluster:` of a file, or "" where it can't be told.
+std::string ClusterNameIn(const std::filesystem::path& file);
+
+}  // namespace muster::cli

@@ -1,0 +1,273 @@
+// The commands that change what runs: restart, stop, start, scale, down, rollback, resume, exec.
+#include <nlohmann/json.hpp>
+#include <optional>
+
+#include "api/json.h"
+#include "base/text.h"
+#include "cli/answer.h"
+#include "cli/commands.h"
+#include "cli/follow.h"
+#include "cli/session.h"
+#include "plan/plan.h"
+
+namespace muster::cli {
+namespace {
+
+constexpr const char* kAct = "Changing what runs";
+
+struct ActArgs : ClusterArgs {
+  bool plan_only = false;
+};
+
+template <class Args>
+Declare<Args>& WithAct(Declare<Args>& declare) {
+  return WithCluster(declare)
+      .Flag("plan-only", 0, &Args::plan_only,
+            "Show what would be done, and do nothing; exit code 2 if there is something")
+      .Group(kAct);
+}
+
+// Posts to the cluster, then shows the plan or follows the run.
+Result<int> Act(Context& context, ApiClient& api, const std::string& key, const ActArgs& args,
+                const std::string& act, Json body, const std::string& done) {
+  body["plan_only"] = args.plan_only;
+  MUSTER_TRY(const Json started, api.Ask("POST", ClusterTarget(key, "/" + act), body));
+  if (args.plan_only) {
+    MUSTER_TRY(const Plan plan, api::PlanFrom(Object(started, "plan")));
+    if (args.json) {
+      PrintJson(context, started);
+    } else {
+      context.console.OutText(plan::FormatPlan(plan, context.console.color));
+    }
+    return plan.empty() ? 0 : 2;
+  }
+  if (Text(started, "run").empty()) {
+    if (args.json) {
+      PrintJson(context, started);
+    } else {
+      context.console.OutLine("nothing to do");
+    }
+    return 0;
+  }
+  const Followed followed = FollowRun(context, api, started, args.json);
+  if (followed.done && !args.json) context.console.OutLine(key + ": " + done);
+  return followed.exit_code;
+}
+
+struct NamesArgs : ActArgs {
+  std::vector<std::string> names;
+};
+
+Result<int> ActOnNames(Context& context, const NamesArgs& args, const std::string& act,
+                       const std::string& done) {
+  MUSTER_TRY(const auto api, Connect(context, Need::kStore));
+  MUSTER_TRY(const std::string key, ClusterFor(*api, args));
+  return Act(context, *api, key, args, act, {{"names", args.names}},
+             (args.names.empty() ? "all" : Join(args.names, ", ")) + " " + done);
+}
+
+Result<int> Restart(Context& context, const NamesArgs& args) {
+  return ActOnNames(context, args, "restart", "restarted");
+}
+Result<int> Stop(Context& context, const NamesArgs& args) {
+  return ActOnNames(context, args, "stop", "stopped");
+}
+Result<int> Start(Context& context, const NamesArgs& args) {
+  return ActOnNames(context, args, "start", "started");
+}
+
+// --- scale
+
+struct ScaleArgs : ActArgs {
+  std::string service;
+  std::vector<std::string> instances;
+};
+
+Result<int> Scale(Context& context, const ScaleArgs& args) {
+  std::string service = args.service;
+  std::string instances = Join(args.instances, " ");
+  const size_t equals = service.find('=');  // gateway=12 is understood too
+  if (equals != std::string::npos && instances.empty()) {
+    instances = service.substr(equals + 1);
+    service.resize(equals);
+  }
+  if (instances.empty()) {
+    return Error::Invalid("argument-missing", "how many instances of {} are wanted?", service)
+        .Hint("muster scale {} 12, or: muster scale {} \"5 per host\"", service, service);
+  }
+  MUSTER_TRY(const auto api, Connect(context, Need::kStore));
+  MUSTER_TRY(const std::string key, ClusterFor(*api, args));
+  return Act(context, *api, key, args, "scale", {{"service", service}, {"instances", instances}},
+             service + " now has " + instances);
+}
+
+// --- down
+
+struct DownArgs : ActArgs {
+  bool delete_data = false;
+  std::string confirm;
+};
+
+// What has to be typed before data goes. Code "confirm-name".
+Result<std::string> Confirmed(Context& context, const std::string& name, const DownArgs& args) {
+  const auto refused = [&](const std::string& why) {
+    return Error::Refused("confirm-name", "{}; nothing was done", why)
+        .Hint("muster down --delete-data --confirm {}", name);
+  };
+  if (!args.confirm.empty()) {
+    if (args.confirm == name) return name;
+    return refused("--confirm says " + args.confirm + ", the cluster's name is " + name);
+  }
+  if (!context.console.in_is_terminal)
+    return refused("deleting the data of " + name + " has to be confirmed");
+  MUSTER_TRY(const std::string typed,
+             Ask(context.console, "This deletes all data of " + name + ". Type its name to go on: ", false));
+  if (typed == name) return name;
+  return refused("that is not the cluster's name");
+}
+
+Result<int> Down(Context& context, const DownArgs& args) {
+  MUSTER_TRY(const auto api, Connect(context, Need::kStore));
+  MUSTER_TRY(const std::string key, ClusterFor(*api, args));
+  Json body = {{"delete_data", args.delete_data}};
+  if (args.delete_data && !args.plan_only) {
+    MUSTER_TRY(const std::string confirm, Confirmed(context, key.substr(0, key.find('@')), args));
+    body["confirm"] = confirm;
+  }
+  return Act(context, *api, key, args, "down", std::move(body),
+             args.delete_data ? "down, its data is deleted" : "down; its data stays");
+}
+
+// --- rollback, resume
+
+struct RollbackArgs : ActArgs {
+  int revision = 0;
+};
+
+Result<int> Rollback(Context& context, const RollbackArgs& args) {
+  MUSTER_TRY(const auto api, Connect(context, Need::kStore));
+  MUSTER_TRY(const std::string key, ClusterFor(*api, args));
+  const std::string which =
+      args.revision > 0 ? "revision " + std::to_string(args.revision) : "the revision before";
+  return Act(context, *api, key, args, "rollback", {{"revision", args.revision}}, "back at " + which);
+}
+
+Result<int> Resume(Context& context, const ClusterArgs& args) {
+  MUSTER_TRY(const auto api, Connect(context, Need::kStore));
+  MUSTER_TRY(const std::string key, ClusterFor(*api, args));
+  ActArgs act;
+  static_cast<ClusterArgs&>(act) = args;
+  return Act(context, *api, key, act, "resume", Json::object(), "done");
+}
+
+// --- exec
+
+struct ExecArgs : ClusterArgs {
+  std::string instance;
+  std::vector<std::string> command;
+};
+
+Result<int> Exec(Context& context, const ExecArgs& args) {
+  if (args.command.empty()) {
+    return Error::Invalid("argument-missing", "there is no command to run in {}", args.instance)
+        .Hint("muster exec {} -- COMMAND", args.instance);
+  }
+  MUSTER_TRY(const auto api, Connect(context, Need::kStore));
+  MUSTER_TRY(const std::string key, ClusterFor(*api, args));
+  std::optional<Error> failure;
+  int exit_code = 1;
+  bool ended = false;
+  std::string out, err;
+  OnEvent on_event = [&](const std::string& name, const Json& data) {
+    if (name == "chunk") {
+      const bool to_err = Text(data, "stream") == "err";
+      const std::string text = Text(data, "data");
+      if (args.json) {
+        (to_err ? err : out) += text;
+      } else {
+        (to_err ? context.console.err : context.console.out)(text);
+      }
+    } else if (name == "end") {
+      ended = true;
+      exit_code = Number(data, "status");
+      if (data.contains("error") && data["error"].is_object()) failure = api::ErrorFrom(data["error"]);
+      return false;
+    }
+    return true;
+  };
+  const std::string body = DumpJson({{"instance", args.instance}, {"argv", args.command}});
+  const Status status =
+      api->loop().RunTask(api->StreamTask("POST", ClusterTarget(key, "/exec"), body, on_event));
+  if (!status.ok()) return status.error();
+  if (failure) return *failure;
+  if (!ended) return Error::Unavailable("server-gone", "the server went away before the command ended");
+  if (args.json) PrintJson(context, {{"status", exit_code}, {"out", out}, {"err", err}});
+  return exit_code;
+}
+
+template <class Args>
+Declare<Args>& Names(Declare<Args>& declare) {
+  return declare
+      .Positional("names", &Args::names, "Instances or services; the whole cluster where none is named")
+      .Offers(Completes::kTarget);
+}
+
+}  // namespace
+
+void AddActCommands(std::vector<Command>& commands) {
+  Declare<NamesArgs> restart("restart", "Restart instances or services, a few at a time");
+  WithAct(Names(restart)).Example("muster restart gateway").Example("muster restart gateway-3");
+  commands.push_back(restart.Run(Restart));
+
+  Declare<NamesArgs> stop("stop", "Stop instances or services; they stay stopped until start");
+  WithAct(Names(stop)).Example("muster stop gateway-3");
+  commands.push_back(stop.Run(Stop));
+
+  Declare<NamesArgs> start("start", "Start what was stopped by hand");
+  WithAct(Names(start)).Example("muster start gateway-3");
+  commands.push_back(start.Run(Start));
+
+  Declare<ScaleArgs> scale("scale", "Change how many instances a service has");
+  WithAct(scale.Positional("service", &ScaleArgs::service, "The service")
+              .Required()
+              .Offers(Completes::kService)
+              .Positional("instances", &ScaleArgs::instances, "12, or 5 per host"))
+      .More("This is a revision of its own; the next up with the file goes back to what the file says.")
+      .Example("muster scale gateway 12")
+      .Example("muster scale gateway 5 per host");
+  commands.push_back(scale.Run(Scale));
+
+  Declare<DownArgs> down("down", "Stop a cluster and remove it from the hosts; its data stays");
+  WithAct(
+      down.Flag("delete-data", 0, &DownArgs::delete_data, "Delete its data and all that is known of it too")
+          .Option("confirm", 0, "NAME", &DownArgs::confirm, "The cluster's name, instead of typing it"))
+      .More(
+          "With --delete-data the cluster's name has to be typed, or given with --confirm; else exit code 3.")
+      .Example("muster down")
+      .Example("muster down --delete-data --confirm demo");
+  commands.push_back(down.Run(Down));
+
+  Declare<RollbackArgs> rollback("rollback", "Go back to an earlier revision, its files included");
+  WithAct(
+      rollback.Positional("revision", &RollbackArgs::revision, "Its number; the one before where left out"))
+      .Example("muster rollback")
+      .Example("muster rollback 3");
+  commands.push_back(rollback.Run(Rollback));
+
+  Declare<ClusterArgs> resume("resume", "Go on with a run that was paused when the server ended");
+  WithCluster(resume).Group(kAct);
+  commands.push_back(resume.Run(Resume));
+
+  Declare<ExecArgs> exec("exec", "Run a command beside an instance: its user, folder and environment");
+  WithCluster(exec.Positional("instance", &ExecArgs::instance, "The instance")
+                  .Required()
+                  .Offers(Completes::kInstance)
+                  .Positional("command", &ExecArgs::command, "The command and its arguments")
+                  .Rest())
+      .Group(kAct)
+      .More("The exit code is the command's.")
+      .Example("muster exec gateway-1 -- ls -l data");
+  commands.push_back(exec.Run(Exec));
+}
+
+}  // namespace muster::cli

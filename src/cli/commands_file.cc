@@ -1,0 +1,345 @@
+// The commands that begin with a cluster file: check, plan, up, render, schema.
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "api/json.h"
+#include "base/files.h"
+#include "base/subprocess.h"
+#include "base/text.h"
+#include "cli/answer.h"
+#include "cli/bundle.h"
+#include "cli/commands.h"
+#include "cli/follow.h"
+#include "cli/home.h"
+#include "cli/machine.h"
+#include "cli/render.h"
+#include "cli/server_start.h"
+#include "cli/session.h"
+#include "cli/views.h"
+#include "plan/plan.h"
+#include "recipes/recipe.h"
+#include "spec/spec.h"
+
+namespace muster::cli {
+namespace {
+
+constexpr const char* kFile = "Files and what follows from them";
+
+struct FileArgs {
+  fs::path file = "muster.yaml";
+  bool rehearse = false;
+  bool json = false;
+};
+
+template <class Args>
+Declare<Args>& WithFile(Declare<Args>& declare) {
+  return declare.Positional("file", &Args::file, "The cluster file; ./muster.yaml where it is left out")
+      .Offers(Completes::kFile)
+      .Option("file", 'f', "FILE", &Args::file, "The same, as an option")
+      .Offers(Completes::kFile)
+      .Flag("rehearse", 0, &Args::rehearse, "All hosts on this machine, as the cluster NAME@rehearsal")
+      .Flag("json", 0, &Args::json, "Print JSON");
+}
+
+Json FindingsJson(const std::vector<Finding>& findings) {
+  Json json = Json::array();
+  for (const Finding& finding : findings) json.push_back(api::ToJson(finding));
+  return json;
+}
+
+std::string CountText(size_t count, const std::string& what) {
+  return std::to_string(count) + " " + what + (count == 1 ? "" : "s");
+}
+
+// "2 errors, 1 warning"
+std::string Count(const std::vector<Finding>& findings) {
+  const auto errors = static_cast<size_t>(std::count_if(
+      findings.begin(), findings.end(), [](const Finding& one) { return one.severity == Severity::kError; }));
+  const size_t warnings = findings.size() - errors;
+  std::string text = CountText(errors, "error");
+  if (warnings > 0) text += ", " + CountText(warnings, "warning");
+  return text;
+}
+
+void PrintFindings(const Context& context, const std::vector<Finding>& findings) {
+  for (const Finding& finding : findings) context.console.ErrLine(FormatFinding(finding));
+}
+
+// Loads the file and prints what is wrong with it. Where there are errors the bundle is no use: code
+// "file-invalid".
+Result<Bundle> LoadGood(Context& context, const FileArgs& args) {
+  MUSTER_TRY(Bundle bundle, LoadBundle(args.file, args.rehearse));
+  PrintFindings(context, bundle.findings);
+  if (HasErrors(bundle.findings)) {
+    Error error = Error::Invalid("file-invalid", "{} has {}; nothing was done", bundle.file_name,
+                                 Count(bundle.findings));
+    if (args.json) {
+      PrintJson(context, {{"error", api::ToJson(error)}, {"findings", FindingsJson(bundle.findings)}});
+      context.json_printed = true;
+    }
+    return error;
+  }
+  return bundle;
+}
+
+// --- check
+
+struct CheckArgs : FileArgs {
+  bool file_only = false;
+};
+
+// The pids of all instances that a running server knows.
+std::set<int> InstancePids(const Context& context) {
+  std::set<int> pids;
+  if (!SocketAnswers(ApiSocket(context.home))) return pids;
+  ApiClient api(ApiSocket(context.home), CallerName());
+  const auto known = KnownClusters(api);
+  if (!known.ok()) return pids;
+  for (const KnownCluster& cluster : *known) {
+    const auto answer = api.Ask("GET", ClusterTarget(cluster.key, "/instances"));
+    if (!answer.ok()) continue;
+    for (const Json& instance : List(*answer, "instances"))
+      pids.insert(static_cast<int>(Number(instance, "pid")));
+  }
+  pids.erase(0);
+  return pids;
+}
+
+Result<int> Check(Context& context, const CheckArgs& args) {
+  MUSTER_TRY(Bundle bundle, LoadBundle(args.file, args.rehearse));
+  size_t instances = 0;
+  if (!HasErrors(bundle.findings)) {
+    const auto desired = plan::LayOutCluster(bundle.cluster, {}, MaskedSecrets(bundle.cluster));
+    if (!desired.ok()) {
+      Finding finding;
+      finding.file = bundle.file_name;
+      finding.code = desired.error().code();
+      finding.message = desired.error().message();
+      finding.fix = desired.error().hint();
+      bundle.findings.push_back(std::move(finding));
+    } else {
+      instances = desired->instances.size();
+      if (!args.file_only) {
+        for (Finding& finding : CheckMachine(bundle.cluster, desired->instances,
+                                             LookAtMachine(context.home, InstancePids(context)))) {
+          finding.file = bundle.file_name;
+          bundle.findings.push_back(std::move(finding));
+        }
+      }
+    }
+  }
+  const bool bad = HasErrors(bundle.findings);
+  if (args.json) {
+    PrintJson(context, {{"findings", FindingsJson(bundle.findings)}, {"passed", !bad}});
+    return bad ? 1 : 0;
+  }
+  PrintFindings(context, bundle.findings);
+  if (bad) {
+    context.console.ErrLine(Count(bundle.findings));
+    return 1;
+  }
+  const Cluster& cluster = bundle.cluster;
+  context.console.OutLine(
+      fmt::format("{} is right: {} of {} on {}", bundle.file_name, CountText(instances, "instance"),
+                  CountText(cluster.services.size(), "service"), CountText(cluster.hosts.size(), "host")));
+  return 0;
+}
+
+// --- plan
+
+struct PlanArgs : FileArgs {
+  bool refresh = false;
+  std::vector<std::string> restart;
+};
+
+Json Options(bool refresh, const std::vector<std::string>& restart) {
+  return {{"refresh", refresh}, {"restart", restart}};
+}
+
+// Nothing has ever run here: the plan follows from the file alone, and nothing needs to be started for it.
+Result<Plan> PlanFromNothing(const Bundle& bundle) {
+  MUSTER_TRY(const plan::Desired desired, plan::LayOutCluster(bundle.cluster, {}, {}));
+  plan::Situation situation;
+  situation.revision = 1;
+  return plan::MakePlan(bundle.cluster, desired, situation);
+}
+
+Result<Plan> PlanFromServer(Context& context, const Bundle& bundle, const PlanArgs& args) {
+  MUSTER_TRY(const auto api, Connect(context, Need::kServer));
+  Json body = BundleJson(bundle);
+  body["options"] = Options(args.refresh, args.restart);
+  MUSTER_TRY(const Json answer, api->Ask("POST", "/v1/plan", body));
+  return api::PlanFrom(Object(answer, "plan"));
+}
+
+Result<int> MakePlan(Context& context, const PlanArgs& args) {
+  MUSTER_TRY(const Bundle bundle, LoadGood(context, args));
+  const bool known = SocketAnswers(ApiSocket(context.home)) || StoreExists(context.home);
+  MUSTER_TRY(const Plan plan, known ? PlanFromServer(context, bundle, args) : PlanFromNothing(bundle));
+  if (args.json) {
+    PrintJson(context, {{"plan", api::ToJson(plan)}, {"findings", FindingsJson(bundle.findings)}});
+  } else {
+    context.console.OutText(plan::FormatPlan(plan, context.console.color));
+    if (!plan.empty() && context.console.out_is_terminal && known) {
+      context.console.OutLine(fmt::format("\nmuster up {}{} --plan {} does this and nothing else",
+                                          args.file.string(), args.rehearse ? " --rehearse" : "", plan.id));
+    }
+  }
+  return plan.empty() ? 0 : 2;
+}
+
+// --- up
+
+struct UpArgs : PlanArgs {
+  std::string plan;
+  std::string note;
+};
+
+// Sends the files that the server doesn't have yet.
+Status UploadBlobs(ApiClient& api, const Bundle& bundle) {
+  std::map<std::string, fs::path> paths;  // by digest
+  for (const auto& [path, file] : bundle.cluster.files) paths[file.sha256] = bundle.paths.at(path);
+  if (paths.empty()) return Done();
+  Json wanted = Json::array();
+  for (const auto& [sha256, path] : paths) wanted.push_back(sha256);
+  MUSTER_TRY(const Json answer, api.Ask("POST", "/v1/blobs/missing", {{"sha256", wanted}}));
+  for (const Json& missing : List(answer, "missing")) {
+    const auto found = missing.is_string() ? paths.find(missing.get<std::string>()) : paths.end();
+    if (found == paths.end()) continue;
+    MUSTER_TRY(std::string bytes, ReadFile(found->second, 512u << 20));
+    auto sent = api.SendBytes("/v1/blobs/" + found->first, std::move(bytes));
+    if (!sent.ok()) return std::move(sent).error().While("sending {}", found->second.string());
+  }
+  return Done();
+}
+
+Result<int> Summarise(Context& context, ApiClient& api, const std::string& key, Duration took) {
+  MUSTER_TRY(const Json status, api.Ask("GET", ClusterTarget(key)));
+  MUSTER_TRY(const auto known, KnownClusters(api));
+  const View view{context.console.color, 0, WallNow()};
+  const std::string option = known.size() > 1 ? " -c " + key : "";
+  context.console.OutLine("");
+  context.console.out(SummaryText(status, option, took, view));
+  return 0;
+}
+
+Result<int> Up(Context& context, const UpArgs& args) {
+  const Time start = Now();
+  MUSTER_TRY(const Bundle bundle, LoadGood(context, args));
+  MUSTER_TRY(const auto api, Connect(context, Need::kServer));
+  MUSTER_DO(UploadBlobs(*api, bundle));
+  Json body = BundleJson(bundle);
+  body["options"] = Options(args.refresh, args.restart);
+  body["plan_id"] = args.plan;
+  if (!args.note.empty()) body["note"] = args.note;
+  MUSTER_TRY(const Json started, api->Ask("POST", "/v1/up", body));
+  const std::string named = Text(started, "cluster");
+  const std::string key = named.empty() ? bundle.cluster.key() : named;
+  if (Text(started, "run").empty()) {
+    if (args.json) {
+      PrintJson(context, started);
+    } else {
+      context.console.OutLine("nothing to do: " + key + " is as " + bundle.file_name + " says");
+    }
+    return 0;
+  }
+  const bool goes_back =
+      std::any_of(bundle.cluster.services.begin(), bundle.cluster.services.end(),
+                  [](const Service& service) { return service.update.rollback_on_failure; });
+  const Followed followed = FollowRun(context, *api, started, args.json, goes_back);
+  if (!followed.done || args.json) return followed.exit_code;
+  return Summarise(context, *api, key, Now() - start);
+}
+
+// --- render, schema
+
+struct RenderArgs : FileArgs {
+  std::string to = "files";
+  fs::path out = "rendered";
+};
+
+Result<int> Render(Context& context, const RenderArgs& args) {
+  MUSTER_TRY(const Bundle bundle, LoadGood(context, args));
+  MUSTER_TRY(const plan::Desired desired,
+             plan::LayOutCluster(bundle.cluster, {}, MaskedSecrets(bundle.cluster)));
+  MUSTER_TRY(const size_t files, RenderToFiles(bundle, desired.instances, args.out));
+  if (args.json) {
+    PrintJson(context,
+              {{"folder", args.out.string()}, {"instances", desired.instances.size()}, {"files", files}});
+  } else {
+    context.console.OutLine(fmt::format("{}: {} of {}", args.out.string(), CountText(files, "file"),
+                                        CountText(desired.instances.size(), "instance")));
+  }
+  return 0;
+}
+
+struct NoArgs {};
+
+Result<int> Schema(Context& context, const NoArgs&) {
+  spec::Shapes shapes;
+  for (const auto& [kind, recipe] : AllRecipes()) shapes.emplace(kind, recipe.layout->SettingsShape());
+  context.console.OutText(spec::SchemaText(shapes));
+  return 0;
+}
+
+}  // namespace
+
+void AddFileCommands(std::vector<Command>& commands) {
+  Declare<CheckArgs> check("check",
+                           "Find everything that is wrong with a cluster file, and with this machine for it");
+  WithFile(check)
+      .Flag("file-only", 0, &CheckArgs::file_only, "Look at the file alone, not at this machine")
+      .Group(kFile)
+      .More(
+          "Every problem comes with its place, a stable code and what to do; docs/findings.md lists the "
+          "codes.\n"
+          "For hosts that are this machine it also looks for programs that aren't installed and ports that\n"
+          "something else has taken. Exit code 1 where there is an error.")
+      .Example("muster check demo.yaml");
+  commands.push_back(check.Run(Check));
+
+  Declare<PlanArgs> plan("plan", "Show what up would do, and do nothing");
+  WithFile(plan)
+      .Flag("refresh", 0, &PlanArgs::refresh, "Also what only a newer muster would write differently")
+      .Option("restart", 0, "NAME", &PlanArgs::restart, "Restart this instance or service too")
+      .Group(kFile)
+      .More(
+          "Writes nothing. Exit code 0: nothing to do, 2: there are changes. Where a server has been here "
+          "before\n"
+          "and none runs, one is started: only it knows what stands.")
+      .Example("muster plan demo.yaml --rehearse");
+  commands.push_back(plan.Run(MakePlan));
+
+  Declare<UpArgs> up("up", "Bring a cluster to what its file says");
+  WithFile(up)
+      .Option("plan", 0, "ID", &UpArgs::plan, "Do exactly the plan with this id; refuse if things have moved")
+      .Option("note", 0, "TEXT", &UpArgs::note, "What this revision is for, for the history")
+      .Flag("refresh", 0, &UpArgs::refresh, "Also apply what only a newer muster writes differently")
+      .Option("restart", 0, "NAME", &UpArgs::restart, "Restart this instance or service too")
+      .Group(kFile)
+      .More(
+          "Starts the server in the background if none runs. Ctrl-C cancels: what is under way ends, what "
+          "was\n"
+          "taken out is put back; a second Ctrl-C leaves at once and the server goes on.")
+      .Example("muster up demo.yaml --rehearse");
+  commands.push_back(up.Run(Up));
+
+  Declare<RenderArgs> render("render", "Write what would stand on the hosts into a folder");
+  WithFile(render)
+      .Option("to", 0, "FORM", &RenderArgs::to, "The form")
+      .OneOf({"files"})
+      .Option("out", 'o', "FOLDER", &RenderArgs::out,
+              "The folder, new or empty; ./rendered where it is left out")
+      .Offers(Completes::kFolder)
+      .Group(kFile)
+      .More("For each instance its files, its command and its environment; secrets stay {{secret.NAME}}.")
+      .Example("muster render demo.yaml --to files --out /tmp/demo");
+  commands.push_back(render.Run(Render));
+
+  Declare<NoArgs> schema("schema", "Print the JSON Schema of cluster files, for editors");
+  schema.Group(kFile).Example("muster schema > muster.schema.json");
+  commands.push_back(schema.Run(Schema));
+}
+
+}  // namespace muster::cli

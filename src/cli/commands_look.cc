@@ -1,0 +1,253 @@
+// The commands that look and change nothing: status, ps, logs, history, audit, verify.
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <optional>
+
+#include "api/json.h"
+#include "base/text.h"
+#include "cli/answer.h"
+#include "cli/commands.h"
+#include "cli/log_merge.h"
+#include "cli/session.h"
+#include "cli/views.h"
+
+namespace muster::cli {
+namespace {
+
+constexpr const char* kLook = "Looking";
+
+View ViewOf(const Context& context) {
+  View view;
+  view.color = context.console.color;
+  if (context.console.out_is_terminal) view.columns = static_cast<size_t>(context.console.size().columns);
+  view.now = WallNow();
+  return view;
+}
+
+// Prints an answer: as it came with --json, else what `text` makes of it.
+int Show(const Context& context, bool json, const Json& answer,
+         std::string (*text)(const Json&, const View&)) {
+  if (json) {
+    PrintJson(context, answer);
+  } else {
+    context.console.out(text(answer, ViewOf(context)));
+  }
+  return 0;
+}
+
+// "Nothing runs here" is a good answer to who only looks.
+Result<int> NothingHere(const Context& context, const ClusterArgs& args, const Error& error,
+                        const char* list) {
+  const bool nothing = error.code() == "nothing-runs" || error.code() == "no-cluster";
+  if (!nothing || !args.cluster.empty() || !args.file.empty()) return error;
+  if (args.json) {
+    PrintJson(context, {{list, Json::array()}});
+  } else {
+    context.console.OutLine("nothing runs here; bring a cluster up: muster up FILE");
+  }
+  return 0;
+}
+
+struct LookArgs : ClusterArgs {
+  int most = 0;
+};
+
+// Fetches one part of a cluster and prints it.
+Result<int> ShowPart(Context& context, const ClusterArgs& args, const std::string& rest, const char* list,
+                     std::string (*text)(const Json&, const View&)) {
+  const auto api = Connect(context, Need::kStore);
+  if (!api.ok()) return NothingHere(context, args, api.error(), list);
+  const auto key = ClusterFor(**api, args);
+  if (!key.ok()) return NothingHere(context, args, key.error(), list);
+  MUSTER_TRY(const Json answer, (*api)->Ask("GET", ClusterTarget(*key, rest)));
+  return Show(context, args.json, answer, text);
+}
+
+Result<int> ShowStatus(Context& context, const ClusterArgs& args) {
+  const auto api = Connect(context, Need::kStore);
+  if (!api.ok()) return NothingHere(context, args, api.error(), "clusters");
+  const auto key = ClusterFor(**api, args);
+  if (!key.ok() && key.error().code() == "which-cluster") {
+    MUSTER_TRY(const Json clusters, (*api)->Ask("GET", "/v1/clusters"));
+    return Show(context, args.json, clusters, ClustersText);
+  }
+  if (!key.ok()) return NothingHere(context, args, key.error(), "clusters");
+  MUSTER_TRY(const Json status, (*api)->Ask("GET", ClusterTarget(*key)));
+  return Show(context, args.json, status, StatusText);
+}
+
+Result<int> ListInstances(Context& context, const ClusterArgs& args) {
+  return ShowPart(context, args, "/instances", "instances", InstancesText);
+}
+
+struct HistoryArgs : LookArgs {
+  bool runs = false;
+  int show = 0;
+};
+
+Result<int> History(Context& context, const HistoryArgs& args) {
+  if (args.show > 0) {
+    return ShowPart(context, args, "/revisions/" + std::to_string(args.show), "revisions",
+                    [](const Json& revision, const View&) { return Text(revision, "text"); });
+  }
+  if (!args.runs) return ShowPart(context, args, "/history", "revisions", HistoryText);
+  return ShowPart(context, args, "/runs?most=" + std::to_string(args.most > 0 ? args.most : 20), "runs",
+                  RunsText);
+}
+
+Result<int> Audit(Context& context, const LookArgs& args) {
+  const std::string query = "/audit?most=" + std::to_string(args.most > 0 ? args.most : 50);
+  if (!args.cluster.empty() || !args.file.empty() || args.rehearse) {
+    return ShowPart(context, args, query, "entries", AuditText);
+  }
+  // Without a cluster: what was done to any of them.
+  const auto api = Connect(context, Need::kStore);
+  if (!api.ok()) return NothingHere(context, args, api.error(), "entries");
+  MUSTER_TRY(const Json answer, (*api)->Ask("GET", "/v1" + query));
+  return Show(context, args.json, answer, AuditText);
+}
+
+struct VerifyArgs : ClusterArgs {
+  std::string service;
+};
+
+Result<int> Verify(Context& context, const VerifyArgs& args) {
+  MUSTER_TRY(const auto api, Connect(context, Need::kStore));
+  MUSTER_TRY(const std::string key, ClusterFor(*api, args));
+  MUSTER_TRY(const Json answer, api->Ask("POST", ClusterTarget(key, "/verify"), {{"service", args.service}}));
+  Show(context, args.json, answer, ChecksText);
+  return Flag(answer, "passed") ? 0 : 1;
+}
+
+// --- logs
+
+struct LogsArgs : ClusterArgs {
+  std::vector<std::string> names;
+  bool follow = false;
+  Duration since{0};
+  int tail = -1;
+};
+
+struct Reading {
+  Context* context;
+  bool json;
+  bool follow;
+  LogMerge merge;
+  net::Loop* loop;
+  bool waiting = false;  // a timer is set that lets lines out
+
+  void Print(const std::vector<LogLine>& lines) {
+    std::string text;
+    for (const LogLine& line : lines) {
+      text += json ? DumpJson({{"instance", line.instance}, {"at_ms", line.at_ms}, {"line", line.text}})
+                   : merge.Format(line, context->console.color);
+      text += '\n';
+    }
+    if (!text.empty()) context->console.out(text);
+  }
+};
+
+// Lines of several agents come as they come; those of the same moment are let out together, in order.
+void TakeLine(const std::shared_ptr<Reading>& reading, const Json& data) {
+  reading->merge.Add({Text(data, "instance"), Number(data, "at_ms"), Text(data, "line")});
+  if (!reading->follow || reading->waiting) return;
+  reading->waiting = true;
+  reading->loop->After(100ms, [reading] {
+    reading->waiting = false;
+    reading->Print(reading->merge.Take());
+  });
+}
+
+Result<int> Logs(Context& context, const LogsArgs& args) {
+  MUSTER_TRY(const auto api, Connect(context, Need::kStore));
+  MUSTER_TRY(const std::string key, ClusterFor(*api, args));
+  MUSTER_TRY(const Json answer, api->Ask("GET", ClusterTarget(key, "/instances")));
+  std::vector<std::string> instances;
+  for (const Json& instance : List(answer, "instances")) {
+    const std::string name = Text(instance, "name"), service = Text(instance, "service");
+    const bool wanted = args.names.empty() ||
+                        std::find(args.names.begin(), args.names.end(), name) != args.names.end() ||
+                        std::find(args.names.begin(), args.names.end(), service) != args.names.end();
+    if (wanted) instances.push_back(name);
+  }
+  for (const std::string& name : args.names) {
+    const auto known = [&](const Json& one) {
+      return Text(one, "name") == name || Text(one, "service") == name;
+    };
+    const Json all = List(answer, "instances");
+    if (std::any_of(all.begin(), all.end(), known)) continue;
+    return Error::NotFound("no-instance", "{} has no instance or service {}", key, name)
+        .Hint("muster ps lists them");
+  }
+  std::string target = ClusterTarget(key, "/logs?names=" + net::UrlEncode(Join(args.names, ",")));
+  const int tail = args.tail >= 0 ? args.tail : args.since.count() > 0 ? -1 : args.follow ? 10 : 100;
+  if (tail >= 0) target += "&tail=" + std::to_string(tail);
+  if (args.since.count() > 0) {
+    target += "&since_ms=" + std::to_string((WallNow() - args.since).time_since_epoch().count());
+  }
+  if (args.follow) target += "&follow=1";
+  auto reading =
+      std::make_shared<Reading>(Reading{&context, args.json, args.follow, LogMerge(instances), &api->loop()});
+  std::optional<Error> failure;
+  OnEvent on_event = [&](const std::string& name, const Json& data) {
+    if (name == "line") TakeLine(reading, data);
+    if (name == "end" && data.contains("error") && data["error"].is_object())
+      failure = api::ErrorFrom(data["error"]);
+    return name != "end";
+  };
+  const Status status = api->loop().RunTask(api->StreamTask("GET", target, "", on_event));
+  reading->Print(reading->merge.Take());
+  if (!status.ok()) return status.error();
+  if (failure) return *failure;
+  return 0;
+}
+
+}  // namespace
+
+void AddLookCommands(std::vector<Command>& commands) {
+  Declare<ClusterArgs> status("status",
+                              "Show how a cluster is: services with their health, hosts, the active run");
+  WithCluster(status).Group(kLook).More("Without a cluster, and where there are several: a line for each.");
+  commands.push_back(status.Run(ShowStatus));
+
+  Declare<ClusterArgs> ps("ps", "List the instances");
+  WithCluster(ps).Group(kLook);
+  commands.push_back(ps.Run(ListInstances));
+
+  Declare<LogsArgs> logs("logs", "Show what instances write, merged by time");
+  WithCluster(logs.Positional("names", &LogsArgs::names, "Instances or services; all where none is named")
+                  .Offers(Completes::kTarget)
+                  .Flag("follow", 'f', &LogsArgs::follow, "Go on with what is written from now on")
+                  .Option("since", 0, "TIME", &LogsArgs::since, "Only the last 10m, 2h …")
+                  .Option("tail", 'n', "LINES", &LogsArgs::tail, "At most so many lines of each instance"),
+              0)
+      .Group(kLook)
+      .Example("muster logs -f gateway")
+      .Example("muster logs --since 10m --tail 50");
+  commands.push_back(logs.Run(Logs));
+
+  Declare<HistoryArgs> history("history", "List the revisions of a cluster");
+  WithCluster(
+      history.Flag("runs", 0, &HistoryArgs::runs, "The runs instead")
+          .Option("most", 'n', "COUNT", &HistoryArgs::most, "At most so many runs")
+          .Option("show", 0, "REVISION", &HistoryArgs::show, "Print the cluster file of this revision"))
+      .Group(kLook);
+  commands.push_back(history.Run(History));
+
+  Declare<LookArgs> audit("audit", "List who did what");
+  WithCluster(
+      audit.Option("most", 'n', "COUNT", &LookArgs::most, "At most so many entries; 50 where left out"))
+      .Group(kLook);
+  commands.push_back(audit.Run(Audit));
+
+  Declare<VerifyArgs> verify("verify", "Try whether the services do what they should");
+  WithCluster(
+      verify.Positional("service", &VerifyArgs::service, "Only this service").Offers(Completes::kService))
+      .Group(kLook)
+      .More(
+          "Sends requests to each route, counts how they spread, opens WebSockets. Exit code 1 where one "
+          "fails.");
+  commands.push_back(verify.Run(Verify));
+}
+
+}  // namespace muster::cli

@@ -1,0 +1,101 @@
+// What the shell and the documentation are made from: completion and the hidden commands behind it.
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "cli/answer.h"
+#include "cli/commands.h"
+#include "cli/completion.h"
+#include "cli/home.h"
+#include "cli/server_start.h"
+#include "cli/session.h"
+
+namespace muster::cli {
+namespace {
+
+struct CompletionArgs {
+  std::string shell;
+};
+
+Result<int> PrintScript(Context& context, const CompletionArgs& args) {
+  context.console.out(CompletionScript(args.shell));
+  return 0;
+}
+
+struct WordsArgs {
+  std::vector<std::string> words;
+};
+
+// The value that --cluster has among the words typed so far.
+ClusterArgs ClusterAmong(const std::vector<std::string>& words) {
+  ClusterArgs args;
+  for (size_t i = 0; i + 1 < words.size(); ++i) {
+    if (words[i] == "--cluster" || words[i] == "-c") args.cluster = words[i + 1];
+    if (words[i] == "--file") args.file = words[i + 1];
+    if (words[i] == "--rehearse") args.rehearse = true;
+  }
+  return args;
+}
+
+// Tab never starts a server and never complains.
+std::vector<std::string> NamesFrom(Context& context, const std::vector<std::string>& words, Completes what) {
+  if (!SocketAnswers(ApiSocket(context.home))) return {};
+  ApiClient api(ApiSocket(context.home), CallerName());
+  std::set<std::string> names;
+  if (what == Completes::kCluster) {
+    const auto known = KnownClusters(api);
+    if (!known.ok()) return {};
+    for (const KnownCluster& cluster : *known) names.insert(cluster.key);
+    return {names.begin(), names.end()};
+  }
+  const auto key = ClusterFor(api, ClusterAmong(words));
+  if (!key.ok()) return {};
+  if (what == Completes::kSecret) {
+    const auto answer = api.Ask("GET", ClusterTarget(*key, "/secrets"));
+    if (!answer.ok()) return {};
+    for (const Json& secret : List(*answer, "secrets")) names.insert(Text(secret, "name"));
+    return {names.begin(), names.end()};
+  }
+  const auto answer = api.Ask("GET", ClusterTarget(*key, "/instances"));
+  if (!answer.ok()) return {};
+  for (const Json& instance : List(*answer, "instances")) {
+    if (what != Completes::kInstance) names.insert(Text(instance, "service"));
+    if (what != Completes::kService) names.insert(Text(instance, "name"));
+  }
+  return {names.begin(), names.end()};
+}
+
+Result<int> CompleteLine(Context& context, const WordsArgs& args) {
+  const NamesOf names = [&](Completes what) { return NamesFrom(context, args.words, what); };
+  for (const std::string& word : CompleteWords(*context.commands, args.words, names))
+    context.console.OutLine(word);
+  return 0;
+}
+
+struct NoArgs {};
+
+Result<int> PrintDocs(Context& context, const NoArgs&) {
+  context.console.out(CommandsMarkdown(*context.commands));
+  return 0;
+}
+
+}  // namespace
+
+void AddShellCommands(std::vector<Command>& commands) {
+  Declare<CompletionArgs> completion("completion", "Print the completion script of a shell");
+  completion.Positional("shell", &CompletionArgs::shell, "The shell")
+      .Required()
+      .OneOf({"bash", "zsh", "fish"})
+      .Group("muster itself")
+      .More("Commands, options, files, and the names of clusters, services and instances.")
+      .Example("source <(muster completion bash)");
+  commands.push_back(completion.Run(PrintScript));
+
+  Declare<WordsArgs> complete("__complete", "Candidates for the last word");
+  complete.Hidden().Positional("words", &WordsArgs::words, "The words so far").Rest();
+  commands.push_back(complete.Run(CompleteLine));
+
+  Declare<NoArgs> docs("__docs", "docs/commands.md");
+  commands.push_back(docs.Hidden().Run(PrintDocs));
+}
+
+}  // namespace muster::cli

@@ -1,0 +1,55 @@
+// The terminal, or the pipes in its place.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <string_view>
+
+#include "base/result.h"
+
+namespace muster::cli {
+
+struct Size {
+  int columns = 80;
+  int rows = 24;
+};
+
+enum class Color { kNone, kRed, kGreen, kYellow, kBlue, kMagenta, kCyan, kDim, kBold };
+// `text` in `color`, or as it is where `on` is false.
+std::string Paint(std::string_view text, Color color, bool on);
+
+// Columns that `text` takes on a terminal: escape sequences take none, wide East Asian characters two.
+size_t Width(std::string_view text);
+// The start of `text` that fits into `columns`, ending in "…" where something was cut. Escape sequences are
+// kept whole and colour is reset at the cut.
+std::string Fit(std::string_view text, size_t columns);
+// `text` and as many blanks as `columns` asks for.
+std::string Pad(std::string_view text, size_t columns);
+
+struct Console {
+  bool in_is_terminal = false;
+  bool out_is_terminal = false;
+  bool err_is_terminal = false;
+  bool color = false;      // standard output is a terminal and NO_COLOR is unset
+  bool err_color = false;  // the same for standard error
+  std::function<void(std::string_view)> out;
+  std::function<void(std::string_view)> err;
+  std::function<Size()> size;
+
+  // The process's own.
+  static Console Standard();
+  // Ends with a newline, whether `text` does or not.
+  void OutText(std::string_view text) const;
+  void OutLine(std::string_view line) const;
+  void ErrLine(std::string_view line) const;
+};
+
+// Prints "error: message [code]" and below it the hint and the evidence.
+void PrintError(const Console& console, const Error& error);
+
+// Asks on the terminal; what is typed is not shown where `hidden`. Code "no-terminal" where there is none.
+Result<std::string> Ask(const Console& console, std::string_view question, bool hidden);
+// All of standard input, without one newline at its end.
+Result<std::string> ReadInput(size_t max_bytes);
+
+}  // namespace muster::cli

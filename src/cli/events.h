@@ -1,0 +1,42 @@
+// What the server tells about a run, as values.
+#pragma once
+
+#include <nlohmann/json_fwd.hpp>
+#include <optional>
+#include <string>
+#include <variant>
+
+#include "base/result.h"
+#include "model/instance.h"
+
+namespace muster::cli {
+
+struct StepEvent {
+  std::string id, instance, verb;
+  std::string state;  // "sent", "done", "failed"
+  int done = 0, total = 0;
+  std::optional<Error> error;
+};
+struct HostEvent {
+  std::string host;
+  bool connected = false;
+};
+struct PausedEvent {
+  std::string service, reason;
+};
+// A RUN of docs/api.md.
+struct RunEvent {
+  std::string run, cluster, action, author;
+  std::string state;  // "running", "paused", "done", "failed", "cancelled"
+  int64_t revision = 0;
+  int done = 0, total = 0;
+  std::optional<Error> error;
+  std::string rolled_back_by;  // the run that went back, where it did
+};
+using Event = std::variant<StepEvent, Observed, HostEvent, PausedEvent, RunEvent>;
+
+// `name` as in docs/api.md. Code "unknown-event" for one of a newer server, which can be passed over.
+Result<Event> EventFrom(const std::string& name, const nlohmann::json& data);
+Result<RunEvent> RunFrom(const nlohmann::json& data);
+
+}  // namespace muster::cli

@@ -1,0 +1,237 @@
+#include "cli/follow.h"
+
+#include <csignal>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <thread>
+
+#include "api/json.h"
+#include "cli/answer.h"
+#include "cli/home.h"
+#include "cli/progress.h"
+#include "cli/session.h"
+
+namespace muster::cli {
+namespace {
+
+constexpr Duration kRedrawEvery = 100ms;
+constexpr Duration kWayBackWithin = 10s;
+constexpr int kReopenMost = 20;  // so many times is a broken stream opened again
+
+// Shared by the stream, the timer and the signals. Whoever ends it first sets `end`.
+struct Following : std::enable_shared_from_this<Following> {
+  Context* context;
+  ApiClient* api;
+  std::string run;
+  bool json = false;
+  Progress progress;
+  size_t drawn = 0;  // lines of the live picture on the screen
+  int interrupts = 0;
+  bool over = false;
+  net::Promised<Status> end;
+
+  Following(Context& the_context, ApiClient& the_api, std::string the_run, bool as_json, const Plan& plan)
+      : context(&the_context), api(&the_api), run(std::move(the_run)), json(as_json), progress(plan, Now()) {}
+
+  bool live() const { return context->console.out_is_terminal && !json; }
+
+  void Draw() {
+    const std::vector<std::string> lines =
+        progress.Draw(Now(), context->console.size(), context->console.color);
+    context->console.out(Redraw(drawn, lines));
+    drawn = lines.size();
+  }
+
+  // A line that stays: above the live picture where there is one.
+  void Say(const std::string& line) {
+    if (live()) {
+      context->console.out(Redraw(drawn, {}));
+      drawn = 0;
+    }
+    if (live()) {
+      context->console.OutLine(line);
+      Draw();
+    } else {
+      context->console.ErrLine(line);
+    }
+  }
+
+  void Take(const std::string& name, const Json& data) {
+    if (json) {
+      Json line = data.is_object() ? data : Json::object();
+      line["event"] = name;
+      context->console.OutLine(DumpJson(line));
+    }
+    const auto event = EventFrom(name, data);
+    if (!event.ok()) return;  // Of a newer server.
+    const std::vector<std::string> lines = progress.On(*event, Now());
+    if (json) return;
+    if (live()) {
+      Draw();
+    } else {
+      for (const std::string& line : lines) context->console.OutLine(line);
+    }
+  }
+
+  void Tick() {
+    if (over) return;
+    Draw();
+    api->loop().After(kRedrawEvery, [self = shared_from_this()] { self->Tick(); });
+  }
+};
+
+using Shared = std::shared_ptr<Following>;
+
+net::Task<void> Cancel(Shared following) {
+  auto answer = co_await following->api->AskTask("POST", "/v1/runs/" + following->run + "/cancel", "{}");
+  if (!answer.ok() && !following->over) following->Say("not cancelled: " + answer.error().Text());
+}
+
+// Opens the stream again and again until the run has finished.
+net::Task<void> Pump(Shared following) {
+  for (int attempt = 0; attempt < kReopenMost && !following->over; ++attempt) {
+    OnEvent on_event = [following](const std::string& name, const Json& data) {
+      if (following->over) return false;
+      following->Take(name, data);
+      return !following->progress.finished().has_value();
+    };
+    Status status = co_await following->api->StreamTask("GET", "/v1/runs/" + following->run + "/events", "",
+                                                        std::move(on_event));
+    if (following->over || following->progress.finished()) break;
+    if (!status.ok() && status.error().kind() == ErrorKind::kNotFound) {
+      following->end.Set(status);
+      co_return;
+    }
+    if (attempt == 0) following->Say("the server has gone; its instances run on; looking for it");
+    co_await following->api->loop().Sleep(300ms);
+    if (following->over) co_return;
+    Status server = EnsureServer(*following->context);
+    if (!server.ok()) {
+      following->end.Set(std::move(server));
+      co_return;
+    }
+    auto answer = co_await following->api->AskTask("GET", "/v1/runs/" + following->run, "");
+    if (answer.ok() && Text(*answer, "state") != "running") following->Take("finished", *answer);
+    if (following->progress.finished()) break;
+  }
+  if (following->progress.finished()) {
+    following->end.Set(Done());
+  } else {
+    following->end.Set(Error::Unavailable("server-gone", "the server went away in the middle of the run"));
+  }
+}
+
+void OnInterrupt(Shared following) {
+  if (following->over) return;
+  if (++following->interrupts == 1) {
+    following->Say("cancelling: what is under way ends and is put back; Ctrl-C again leaves at once");
+    net::Spawn(Cancel(following));
+  } else {
+    following->end.Set(Error::Refused("left", "left; the server goes on with the run {}", following->run)
+                           .Hint("muster status shows how it goes"));
+  }
+}
+
+net::Task<Status> Wait(Shared following) {
+  net::Spawn(Pump(following));
+  if (following->live()) following->Tick();
+  Status status = co_await following->end;
+  following->over = true;
+  co_return status;
+}
+
+// What there is to say at the end of a run that isn't done.
+Followed Conclude(const Following& following, Context& context) {
+  const RunEvent& run = *following.progress.finished();
+  Followed followed{.finished = true, .done = run.state == "done"};
+  if (followed.done) return followed;
+  followed.exit_code = 1;
+  if (run.state == "cancelled") {
+    followed.exit_code = following.interrupts > 0 ? 130 : 1;
+    if (!following.json) context.console.ErrLine("the run was cancelled; what it had begun was put back");
+    return followed;
+  }
+  if (run.state == "paused") {
+    PrintError(context.console,
+               run.error ? *run.error
+                         : Error::Unavailable("run-paused",
+                                              "the server was ended in the middle of the run; it is paused")
+                               .Hint("muster resume"));
+    return followed;
+  }
+  const auto& failures = following.progress.failures();
+  Error error = run.error          ? *run.error
+                : failures.empty() ? Error::Internal("run-failed", "the run failed")
+                                   : Error(failures[0].second).While("{}", failures[0].first);
+  if (error.evidence().empty() && !failures.empty()) {
+    error = Error(std::move(error).Evidence(failures[0].second.evidence()));
+  }
+  if (error.hint().empty() && !failures.empty()) {
+    error = Error(std::move(error).Hint("muster logs {} --tail 50", failures[0].first));
+  }
+  followed.failed = true;
+  if (error.kind() == ErrorKind::kRefused) followed.exit_code = 3;
+  PrintError(context.console, error);
+  return followed;
+}
+
+Followed FollowOne(Context& context, ApiClient& api, const std::string& run, const Plan& plan, bool json,
+                   std::string& rolled_back_by) {
+  const auto following = std::make_shared<Following>(context, api, run, json, plan);
+  for (const int signal : {SIGINT, SIGTERM}) {
+    api.loop().OnSignal(signal, [weak = std::weak_ptr<Following>(following)] {
+      if (const Shared shared = weak.lock()) OnInterrupt(shared);
+    });
+  }
+  const Status status = api.loop().RunTask(Wait(following));
+  if (following->live()) following->Draw();
+  if (!status.ok()) {
+    PrintError(context.console, status.error());
+    return {.exit_code = following->interrupts > 0 ? 130 : 1};
+  }
+  rolled_back_by = following->progress.finished()->rolled_back_by;
+  return Conclude(*following, context);
+}
+
+// The run that the server begins by itself after one that failed, or "" where it begins none in time.
+std::string RunAfter(ApiClient& api, const std::string& cluster, const std::string& run) {
+  const Time give_up = Now() + kWayBackWithin;
+  while (Now() < give_up) {
+    const auto answer = api.Ask("GET", ClusterTarget(cluster, "/runs?most=1"));
+    if (!answer.ok()) return "";
+    for (const Json& newest : List(*answer, "runs")) {
+      if (Text(newest, "run") != run) return Text(newest, "run");
+    }
+    std::this_thread::sleep_for(50ms);
+  }
+  return "";
+}
+
+}  // namespace
+
+Followed FollowRun(Context& context, ApiClient& api, const Json& started, bool json, bool goes_back) {
+  const auto plan = api::PlanFrom(Object(started, "plan"));
+  const std::string run = Text(started, "run");
+  if (json) {
+    Json line = started;
+    line["event"] = "started";
+    context.console.OutLine(DumpJson(line));
+  }
+  std::string back;
+  const Followed followed = FollowOne(context, api, run, plan.ok() ? *plan : Plan{}, json, back);
+  if (back.empty() && goes_back && followed.failed) back = RunAfter(api, Text(started, "cluster"), run);
+  if (back.empty()) return followed;
+  if (!json) context.console.OutLine("going back to the last good revision");
+  const auto answer = api.Ask("GET", "/v1/runs/" + back);
+  if (!answer.ok()) {
+    PrintError(context.console, answer.error());
+    return followed;
+  }
+  const auto way_back = api::PlanFrom(Object(*answer, "plan"));
+  std::string none;
+  const Followed gone_back = FollowOne(context, api, back, way_back.ok() ? *way_back : Plan{}, json, none);
+  if (gone_back.done && !json) context.console.OutLine("went back: the last good revision runs again");
+  return followed;
+}
+
+}  // namespace muster::cli

@@ -1,0 +1,23 @@
+// Following a run to its end: the display, Ctrl-C, and a server that goes away in the middle.
+#pragma once
+
+#include <string>
+
+#include "cli/api_client.h"
+#include "cli/command.h"
+
+namespace muster::cli {
+
+struct Followed {
+  bool finished = false;
+  bool done = false;    // state "done"
+  bool failed = false;  // state "failed"
+  int exit_code = 0;    // 0, 1, 3 or 130
+};
+
+// `started` is a STARTED of docs/api.md with a run. Draws or prints its events (as JSON lines with `json`),
+// and where it failed its error with the evidence. With `goes_back` the server begins a run back to the last
+// good revision after a failure (`on_failure: rollback`), which is followed too.
+Followed FollowRun(Context& context, ApiClient& api, const Json& started, bool json, bool goes_back = false);
+
+}  // namespace muster::cli

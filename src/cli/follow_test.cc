@@ -1,0 +1,161 @@
+#include "cli/follow.h"
+
+#include <gmock/gmock.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <nlohmann/json.hpp>
+
+#include "base/files.h"
+#include "net/http.h"
+
+namespace muster::cli {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+// What the server of the test does; its own requests change it.
+struct FakeRun {
+  std::vector<std::pair<std::string, Json>> events;
+  bool wait_for_cancel = false;  // before the last event
+  bool interrupt = false;        // Ctrl-C as soon as somebody follows
+  std::vector<std::string> asked;
+  net::Promised<bool> cancelled;
+};
+
+net::Task<void> Serve(net::Exchange& exchange, std::shared_ptr<FakeRun> run) {
+  const net::Request request = exchange.request();
+  run->asked.push_back(request.method + " " + request.path());
+  if (request.path() == "/v1/runs/r1/events") {
+    net::Response head;
+    head.headers["content-type"] = "text/event-stream";
+    Status status = co_await exchange.Start(std::move(head));
+    if (run->interrupt) raise(SIGINT);
+    for (size_t i = 0; i < run->events.size(); ++i) {
+      if (run->wait_for_cancel && i + 1 == run->events.size()) {
+        const bool asked = co_await run->cancelled;
+        EXPECT_TRUE(asked);
+      }
+      std::string chunk = net::FormatSse(run->events[i].first, run->events[i].second.dump());
+      status = co_await exchange.Write(std::move(chunk));
+    }
+    status = co_await exchange.Finish();
+    co_return;
+  }
+  if (request.path() == "/v1/runs/r1/cancel") run->cancelled.Set(true);
+  net::Response response;
+  response.body = "{}";
+  Status sent = co_await exchange.Send(std::move(response));
+}
+
+class FollowTest : public testing::Test {
+ protected:
+  FollowTest()
+      : folder_(fs::temp_directory_path() / ("muster-follow-test-" + std::to_string(getpid()))),
+        api_(folder_ / "server" / "api.sock", "anna") {
+    fs::create_directories(folder_ / "server");
+    context_.home = folder_;
+    context_.console.out = [this](std::string_view text) { out_ += text; };
+    context_.console.err = [this](std::string_view text) { err_ += text; };
+    context_.console.size = [] { return Size{60, 10}; };
+    net::Endpoint endpoint;
+    endpoint.socket_path = api_.socket_path().string();
+    net::HttpServer::Handler handler = [run = run_](net::Exchange& exchange) { return Serve(exchange, run); };
+    auto server = net::HttpServer::Listen(api_.loop(), endpoint, handler);
+    EXPECT_TRUE(server.ok());
+    server_ = std::move(server).value();
+  }
+  ~FollowTest() override {
+    server_.reset();
+    fs::remove_all(folder_);
+  }
+
+  Followed Follow(bool json = false) {
+    const Json started = {
+        {"cluster", "demo"},
+        {"run", "r1"},
+        {"plan",
+         {{"id", "p"},
+          {"steps",
+           {{{"id", "web-1.start"}, {"instance", "web-1"}, {"host", "local"}, {"verb", "start"}}}}}}};
+    return FollowRun(context_, api_, started, json);
+  }
+
+  fs::path folder_;
+  Context context_;
+  ApiClient api_;
+  std::shared_ptr<FakeRun> run_ = std::make_shared<FakeRun>();
+  std::unique_ptr<net::HttpServer> server_;
+  std::string out_, err_;
+};
+
+Json Step(const std::string& state) {
+  return {{"id", "web-1.start"},
+          {"instance", "web-1"},
+          {"verb", "start"},
+          {"state", state},
+          {"done", state == "done" ? 1 : 0},
+          {"total", 1}};
+}
+
+TEST_F(FollowTest, PrintsWhatWasDoneAndEndsWithTheRun) {
+  run_->events = {
+      {"step", Step("sent")}, {"step", Step("done")}, {"finished", {{"run", "r1"}, {"state", "done"}}}};
+  const Followed followed = Follow();
+  EXPECT_TRUE(followed.done);
+  EXPECT_EQ(followed.exit_code, 0);
+  EXPECT_EQ(out_, "[1/1] web-1  ready\n");
+}
+
+TEST_F(FollowTest, PrintsEventsAsJsonLines) {
+  run_->events = {{"step", Step("done")}, {"finished", {{"run", "r1"}, {"state", "done"}}}};
+  EXPECT_TRUE(Follow(true).done);
+  std::vector<std::string> names;
+  std::string rest = out_;
+  for (size_t end; (end = rest.find('\n')) != std::string::npos; rest.erase(0, end + 1)) {
+    names.push_back(Json::parse(rest.substr(0, end)).value("event", ""));
+  }
+  EXPECT_THAT(names, ElementsAre("started", "step", "finished"));
+}
+
+TEST_F(FollowTest, DrawsOnATerminal) {
+  context_.console.out_is_terminal = true;
+  run_->events = {{"step", Step("done")}, {"finished", {{"run", "r1"}, {"state", "done"}}}};
+  EXPECT_TRUE(Follow().done);
+  EXPECT_THAT(out_, HasSubstr("✓ web-1  local  ready"));
+  EXPECT_THAT(out_, HasSubstr("\x1b[2A"));
+}
+
+TEST_F(FollowTest, TellsWhyARunFailed) {
+  const Json error = {{"kind", "conflict"},
+                      {"code", "port-taken"},
+                      {"message", "port 80 is taken"},
+                      {"evidence", {"bind: in use"}}};
+  Json failed = Step("failed");
+  failed["error"] = error;
+  run_->events = {{"step", failed}, {"finished", {{"run", "r1"}, {"state", "failed"}}}};
+  const Followed followed = Follow();
+  EXPECT_EQ(followed.exit_code, 1);
+  EXPECT_THAT(err_, HasSubstr("error: web-1: port 80 is taken [port-taken]"));
+  EXPECT_THAT(err_, HasSubstr("  | bind: in use"));
+}
+
+TEST_F(FollowTest, CancelsTheRunOnCtrlC) {
+  run_->events = {{"finished", {{"run", "r1"}, {"state", "cancelled"}}}};
+  run_->wait_for_cancel = true;
+  run_->interrupt = true;
+  const Followed followed = Follow();
+  EXPECT_EQ(followed.exit_code, 130);
+  EXPECT_THAT(run_->asked, testing::Contains("POST /v1/runs/r1/cancel"));
+  EXPECT_THAT(err_, HasSubstr("cancelling"));
+}
+
+TEST_F(FollowTest, SaysThatAPausedRunCanBeResumed) {
+  run_->events = {{"finished", {{"run", "r1"}, {"state", "paused"}}}};
+  EXPECT_EQ(Follow().exit_code, 1);
+  EXPECT_THAT(err_, HasSubstr("muster resume"));
+}
+
+}  // namespace
+}  // namespace muster::cli

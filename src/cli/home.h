@@ -1,0 +1,23 @@
+// Where muster keeps what it knows on this machine.
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <string>
+
+namespace muster::cli {
+
+// MUSTER_HOME if set; /var/lib/muster as root; else $XDG_STATE_HOME/muster or ~/.local/state/muster. `get`
+// reads the environment.
+std::filesystem::path ChooseHome(const std::function<const char*(const char*)>& get, bool root,
+                                 const std::filesystem::path& current);
+
+std::filesystem::path ApiSocket(const std::filesystem::path& home);
+std::filesystem::path ServerLog(const std::filesystem::path& home);
+// A server has been here: what it knows is worth starting one for.
+bool StoreExists(const std::filesystem::path& home);
+
+// Who asks, for history and audit: the caller's name, also under sudo.
+std::string CallerName();
+
+}  // namespace muster::cli

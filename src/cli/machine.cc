@@ -1,0 +1,239 @@
+#include "cli/machine.h"
+
+#include <arpa/inet.h>
+#include <dirent.h>
+#include <ifaddrs.h>
+#include <netinet/in.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <map>
+#include <set>
+#include <sstream>
+
+#include "base/files.h"
+#include "base/subprocess.h"
+#include "base/text.h"
+
+namespace muster::cli {
+namespace {
+
+// One line of /proc/net/tcp or udp.
+struct Socket {
+  std::string address;
+  int port = 0;
+  std::string inode;
+};
+
+// "0100007F" and friends: words of four bytes, each little-endian.
+std::string AddressFrom(const std::string& hex) {
+  std::string bytes;
+  for (size_t word = 0; word + 8 <= hex.size(); word += 8) {
+    for (int i = 3; i >= 0; --i) {
+      bytes += static_cast<char>(std::stoi(hex.substr(word + static_cast<size_t>(i) * 2, 2), nullptr, 16));
+    }
+  }
+  char text[INET6_ADDRSTRLEN] = "";
+  inet_ntop(bytes.size() == 4 ? AF_INET : AF_INET6, bytes.data(), text, sizeof text);
+  return text;
+}
+
+std::vector<Socket> SocketsIn(const std::string& file, const std::string& state) {
+  std::vector<Socket> sockets;
+  const auto text = ReadFile(file);
+  if (!text.ok()) return sockets;
+  std::istringstream lines(*text);
+  std::string line;
+  std::getline(lines, line);
+  while (std::getline(lines, line)) {
+    std::istringstream words(line);
+    std::string slot, local, remote, found_state, queues, timer, retransmits, uid, timeout, inode;
+    words >> slot >> local >> remote >> found_state >> queues >> timer >> retransmits >> uid >> timeout >>
+        inode;
+    const size_t colon = local.find(':');
+    if (found_state != state || colon == std::string::npos) continue;
+    sockets.push_back(
+        {AddressFrom(local.substr(0, colon)), std::stoi(local.substr(colon + 1), nullptr, 16), inode});
+  }
+  return sockets;
+}
+
+// The processes that hold sockets, by the socket's inode.
+std::map<std::string, int> SocketHolders() {
+  std::map<std::string, int> holders;
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator("/proc", error)) {
+    const std::string name = entry.path().filename();
+    if (name.find_first_not_of("0123456789") != std::string::npos) continue;
+    std::error_code unreadable;
+    for (fs::directory_iterator fd(entry.path() / "fd", unreadable), end; !unreadable && fd != end;
+         fd.increment(unreadable)) {
+      std::error_code gone;
+      const std::string target = fs::read_symlink(fd->path(), gone);
+      if (target.rfind("socket:[", 0) == 0)
+        holders.emplace(target.substr(8, target.size() - 9), std::stoi(name));
+    }
+  }
+  return holders;
+}
+
+int ParentOf(int pid) {
+  const auto stat = ReadFile("/proc/" + std::to_string(pid) + "/stat");
+  if (!stat.ok()) return 0;
+  const size_t name_end = stat->rfind(')');
+  if (name_end == std::string::npos || name_end + 4 >= stat->size()) return 0;
+  return std::atoi(stat->c_str() + name_end + 4);
+}
+
+// Is the process, or one that started it, an instance of this home, or does it work in one's folder?
+bool IsOurs(int pid, const fs::path& home, const std::set<int>& instances) {
+  const std::string prefix = (home / "hosts").string() + "/";
+  for (int depth = 0; pid > 1 && depth < 8; ++depth, pid = ParentOf(pid)) {
+    if (instances.count(pid)) return true;
+    std::error_code error;
+    const std::string folder = fs::read_symlink("/proc/" + std::to_string(pid) + "/cwd", error);
+    if (folder.rfind(prefix, 0) == 0) return true;
+  }
+  return false;
+}
+
+bool IsHere(const Host& host, const std::vector<std::string>& addresses) {
+  return host.address == "localhost" || host.address.rfind("127.", 0) == 0 ||
+         std::find(addresses.begin(), addresses.end(), host.address) != addresses.end();
+}
+
+bool Covers(const Listener& listener, const std::string& address) {
+  return listener.address == "0.0.0.0" || listener.address == "::" || listener.address == address ||
+         (address == "localhost" && listener.address == "127.0.0.1");
+}
+
+Finding MachineFinding(const Service& service, std::string code, std::string message, std::string fix) {
+  Finding finding;
+  finding.code = std::move(code);
+  finding.mark = service.mark;
+  finding.message = std::move(message);
+  finding.fix = std::move(fix);
+  return finding;
+}
+
+void CheckProgram(const Service& service, const Instance& instance, const Machine& machine,
+                  std::set<std::string>& told, std::vector<Finding>& findings) {
+  const std::string program = instance.argv.empty() ? "" : instance.argv[0];
+  if (program.empty() || program.find('{') != std::string::npos)
+    return;  // the artifact comes with the cluster
+  if (!told.insert("program " + service.name + " " + program).second || !machine.find(program).empty())
+    return;
+  const std::string package = PackageOf(program);
+  findings.push_back(MachineFinding(
+      service, "program-missing", program + " of " + service.name + " is not installed on this machine",
+      package.empty() ? "install it, or correct the command" : "apt-get install " + package));
+}
+
+void CheckPorts(const Service& service, const Instance& instance, const Host& host, const Machine& machine,
+                std::vector<Finding>& findings) {
+  for (const auto& [name, range] : instance.ports) {
+    for (const Listener& listener : machine.listeners) {
+      const bool wanted = listener.port >= range.first && listener.port < range.first + range.count;
+      if (!wanted || listener.udp != range.udp || listener.ours || !Covers(listener, host.address)) continue;
+      const std::string who = listener.pid > 0 ? fmt::format("pid {} ({})", listener.pid, listener.program)
+                                               : "a process of another user";
+      findings.push_back(MachineFinding(
+          service, "port-taken",
+          fmt::format("port {} of {} on {} is taken by {}", listener.port, instance.name, host.name, who),
+          "end that process, or give " + service.name + " another port"));
+      break;
+    }
+  }
+}
+
+}  // namespace
+
+std::vector<Listener> ListenersHere(const fs::path& home, const std::set<int>& instances) {
+  std::vector<Listener> listeners;
+  const std::map<std::string, int> holders = SocketHolders();
+  const struct {
+    const char* file;
+    const char* state;
+    bool udp;
+  } tables[] = {{"/proc/net/tcp", "0A", false},
+                {"/proc/net/tcp6", "0A", false},
+                {"/proc/net/udp", "07", true},
+                {"/proc/net/udp6", "07", true}};
+  for (const auto& table : tables) {
+    for (const Socket& socket : SocketsIn(table.file, table.state)) {
+      Listener listener{.port = socket.port, .address = socket.address, .udp = table.udp};
+      const auto holder = holders.find(socket.inode);
+      if (holder != holders.end()) {
+        listener.pid = holder->second;
+        const auto name = ReadFile("/proc/" + std::to_string(listener.pid) + "/comm");
+        if (name.ok()) listener.program = std::string(Trim(*name));
+        listener.ours = IsOurs(listener.pid, home, instances);
+      }
+      listeners.push_back(std::move(listener));
+    }
+  }
+  return listeners;
+}
+
+std::vector<std::string> AddressesHere() {
+  std::vector<std::string> addresses;
+  ifaddrs* all = nullptr;
+  if (getifaddrs(&all) != 0) return addresses;
+  for (const ifaddrs* one = all; one; one = one->ifa_next) {
+    if (!one->ifa_addr || one->ifa_addr->sa_family != AF_INET) continue;
+    char text[INET_ADDRSTRLEN] = "";
+    inet_ntop(AF_INET, &reinterpret_cast<const sockaddr_in*>(one->ifa_addr)->sin_addr, text, sizeof text);
+    addresses.emplace_back(text);
+  }
+  freeifaddrs(all);
+  return addresses;
+}
+
+bool CgroupsWritable() {
+  const bool second = access("/sys/fs/cgroup/cgroup.controllers", R_OK) == 0;
+  return access(second ? "/sys/fs/cgroup" : "/sys/fs/cgroup/memory", W_OK) == 0;
+}
+
+Machine LookAtMachine(const fs::path& home, const std::set<int>& instances) {
+  return {.listeners = ListenersHere(home, instances),
+          .addresses = AddressesHere(),
+          .limits = CgroupsWritable(),
+          .namespaces = geteuid() == 0 && !FindProgram("ip").empty(),
+          .find = FindProgram};
+}
+
+std::vector<Finding> CheckMachine(const Cluster& cluster, const std::vector<Instance>& instances,
+                                  const Machine& machine) {
+  std::vector<Finding> findings;
+  std::set<std::string> told;  // what is said once a service
+  if (cluster.rehearsal && !machine.namespaces && cluster.hosts.size() > 1) {
+    Finding finding;
+    finding.severity = Severity::kWarning;
+    finding.code = "rehearsal-plain";
+    finding.message =
+        "without root the rehearsed hosts are plain addresses of this machine: programs that listen on all "
+        "addresses are in each other's way, and a host can't be cut off";
+    finding.fix = "rehearse as root, or let each program listen on {{address}} only";
+    findings.push_back(std::move(finding));
+  }
+  for (const Instance& instance : instances) {
+    const Host* host = cluster.FindHost(instance.host);
+    const Service* service = cluster.FindService(instance.service);
+    if (!host || !service || !IsHere(*host, machine.addresses)) continue;
+    CheckProgram(*service, instance, machine, told, findings);
+    // Ports of a namespace are nobody else's.
+    const bool apart = cluster.rehearsal && machine.namespaces;
+    if (!apart) CheckPorts(*service, instance, *host, machine, findings);
+    const bool limited = instance.limits.memory_bytes > 0 || instance.limits.cpus > 0;
+    if (limited && !machine.limits && told.insert("limits " + service->name).second) {
+      findings.push_back(
+          MachineFinding(*service, "limits-unset",
+                         "limits of " + service->name + " can't be set: no cgroup can be written here",
+                         "run muster as root, or where cgroups are delegated to you"));
+      findings.back().severity = Severity::kWarning;
+    }
+  }
+  return findings;
+}
+
+}  // namespace muster::cli

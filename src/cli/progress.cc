@@ -1,0 +1,248 @@
+#include "cli/progress.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+
+namespace muster::cli {
+namespace {
+
+std::string Seconds(Time from, Time to) {
+  const auto ms = std::max<int64_t>(0, (to - from).count());
+  if (ms < 60'000) return fmt::format("{:.1f}s", static_cast<double>(ms) / 1000);
+  return fmt::format("{}m{:02}s", ms / 60'000, ms / 1000 % 60);
+}
+
+std::string Argument(const Step& step, const char* name) {
+  const auto found = step.args.find(name);
+  return found == step.args.end() ? "a member" : found->second;
+}
+
+bool IsTrouble(InstanceState state) {
+  return state == InstanceState::kFailed || state == InstanceState::kBackoff ||
+         state == InstanceState::kUnhealthy;
+}
+
+}  // namespace
+
+Progress::Progress(const Plan& plan, Time start)
+    : total_(static_cast<int>(plan.steps.size())), start_(start) {
+  for (const Step& step : plan.steps) {
+    steps_[step.id] = step;
+    Row& row = RowOf(step.instance);
+    row.host = step.host;
+    ++row.steps_left;
+  }
+}
+
+Progress::Row& Progress::RowOf(const std::string& instance) {
+  const auto [found, fresh] = row_of_.try_emplace(instance, rows_.size());
+  if (fresh) rows_.push_back({.name = instance});
+  return rows_[found->second];
+}
+
+Progress::Phase Progress::PhaseOf(const Row& row) {
+  if (!row.open.empty()) return Phase::kMoving;
+  if (row.failed) return Phase::kFailed;
+  return row.steps_left > 0 ? Phase::kWaiting : Phase::kDone;
+}
+
+std::string Progress::Doing(const std::string& step_id) const {
+  const auto found = steps_.find(step_id);
+  if (found == steps_.end()) return step_id;
+  const Step& step = found->second;
+  if (step.verb == "install") return "writes its files";
+  if (step.verb == "start") return "starts";
+  if (step.verb == "stop") return "stops";
+  if (step.verb == "reload") return "reloads";
+  if (step.verb == "remove") return "is removed";
+  if (step.verb == "drain") return "takes " + Argument(step, "member") + " out";
+  if (step.verb == "restore") return "puts " + Argument(step, "member") + " back";
+  return step.verb;
+}
+
+std::string Progress::Did(const Step& step) const {
+  if (step.verb == "install") return "installed";
+  if (step.verb == "start") return "ready";
+  if (step.verb == "stop") return "stopped";
+  if (step.verb == "reload") return "reloaded";
+  if (step.verb == "remove") return "removed";
+  if (step.verb == "drain") return "took " + Argument(step, "member") + " out";
+  if (step.verb == "restore") return "put " + Argument(step, "member") + " back";
+  return step.verb + " done";
+}
+
+std::vector<std::string> Progress::On(const Event& event, Time now) {
+  if (const auto* step = std::get_if<StepEvent>(&event)) return OnStep(*step, now);
+  if (const auto* observed = std::get_if<Observed>(&event)) return OnInstance(*observed);
+  if (const auto* host = std::get_if<HostEvent>(&event)) {
+    const std::string line = host->host + (host->connected ? " is reached" : " is silent");
+    const std::string key = "host " + host->host;
+    if (told_[key] == line || (host->connected && told_[key].empty())) return {};
+    told_[key] = line;
+    notices_.push_back(line);
+    return {line};
+  }
+  if (const auto* paused = std::get_if<PausedEvent>(&event)) {
+    const std::string line = fmt::format("{} waits: {}", paused->service, paused->reason);
+    if (std::find(notices_.begin(), notices_.end(), line) != notices_.end()) return {};
+    notices_.push_back(line);
+    return {line};
+  }
+  finished_ = std::get<RunEvent>(event);
+  return {};
+}
+
+std::vector<std::string> Progress::OnStep(const StepEvent& event, Time now) {
+  done_ = std::max(done_, event.done);
+  if (event.total > 0) total_ = event.total;
+  std::string& seen = seen_[event.id];
+  if (seen == event.state || seen == "done" || seen == "failed") return {};
+  seen = event.state;
+  Row& row = RowOf(event.instance);
+  const auto planned = steps_.find(event.id);
+  Step step;  // Put-backs are no part of the plan.
+  step.verb = event.verb;
+  if (planned != steps_.end()) step = planned->second;
+  if (event.state == "sent") {
+    row.open.emplace(event.id, now);
+    if (row.moved == Time{}) row.moved = now;
+    return {};
+  }
+  const auto opened = row.open.find(event.id);
+  const Time since = opened == row.open.end() ? now : opened->second;
+  row.open.erase(event.id);
+  row.rested = now;
+  if (planned != steps_.end() && row.steps_left > 0) --row.steps_left;
+  if (event.state == "done") {
+    row.last = Did(step);
+    const std::string took = now - since >= 100ms ? " after " + Seconds(since, now) : "";
+    return {fmt::format("[{}/{}] {}  {}{}", done_, total_, row.name, row.last, took)};
+  }
+  row.failed = true;
+  row.failure = event.error ? event.error->message() : event.verb + " failed";
+  const Error error = event.error ? *event.error : Error::Internal("step-failed", "{} failed", event.verb);
+  failures_.emplace_back(row.name, error);
+  return {fmt::format("[{}/{}] {}  failed: {} [{}]", done_, total_, row.name, error.message(), error.code())};
+}
+
+std::vector<std::string> Progress::OnInstance(const Observed& observed) {
+  const auto known = row_of_.find(observed.name);
+  if (known == row_of_.end() && !IsTrouble(observed.state)) return {};
+  Row& row = RowOf(observed.name);
+  if (row.host.empty()) row.host = observed.host;
+  row.state = observed.state;
+  row.state_known = true;
+  std::string trouble;
+  if (IsTrouble(observed.state)) {
+    trouble = std::string(StateName(observed.state));
+    if (!observed.last_exit.empty()) trouble += " (" + observed.last_exit + ")";
+  }
+  std::string& told = told_[observed.name];
+  if (told == trouble) return {};
+  told = trouble;
+  return trouble.empty() ? std::vector<std::string>{}
+                         : std::vector<std::string>{observed.name + "  " + trouble};
+}
+
+std::string Progress::DrawRow(const Row& row, Time now, bool color, size_t name_width,
+                              size_t host_width) const {
+  std::string sign, what, time;
+  Color tint = Color::kNone;
+  switch (PhaseOf(row)) {
+    case Phase::kWaiting:
+      sign = "·";
+      what = row.last.empty() ? "waits" : row.last + ", waits";
+      tint = Color::kDim;
+      break;
+    case Phase::kMoving: {
+      sign = "●";
+      what = Doing(row.open.begin()->first);
+      if (row.open.size() > 1) what += fmt::format(" and {} more", row.open.size() - 1);
+      if (row.state_known && IsTrouble(row.state)) what += ", " + std::string(StateName(row.state));
+      time = Seconds(row.open.begin()->second, now);
+      tint = Color::kYellow;
+      break;
+    }
+    case Phase::kDone:
+      sign = "✓";
+      what = row.last.empty() ? std::string(StateName(row.state)) : row.last;
+      if (row.moved != Time{}) time = Seconds(row.moved, row.rested);
+      tint = Color::kGreen;
+      break;
+    case Phase::kFailed:
+      sign = "✗";
+      what = "failed: " + row.failure;
+      tint = Color::kRed;
+      break;
+  }
+  std::string line = Paint(sign, tint, color) + " " + Pad(row.name, name_width) + "  ";
+  if (host_width > 0) line += Paint(Pad(row.host, host_width), Color::kDim, color) + "  ";
+  return line + Paint(what, tint, color) + (time.empty() ? "" : "  " + Paint(time, Color::kDim, color));
+}
+
+std::string Progress::DrawTotal(Time now, bool color) const {
+  int moving = 0, failed = 0;
+  for (const Row& row : rows_) {
+    moving += PhaseOf(row) == Phase::kMoving;
+    failed += PhaseOf(row) == Phase::kFailed;
+  }
+  std::string line = fmt::format("{} of {} steps", done_, total_);
+  if (moving > 0) line += fmt::format(", {} in motion", moving);
+  if (failed > 0) line += ", " + Paint(fmt::format("{} failed", failed), Color::kRed, color);
+  return line + ", " + Seconds(start_, now);
+}
+
+std::vector<std::string> Progress::Draw(Time now, Size size, bool color) const {
+  const auto columns = static_cast<size_t>(std::max(2, size.columns)) - 1;
+  const auto rows_most = static_cast<size_t>(std::max(2, size.rows)) - 1;
+  size_t name_width = 0, host_width = 0;
+  std::vector<const Row*> shown;
+  for (const Row& row : rows_) {
+    name_width = std::max(name_width, Width(row.name));
+    host_width = std::max(host_width, Width(row.host));
+    shown.push_back(&row);
+  }
+  const size_t notices = std::min<size_t>(notices_.size(), rows_most > 4 ? 2 : 0);
+  const size_t room = rows_most - 1 - notices;
+  size_t hidden = 0;
+  if (shown.size() > room) {
+    const auto rank = [](const Row* row) {
+      switch (PhaseOf(*row)) {
+        case Phase::kMoving:
+          return 0;
+        case Phase::kFailed:
+          return 1;
+        case Phase::kWaiting:
+          return 2;
+        case Phase::kDone:
+          return 3;
+      }
+      return 4;
+    };
+    std::stable_sort(shown.begin(), shown.end(),
+                     [&](const Row* a, const Row* b) { return rank(a) < rank(b); });
+    const size_t kept = room > 0 ? room - 1 : 0;
+    hidden = shown.size() - kept;
+    shown.resize(kept);
+  }
+  std::vector<std::string> lines;
+  for (const Row* row : shown) lines.push_back(DrawRow(*row, now, color, name_width, host_width));
+  if (hidden > 0 && room > 0)
+    lines.push_back(Paint(fmt::format("… and {} more", hidden), Color::kDim, color));
+  for (size_t i = notices_.size() - notices; i < notices_.size(); ++i) {
+    lines.push_back(Paint(notices_[i], Color::kYellow, color));
+  }
+  lines.push_back(DrawTotal(now, color));
+  for (std::string& line : lines) line = Fit(line, columns);
+  return lines;
+}
+
+std::string Redraw(size_t lines_before, const std::vector<std::string>& lines) {
+  std::string text;
+  if (lines_before > 0) text += fmt::format("\x1b[{}A\r", lines_before);
+  for (const std::string& line : lines) text += line + "\x1b[K\n";
+  return text + "\x1b[J";
+}
+
+}  // namespace muster::cli

@@ -1,0 +1,71 @@
+// The display of a run: a machine that is fed its events and answers with lines. Knows no terminal, no clock.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/time.h"
+#include "cli/console.h"
+#include "cli/events.h"
+#include "model/plan.h"
+
+namespace muster::cli {
+
+class Progress {
+ public:
+  Progress(const Plan& plan, Time start);
+
+  // Takes an event in; returns the plain lines that tell of it, for where there is no terminal. An event that
+  // was seen before (a stream that was opened again starts at the run's start) gives no line twice.
+  std::vector<std::string> On(const Event& event, Time now);
+
+  // The live picture: a line an instance and a total at the end, none wider than `size.columns` - 1 and
+  // together at most `size.rows` - 1. Where they don't all fit, those in motion come first and the others are
+  // counted.
+  std::vector<std::string> Draw(Time now, Size size, bool color) const;
+
+  const std::optional<RunEvent>& finished() const { return finished_; }
+  // The instances whose steps failed, with the errors.
+  const std::vector<std::pair<std::string, Error>>& failures() const { return failures_; }
+
+ private:
+  enum class Phase { kWaiting, kMoving, kDone, kFailed };
+  struct Row {
+    std::string name, host;
+    int steps_left = 0;
+    std::map<std::string, Time> open;  // step ids in motion, since when
+    std::string last;                  // what was done last, "ready in 1.2s"
+    bool failed = false;
+    std::string failure;
+    InstanceState state = InstanceState::kUnknown;
+    bool state_known = false;
+    Time moved{};  // when its first step was sent
+    Time rested{};
+  };
+  static Phase PhaseOf(const Row& row);
+  Row& RowOf(const std::string& instance);
+  std::vector<std::string> OnStep(const StepEvent& event, Time now);
+  std::vector<std::string> OnInstance(const Observed& observed);
+  std::string Doing(const std::string& step_id) const;
+  std::string Did(const Step& step) const;
+  std::string DrawRow(const Row& row, Time now, bool color, size_t name_width, size_t host_width) const;
+  std::string DrawTotal(Time now, bool color) const;
+
+  std::map<std::string, Step> steps_;
+  std::vector<Row> rows_;
+  std::map<std::string, size_t> row_of_;
+  std::map<std::string, std::string> seen_;  // step id -> the last state told
+  std::map<std::string, std::string> told_;  // instance -> the last trouble told
+  std::vector<std::pair<std::string, Error>> failures_;
+  std::vector<std::string> notices_;  // pauses and silent hosts, for the live picture
+  std::optional<RunEvent> finished_;
+  int done_ = 0, total_ = 0;
+  Time start_;
+};
+
+// What brings the cursor back over `lines_before` lines and writes `lines` in their place.
+std::string Redraw(size_t lines_before, const std::vector<std::string>& lines);
+
+}  // namespace muster::cli

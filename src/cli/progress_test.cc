@@ -1,0 +1,144 @@
+#include "cli/progress.h"
+
+#include <gmock/gmock.h>
+
+namespace muster::cli {
+namespace {
+
+using testing::AllOf;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::SizeIs;
+using testing::StartsWith;
+
+Time At(Duration since_start) { return Time(1000s) + since_start; }
+
+Plan PlanOf(int instances) {
+  Plan plan;
+  for (int i = 1; i <= instances; ++i) {
+    const std::string name = "web-" + std::to_string(i);
+    for (const char* verb : {"install", "start"}) {
+      Step step;
+      step.id = name + "." + verb;
+      step.instance = name;
+      step.host = "node1";
+      step.verb = verb;
+      plan.steps.push_back(step);
+    }
+  }
+  return plan;
+}
+
+StepEvent Step(const std::string& instance, const std::string& verb, const std::string& state, int done = 0) {
+  return {.id = instance + "." + verb,
+          .instance = instance,
+          .verb = verb,
+          .state = state,
+          .done = done,
+          .total = 0};
+}
+
+TEST(Progress, TellsWhatWasDoneAndHowLongItTook) {
+  Progress progress(PlanOf(1), At(0s));
+  EXPECT_THAT(progress.On(Step("web-1", "install", "sent"), At(0s)), IsEmpty());
+  EXPECT_THAT(progress.On(Step("web-1", "install", "done", 1), At(20ms)),
+              ElementsAre("[1/2] web-1  installed"));
+  progress.On(Step("web-1", "start", "sent"), At(20ms));
+  EXPECT_THAT(progress.On(Step("web-1", "start", "done", 2), At(1520ms)),
+              ElementsAre("[2/2] web-1  ready after 1.5s"));
+}
+
+TEST(Progress, DrawsEachInstanceAndATotal) {
+  Progress progress(PlanOf(2), At(0s));
+  progress.On(Step("web-1", "install", "sent"), At(0s));
+  EXPECT_THAT(progress.Draw(At(300ms), {80, 24}, false),
+              ElementsAre("● web-1  node1  writes its files  0.3s", "· web-2  node1  waits",
+                          "0 of 4 steps, 1 in motion, 0.3s"));
+}
+
+TEST(Progress, ShowsAFailureWithItsCause) {
+  Progress progress(PlanOf(1), At(0s));
+  progress.On(Step("web-1", "start", "sent"), At(0s));
+  StepEvent failed = Step("web-1", "start", "failed");
+  failed.error = Error::Conflict("port-taken", "port 80 is taken").Evidence({"bind: in use"});
+  EXPECT_THAT(progress.On(failed, At(1s)), ElementsAre("[0/2] web-1  failed: port 80 is taken [port-taken]"));
+  EXPECT_THAT(progress.Draw(At(1s), {80, 24}, false)[0],
+              HasSubstr("✗ web-1  node1  failed: port 80 is taken"));
+  ASSERT_THAT(progress.failures(), SizeIs(1));
+  EXPECT_THAT(progress.failures()[0].second.evidence(), ElementsAre("bind: in use"));
+}
+
+TEST(Progress, PutsWhatMovesFirstWhereTheScreenIsSmall) {
+  Progress progress(PlanOf(50), At(0s));
+  progress.On(Step("web-40", "install", "sent"), At(0s));
+  const auto lines = progress.Draw(At(1s), {40, 6}, false);
+  ASSERT_THAT(lines, SizeIs(5));
+  EXPECT_THAT(lines[0], StartsWith("● web-40"));
+  EXPECT_EQ(lines[3], "… and 47 more");
+  EXPECT_THAT(lines[4], StartsWith("0 of 100 steps"));
+}
+
+TEST(Progress, IsNeverWiderThanTheTerminal) {
+  Progress progress(PlanOf(3), At(0s));
+  StepEvent failed = Step("web-1", "start", "failed");
+  failed.error = Error::Internal("long", "{}", std::string(300, 'x'));
+  progress.On(failed, At(1s));
+  progress.On(PausedEvent{"web", std::string(300, 'y')}, At(1s));
+  for (const int columns : {1, 2, 3, 10, 20, 40, 200}) {
+    for (const int rows : {1, 2, 3, 5, 24}) {
+      const auto lines = progress.Draw(At(2s), {columns, rows}, true);
+      EXPECT_LE(lines.size(), static_cast<size_t>(std::max(1, rows - 1)));
+      for (const std::string& line : lines)
+        EXPECT_LE(Width(line), static_cast<size_t>(std::max(1, columns - 1)));
+    }
+  }
+}
+
+TEST(Progress, TellsNothingTwiceWhenTheStreamStartsAnew) {
+  Progress progress(PlanOf(1), At(0s));
+  EXPECT_THAT(progress.On(Step("web-1", "install", "done", 1), At(1s)), SizeIs(1));
+  EXPECT_THAT(progress.On(Step("web-1", "install", "sent"), At(2s)), IsEmpty());
+  EXPECT_THAT(progress.On(Step("web-1", "install", "done", 1), At(2s)), IsEmpty());
+  EXPECT_THAT(progress.Draw(At(2s), {80, 24}, false)[0], HasSubstr("installed, waits"));
+  EXPECT_THAT(progress.On(HostEvent{"node1", false}, At(2s)), ElementsAre("node1 is silent"));
+  EXPECT_THAT(progress.On(HostEvent{"node1", false}, At(2s)), IsEmpty());
+  EXPECT_THAT(progress.On(HostEvent{"node1", true}, At(3s)), ElementsAre("node1 is reached"));
+}
+
+TEST(Progress, SaysWhenAnInstanceIsInTrouble) {
+  Progress progress(PlanOf(1), At(0s));
+  Observed observed;
+  observed.name = "web-1";
+  observed.state = InstanceState::kBackoff;
+  observed.last_exit = "exit 1";
+  EXPECT_THAT(progress.On(observed, At(1s)), ElementsAre("web-1  backoff (exit 1)"));
+  EXPECT_THAT(progress.On(observed, At(2s)), IsEmpty());
+  observed.state = InstanceState::kReady;
+  EXPECT_THAT(progress.On(observed, At(3s)), IsEmpty());
+}
+
+TEST(Progress, NamesTheMemberThatALoadBalancerTakesOut) {
+  Plan plan;
+  muster::Step drain;
+  drain.id = "edge-1.drain.web-3";
+  drain.instance = "edge-1";
+  drain.verb = "drain";
+  drain.args = {{"member", "web-3"}, {"by", "run"}};
+  plan.steps.push_back(drain);
+  Progress progress(plan, At(0s));
+  StepEvent event{.id = drain.id, .instance = "edge-1", .verb = "drain", .state = "sent"};
+  progress.On(event, At(0s));
+  EXPECT_THAT(progress.Draw(At(0s), {80, 24}, false)[0], HasSubstr("takes web-3 out"));
+  event.state = "done";
+  event.done = 1;
+  EXPECT_THAT(progress.On(event, At(0s)), ElementsAre("[1/1] edge-1  took web-3 out"));
+}
+
+TEST(Redraw, GoesBackOverWhatItDrewAndClearsTheRest) {
+  EXPECT_EQ(Redraw(0, {"a"}), "a\x1b[K\n\x1b[J");
+  EXPECT_THAT(Redraw(3, {"a", "b"}), AllOf(StartsWith("\x1b[3A\r"), HasSubstr("b\x1b[K\n")));
+}
+
+}  // namespace
+}  // namespace muster::cli

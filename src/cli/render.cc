@@ -1,0 +1,98 @@
+#include "cli/render.h"
+
+#include "base/files.h"
+#include "model/secret.h"
+#include "model/template.h"
+
+namespace muster::cli {
+namespace {
+
+void CollectSecrets(std::string_view text, plan::SecretDigests& secrets) {
+  for (const Variable& variable : VariablesIn(text)) {
+    if (variable.name.rfind("secret.", 0) == 0) secrets[variable.name.substr(7)] = "masked";
+  }
+}
+
+void CollectSecrets(const Value& value, plan::SecretDigests& secrets) {
+  CollectSecrets(value.text, secrets);
+  for (const Value& item : value.items) CollectSecrets(item, secrets);
+  for (const Value::Entry& entry : value.entries) CollectSecrets(entry.value, secrets);
+}
+
+// Paths of a cluster file are the recipes' own, but a folder of the user's is not the place to trust that.
+bool IsBelow(const fs::path& relative) {
+  if (relative.is_absolute()) return false;
+  for (const fs::path& part : relative) {
+    if (part == "..") return false;
+  }
+  return !relative.empty();
+}
+
+Result<std::string> ContentOf(const Bundle& bundle, const InstanceFile& file) {
+  if (file.blob.empty()) return MaskMarkers(file.content);
+  for (const auto& [path, bundled] : bundle.cluster.files) {
+    if (bundled.sha256 == file.blob) return ReadFile(bundle.paths.at(path), 512u << 20);
+  }
+  return Error::NotFound("file-missing", "the file {} has no content", file.path);
+}
+
+}  // namespace
+
+plan::SecretDigests MaskedSecrets(const Cluster& cluster) {
+  plan::SecretDigests secrets;
+  for (const Service& service : cluster.services) CollectSecrets(service.settings, secrets);
+  for (const auto& [path, file] : cluster.files) CollectSecrets(file.text, secrets);
+  return secrets;
+}
+
+std::string ShellLine(const std::vector<std::string>& argv) {
+  constexpr std::string_view kPlain =
+      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./:=,@%+{}";
+  std::string line;
+  for (const std::string& word : argv) {
+    if (!line.empty()) line += ' ';
+    if (!word.empty() && word.find_first_not_of(kPlain) == std::string::npos) {
+      line += word;
+      continue;
+    }
+    line += '\'';
+    for (const char c : word) line += c == '\'' ? std::string("'\\''") : std::string(1, c);
+    line += '\'';
+  }
+  return line;
+}
+
+Result<size_t> RenderToFiles(const Bundle& bundle, const std::vector<Instance>& instances,
+                             const fs::path& folder) {
+  std::error_code error;
+  if (fs::exists(folder, error) && !fs::is_empty(folder, error)) {
+    return Error::Conflict("folder-not-empty", "{} is not empty", folder.string())
+        .Hint("name another with --out, or empty it");
+  }
+  size_t written = 0;
+  for (const Instance& instance : instances) {
+    const fs::path home = folder / instance.host / instance.name;
+    MUSTER_DO(MakeFolder(home));
+    std::string env;
+    for (const auto& [name, value] : instance.env) env += name + "=" + MaskMarkers(value) + "\n";
+    std::vector<std::string> argv;
+    for (const std::string& word : instance.argv) argv.push_back(MaskMarkers(word));
+    MUSTER_DO(WriteFile(home / "command", ShellLine(argv) + "\n"));
+    MUSTER_DO(WriteFile(home / "env", env));
+    written += 2;
+    for (const InstanceFile& file : instance.files) {
+      if (!IsBelow(file.path)) {
+        return Error::Invalid("bad-path", "{} of {} leads out of its folder", file.path, instance.name);
+      }
+      MUSTER_TRY(const std::string content, ContentOf(bundle, file));
+      MUSTER_DO(MakeFolder((home / file.path).parent_path()));
+      WriteOptions options;
+      options.mode = static_cast<mode_t>(file.mode);
+      MUSTER_DO(WriteFile(home / file.path, content, options));
+      ++written;
+    }
+  }
+  return written;
+}
+
+}  // namespace muster::cli

@@ -1,0 +1,26 @@
+// `muster render`: what stands on the hosts, as files to read.
+#pragma once
+
+#include <filesystem>
+#include <vector>
+
+#include "base/result.h"
+#include "cli/bundle.h"
+#include "model/instance.h"
+#include "plan/plan.h"
+
+namespace muster::cli {
+
+// A digest for each secret that the cluster's settings mention, so that it can be laid out where no value is
+// known.
+plan::SecretDigests MaskedSecrets(const Cluster& cluster);
+
+// Writes HOST/INSTANCE/ with the instance's files, `command` and `env` below `folder`, and tells how many
+// files. Code "folder-not-empty".
+Result<size_t> RenderToFiles(const Bundle& bundle, const std::vector<Instance>& instances,
+                             const std::filesystem::path& folder);
+
+// The command as one line of a POSIX shell.
+std::string ShellLine(const std::vector<std::string>& argv);
+
+}  // namespace muster::cli

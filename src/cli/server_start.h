@@ -1,0 +1,18 @@
+// Starting the server where none answers.
+#pragma once
+
+#include <filesystem>
+
+#include "base/result.h"
+
+namespace muster::cli {
+
+// Does somebody listen on this Unix socket?
+bool SocketAnswers(const std::filesystem::path& socket_path);
+
+// Starts `program server run` in a session of its own, its output appended to the server's log, and waits
+// until its socket answers, at most 10 s. Code "server-failed" with the end of the log. Two at once are fine:
+// the second server finds the socket taken and ends, and both callers get an answer from the first.
+Status StartServer(const std::filesystem::path& program, const std::filesystem::path& home);
+
+}  // namespace muster::cli

@@ -1,0 +1,135 @@
+#include "cli/session.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "base/files.h"
+#include "base/text.h"
+#include "cli/answer.h"
+#include "cli/bundle.h"
+#include "cli/home.h"
+#include "cli/server_start.h"
+
+namespace muster::cli {
+namespace {
+
+constexpr std::string_view kRehearsal = "@rehearsal";
+
+bool Knows(const std::vector<KnownCluster>& known, const std::string& key) {
+  return std::any_of(known.begin(), known.end(),
+                     [&](const KnownCluster& cluster) { return cluster.key == key; });
+}
+
+std::vector<std::string> Keys(const std::vector<KnownCluster>& known) {
+  std::vector<std::string> keys;
+  for (const KnownCluster& cluster : known) keys.push_back(cluster.key);
+  return keys;
+}
+
+std::string KeyOf(const std::string& name, bool rehearse) {
+  const bool is_key = name.find('@') != std::string::npos;
+  return rehearse && !is_key ? name + std::string(kRehearsal) : name;
+}
+
+Result<std::string> NamedCluster(const std::vector<KnownCluster>& known, const std::string& name,
+                                 bool rehearse) {
+  const std::string key = KeyOf(name, rehearse);
+  if (Knows(known, key)) return key;
+  if (!rehearse && Knows(known, KeyOf(name, true))) return KeyOf(name, true);
+  Error error = Error::NotFound("no-cluster", "there is no cluster {}", key);
+  const auto nearest = Nearest(key, Keys(known));
+  if (nearest) return std::move(error).Hint("did you mean {}", *nearest);
+  if (known.empty()) return std::move(error).Hint("bring one up: muster up FILE");
+  return std::move(error).Hint("there is {}", Join(Keys(known), ", "));
+}
+
+}  // namespace
+
+Status EnsureServer(Context& context) {
+  if (SocketAnswers(ApiSocket(context.home))) return Done();
+  std::error_code error;
+  const fs::path program = fs::read_symlink("/proc/self/exe", error);
+  if (error)
+    return Error::Internal("server-failed", "muster can't find its own program: {}", error.message());
+  return StartServer(program, context.home);
+}
+
+Result<std::unique_ptr<ApiClient>> Connect(Context& context, Need need) {
+  if (need == Need::kStore && !StoreExists(context.home) && !SocketAnswers(ApiSocket(context.home))) {
+    return Error::NotFound("nothing-runs", "nothing runs here").Hint("bring a cluster up: muster up FILE");
+  }
+  MUSTER_DO(EnsureServer(context));
+  return std::make_unique<ApiClient>(ApiSocket(context.home), CallerName());
+}
+
+Result<std::string> ChooseCluster(const std::vector<KnownCluster>& known, const std::string& named,
+                                  const std::string& in_file, bool rehearse) {
+  if (!named.empty()) return NamedCluster(known, named, rehearse);
+  if (!in_file.empty()) return NamedCluster(known, in_file, rehearse);
+  std::vector<KnownCluster> candidates;
+  for (const bool with_down : {false, true}) {
+    for (const KnownCluster& cluster : known) {
+      const bool rehearsal = cluster.key.find(kRehearsal) != std::string::npos;
+      if (rehearse && !rehearsal) continue;
+      if (cluster.down == with_down) candidates.push_back(cluster);
+    }
+    if (!candidates.empty()) break;
+  }
+  if (candidates.size() == 1) return candidates[0].key;
+  if (candidates.empty()) {
+    return Error::NotFound("no-cluster", "there is no cluster").Hint("bring one up: muster up FILE");
+  }
+  return Error::Invalid("which-cluster", "there is more than one cluster: {}", Join(Keys(candidates), ", "))
+      .Hint("say which: --cluster {}", candidates[0].key);
+}
+
+Result<std::vector<KnownCluster>> KnownClusters(ApiClient& api) {
+  MUSTER_TRY(const Json answer, api.Ask("GET", "/v1/clusters"));
+  std::vector<KnownCluster> known;
+  for (const Json& cluster : List(answer, "clusters")) {
+    known.push_back({Text(cluster, "cluster"), Text(cluster, "name"), Flag(cluster, "down")});
+  }
+  return known;
+}
+
+Result<std::string> ClusterFor(ApiClient& api, const ClusterArgs& args, bool may_be_new) {
+  std::string in_file;
+  if (args.cluster.empty()) {
+    std::error_code error;
+    if (!args.file.empty()) {
+      if (!fs::exists(args.file, error)) {
+        return Error::NotFound("file-missing", "{}: no such file", args.file.string());
+      }
+      in_file = ClusterNameIn(args.file);
+      if (in_file.empty()) {
+        return Error::Invalid("no-cluster", "{} names no cluster", args.file.string())
+            .Hint("muster check {}", args.file.string());
+      }
+    } else if (fs::exists("muster.yaml", error)) {
+      in_file = ClusterNameIn("muster.yaml");
+    }
+  }
+  MUSTER_TRY(const std::vector<KnownCluster> known, KnownClusters(api));
+  if (may_be_new) {
+    const std::string& name = args.cluster.empty() ? in_file : args.cluster;
+    // A name given by hand is meant as it is written: a secret may be set before its cluster is there.
+    if (!name.empty() && (args.rehearse || name == in_file || Knows(known, name)))
+      return KeyOf(name, args.rehearse);
+    if (!name.empty()) {
+      auto existing = NamedCluster(known, name, args.rehearse);
+      return existing.ok() ? existing : Result<std::string>(KeyOf(name, args.rehearse));
+    }
+  }
+  // ./muster.yaml is only a guess: where its cluster isn't there, the only one that is there is meant.
+  auto chosen = ChooseCluster(known, args.cluster, in_file, args.rehearse);
+  if (!chosen.ok() && chosen.error().code() == "no-cluster" && args.cluster.empty() && args.file.empty()) {
+    return ChooseCluster(known, "", "", args.rehearse);
+  }
+  return chosen;
+}
+
+void PrintJson(const Context& context, const Json& json) {
+  context.console.OutLine(json.dump(2, ' ', false, Json::error_handler_t::replace));
+}
+
+}  // namespace muster::cli

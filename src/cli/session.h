@@ -1,0 +1,58 @@
+// What most commands begin with: a server that answers, and the cluster that is meant.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "cli/api_client.h"
+#include "cli/command.h"
+
+namespace muster::cli {
+
+// The options that choose a cluster, and --json.
+struct ClusterArgs {
+  std::string cluster;
+  std::filesystem::path file;
+  bool rehearse = false;
+  bool json = false;
+};
+
+// Adds those options to a command. `file_letter` 0 where -f means something else.
+template <class Args>
+Declare<Args>& WithCluster(Declare<Args>& declare, char file_letter = 'f') {
+  return declare.Option("cluster", 'c', "NAME", &Args::cluster, "The cluster, by its name")
+      .Offers(Completes::kCluster)
+      .Option("file", file_letter, "FILE", &Args::file, "The cluster that this file names")
+      .Offers(Completes::kFile)
+      .Flag("rehearse", 0, &Args::rehearse, "The rehearsed cluster, NAME@rehearsal")
+      .Flag("json", 0, &Args::json, "Print JSON");
+}
+
+enum class Need {
+  kServer,  // starts one where none answers
+  kStore,   // the same, but only if there is something to know; else code "nothing-runs"
+};
+Result<std::unique_ptr<ApiClient>> Connect(Context& context, Need need);
+// Starts the server if nobody answers.
+Status EnsureServer(Context& context);
+
+struct KnownCluster {
+  std::string key, name;
+  bool down = false;
+};
+// The key of the cluster that is meant. `named` is a name or key given by hand, `in_file` the name that a
+// cluster file gives; both may be empty. A name that only its rehearsal bears means the rehearsal. Codes
+// "no-cluster", "which-cluster".
+Result<std::string> ChooseCluster(const std::vector<KnownCluster>& known, const std::string& named,
+                                  const std::string& in_file, bool rehearse);
+
+Result<std::vector<KnownCluster>> KnownClusters(ApiClient& api);
+// ChooseCluster with what the server knows and what --file or ./muster.yaml says. With `may_be_new` a cluster
+// that the server doesn't know is fine.
+Result<std::string> ClusterFor(ApiClient& api, const ClusterArgs& args, bool may_be_new = false);
+
+void PrintJson(const Context& context, const Json& json);
+
+}  // namespace muster::cli

@@ -1,0 +1,188 @@
+#include "cli/session.h"
+
+#include <arpa/inet.h>
+#include <gmock/gmock.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <nlohmann/json.hpp>
+
+#include "base/files.h"
+#include "cli/events.h"
+#include "cli/home.h"
+#include "cli/machine.h"
+#include "cli/server_start.h"
+
+namespace muster::cli {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::SizeIs;
+
+fs::path TestFolder() {
+  const fs::path folder = fs::temp_directory_path() / ("muster-cli-test-" + std::to_string(getpid()));
+  fs::create_directories(folder);
+  return folder;
+}
+
+TEST(Home, IsTheVariableThenTheRootsThenTheUsers) {
+  const auto environment = [](std::map<std::string, std::string> values) {
+    auto kept = std::make_shared<std::map<std::string, std::string>>(std::move(values));
+    return [kept](const char* name) -> const char* {
+      const auto found = kept->find(name);
+      return found == kept->end() ? nullptr : found->second.c_str();
+    };
+  };
+  EXPECT_EQ(ChooseHome(environment({{"MUSTER_HOME", "/x"}, {"HOME", "/h"}}), true, "/w"), "/x");
+  EXPECT_EQ(ChooseHome(environment({{"MUSTER_HOME", "x/../y"}}), true, "/w"), "/w/y");
+  EXPECT_EQ(ChooseHome(environment({{"HOME", "/h"}}), true, "/w"), "/var/lib/muster");
+  EXPECT_EQ(ChooseHome(environment({{"HOME", "/h"}}), false, "/w"), "/h/.local/state/muster");
+  EXPECT_EQ(ChooseHome(environment({{"HOME", "/h"}, {"XDG_STATE_HOME", "/s"}}), false, "/w"), "/s/muster");
+}
+
+TEST(ChooseCluster, TakesTheNamedOneOrTheOnlyOne) {
+  const std::vector<KnownCluster> both = {{"demo", "demo"}, {"demo@rehearsal", "demo"}};
+  const std::vector<KnownCluster> rehearsal = {{"demo@rehearsal", "demo"}};
+  EXPECT_EQ(*ChooseCluster(both, "demo", "", false), "demo");
+  EXPECT_EQ(*ChooseCluster(both, "demo", "", true), "demo@rehearsal");
+  EXPECT_EQ(*ChooseCluster(rehearsal, "demo", "", false), "demo@rehearsal");
+  EXPECT_EQ(*ChooseCluster(rehearsal, "", "", false), "demo@rehearsal");
+  EXPECT_EQ(*ChooseCluster(both, "", "demo", false), "demo");
+  EXPECT_EQ(*ChooseCluster(both, "", "", true), "demo@rehearsal");
+  EXPECT_EQ(ChooseCluster(both, "", "", false).error().code(), "which-cluster");
+  EXPECT_EQ(ChooseCluster({}, "", "", false).error().code(), "no-cluster");
+  EXPECT_THAT(ChooseCluster(both, "dmeo", "", false).error().hint(), HasSubstr("demo"));
+}
+
+TEST(ChooseCluster, PrefersOneThatIsUp) {
+  const std::vector<KnownCluster> known = {{"old", "old", true}, {"new", "new", false}};
+  EXPECT_EQ(*ChooseCluster(known, "", "", false), "new");
+  EXPECT_EQ(*ChooseCluster({{"old", "old", true}}, "", "", false), "old");
+}
+
+TEST(Events, AreReadWithoutTrust) {
+  const auto step =
+      EventFrom("step", {{"id", "a.start"},
+                         {"instance", "a"},
+                         {"verb", "start"},
+                         {"state", "failed"},
+                         {"error", {{"kind", "conflict"}, {"code", "port-taken"}, {"message", "no"}}}});
+  ASSERT_TRUE(step.ok());
+  EXPECT_EQ(std::get<StepEvent>(*step).error->code(), "port-taken");
+  EXPECT_FALSE(EventFrom("step", {{"id", 3}}).ok());
+  EXPECT_FALSE(EventFrom("step", nullptr).ok());
+  EXPECT_EQ(EventFrom("of-tomorrow", Json::object()).error().code(), "unknown-event");
+  const auto run = EventFrom(
+      "finished", {{"run", "r"}, {"state", "failed"}, {"rolled_back_by", "r2"}, {"error", nullptr}});
+  ASSERT_TRUE(run.ok());
+  EXPECT_EQ(std::get<RunEvent>(*run).rolled_back_by, "r2");
+}
+
+TEST(StartServer, ShowsTheEndOfTheLogWhereItDies) {
+  const fs::path folder = TestFolder();
+  const fs::path program = folder / "dies";
+  WriteOptions executable;
+  executable.mode = 0755;
+  ASSERT_TRUE(WriteFile(program, "#!/bin/sh\necho \"$1 $2: no room\" >&2\nexit 3\n", executable).ok());
+  const Status status = StartServer(program, folder / "home");
+  ASSERT_FALSE(status.ok());
+  EXPECT_EQ(status.error().code(), "server-failed");
+  EXPECT_THAT(status.error().evidence(), ElementsAre("server run: no room"));
+  fs::remove_all(folder);
+}
+
+Cluster HereAndThere() {
+  Cluster cluster;
+  cluster.hosts = {{"here", "127.0.0.1", {}}, {"there", "10.9.9.9", {}}};
+  Service service;
+  service.name = "web";
+  service.mark = {4, 3};
+  cluster.services = {service};
+  return cluster;
+}
+
+Instance InstanceOn(const std::string& host, const std::string& program, int port) {
+  Instance instance;
+  instance.name = "web-1";
+  instance.service = "web";
+  instance.host = host;
+  instance.argv = {program};
+  instance.ports["http"] = {port, 1, false};
+  return instance;
+}
+
+Machine MachineWith(std::vector<Listener> listeners, bool programs) {
+  Machine machine;
+  machine.listeners = std::move(listeners);
+  machine.find = [programs](const std::string& name) {
+    return programs ? "/usr/bin/" + name : std::string();
+  };
+  return machine;
+}
+
+TEST(CheckMachine, NamesMissingProgramsWithTheirPackage) {
+  const Machine bare = MachineWith({}, false);
+  const auto findings =
+      CheckMachine(HereAndThere(), {InstanceOn("here", "nginx", 80), InstanceOn("here", "nginx", 81)}, bare);
+  ASSERT_THAT(findings, SizeIs(1));
+  EXPECT_EQ(findings[0].code, "program-missing");
+  EXPECT_THAT(findings[0].fix, HasSubstr("nginx"));
+  EXPECT_EQ(findings[0].mark.line, 4);
+  EXPECT_THAT(CheckMachine(HereAndThere(), {InstanceOn("there", "nginx", 80)}, bare), IsEmpty());
+  EXPECT_THAT(CheckMachine(HereAndThere(), {InstanceOn("here", "{artifact}", 80)}, bare), IsEmpty());
+}
+
+TEST(CheckMachine, FindsPortsThatSomebodyElseHas) {
+  Listener listener{.port = 80, .address = "0.0.0.0", .pid = 7, .program = "apache2"};
+  const std::vector<Instance> web = {InstanceOn("here", "web", 80)};
+  const auto findings = CheckMachine(HereAndThere(), web, MachineWith({listener}, true));
+  ASSERT_THAT(findings, SizeIs(1));
+  EXPECT_EQ(findings[0].message, "port 80 of web-1 on here is taken by pid 7 (apache2)");
+  listener.ours = true;
+  EXPECT_THAT(CheckMachine(HereAndThere(), web, MachineWith({listener}, true)), IsEmpty());
+  listener.ours = false;
+  listener.address = "127.77.1.2";
+  EXPECT_THAT(CheckMachine(HereAndThere(), web, MachineWith({listener}, true)), IsEmpty());
+}
+
+TEST(CheckMachine, WarnsOfLimitsAndNetworksThatItCannotGive) {
+  Machine machine = MachineWith({}, true);
+  machine.limits = false;
+  machine.namespaces = false;
+  Cluster cluster = HereAndThere();
+  cluster.rehearsal = true;
+  Instance limited = InstanceOn("here", "web", 80);
+  limited.limits.memory_bytes = 1 << 20;
+  const auto findings = CheckMachine(cluster, {limited, limited}, machine);
+  ASSERT_THAT(findings, SizeIs(2));
+  EXPECT_EQ(findings[0].code, "rehearsal-plain");
+  EXPECT_EQ(findings[1].code, "limits-unset");
+  EXPECT_FALSE(HasErrors(findings));
+}
+
+TEST(Listeners, KnowThePortOfThisVeryTest) {
+  const Fd server(socket(AF_INET, SOCK_STREAM, 0));
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  ASSERT_EQ(bind(server.get(), reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+  ASSERT_EQ(listen(server.get(), 1), 0);
+  socklen_t size = sizeof address;
+  ASSERT_EQ(getsockname(server.get(), reinterpret_cast<sockaddr*>(&address), &size), 0);
+  const int port = ntohs(address.sin_port);
+  bool found = false;
+  for (const Listener& listener : ListenersHere("/nowhere")) {
+    if (listener.port != port) continue;
+    found = true;
+    EXPECT_EQ(listener.pid, getpid());
+    EXPECT_EQ(listener.address, "127.0.0.1");
+    EXPECT_FALSE(listener.ours);
+  }
+  EXPECT_TRUE(found);
+}
+
+}  // namespace
+}  // namespace muster::cli

@@ -1,0 +1,257 @@
+#include "cli/views.h"
+
+#include <fmt/core.h>
+
+#include <nlohmann/json.hpp>
+
+#include "cli/answer.h"
+#include "cli/table.h"
+
+namespace muster::cli {
+namespace {
+
+using Json = nlohmann::json;
+
+WallTime Moment(const Json& json, const char* name) { return WallTime(Duration(Number(json, name))); }
+
+Color HealthColor(const std::string& health) {
+  return health == "green" ? Color::kGreen : health == "yellow" ? Color::kYellow : Color::kRed;
+}
+
+Color StateColor(const std::string& state) {
+  if (state == "ready") return Color::kGreen;
+  if (state == "failed" || state == "unhealthy") return Color::kRed;
+  if (state == "stopped" || state == "absent") return Color::kDim;
+  return Color::kYellow;
+}
+
+std::string Ports(const Json& instance) {
+  std::string text;
+  const auto ports = instance.find("ports");
+  if (ports == instance.end() || !ports->is_object()) return text;
+  for (const auto& [name, port] : ports->items()) {
+    if (!text.empty()) text += " ";
+    text += name + "=";
+    if (port.is_number()) {
+      text += std::to_string(port.get<int64_t>());
+    } else {
+      const int64_t first = Number(port, "first"), count = Number(port, "count", 1);
+      text += count > 1 ? fmt::format("{}-{}", first, first + count - 1) : std::to_string(first);
+    }
+  }
+  return text;
+}
+
+int CountReady(const Json& status) {
+  int ready = 0;
+  for (const Json& instance : List(status, "instances")) ready += Text(instance, "state") == "ready";
+  return ready;
+}
+
+std::string Join(const Json& texts, std::string_view separator) {
+  std::string joined;
+  for (const Json& text : texts) {
+    if (!text.is_string()) continue;
+    if (!joined.empty()) joined += separator;
+    joined += text.get<std::string>();
+  }
+  return joined;
+}
+
+}  // namespace
+
+std::string ClustersText(const Json& clusters, const View& view) {
+  Table table({"CLUSTER", "HEALTH", "REVISION", "RUN"});
+  for (const Json& cluster : List(clusters, "clusters")) {
+    const std::string health = Text(cluster, "health");
+    const bool down = Flag(cluster, "down");
+    table.Add({{Text(cluster, "cluster")},
+               {down ? "down" : health, down ? Color::kDim : HealthColor(health)},
+               {std::to_string(Number(cluster, "revision"))},
+               {Text(cluster, "run")}});
+  }
+  return table.empty() ? "no cluster yet; bring one up: muster up FILE\n"
+                       : table.Text(view.color, view.columns);
+}
+
+std::string StatusText(const Json& status, const View& view) {
+  const std::string health = Text(status, "health");
+  const auto& instances = List(status, "instances");
+  std::string text;
+  if (Flag(status, "down")) {
+    text = fmt::format("{} is {} (revision {}); muster up FILE brings it up again\n", Text(status, "cluster"),
+                       Paint("down", Color::kDim, view.color), Number(status, "revision"));
+  } else {
+    text = fmt::format("{} is {}: {} of {} instances ready (revision {})\n", Text(status, "cluster"),
+                       Paint(health, HealthColor(health), view.color), CountReady(status), instances.size(),
+                       Number(status, "revision"));
+  }
+  const std::string run = Text(status, "run"), run_state = Text(status, "run_state");
+  if (!run.empty()) {
+    text += fmt::format("run {} is {}{}\n", run, run_state.empty() ? "running" : run_state,
+                        run_state == "paused" ? "; muster resume goes on with it" : "");
+  }
+  Table services({"SERVICE", "KIND", "HEALTH", "READY", "WHY"});
+  for (const Json& service : List(status, "services")) {
+    const std::string word = Text(service, "health");
+    services.Add({{Text(service, "name")},
+                  {Text(service, "kind")},
+                  {word, HealthColor(word)},
+                  {fmt::format("{}/{}", Number(service, "ready"), Number(service, "wanted"))},
+                  {Join(List(service, "reasons"), "; ")}});
+  }
+  if (!services.empty()) text += "\n" + services.Text(view.color, view.columns);
+  Table hosts({"HOST", "ADDRESS", "AGENT"});
+  for (const Json& host : List(status, "hosts")) {
+    const bool connected = Flag(host, "connected");
+    hosts.Add({{Text(host, "name")},
+               {Text(host, "address")},
+               {connected ? "connected" : "silent", connected ? Color::kGreen : Color::kRed}});
+  }
+  if (!hosts.empty()) text += "\n" + hosts.Text(view.color, view.columns);
+  std::string tail;
+  for (const Json& endpoint : List(status, "endpoints")) {
+    tail += fmt::format("{}: {}\n", Text(endpoint, "service"), Text(endpoint, "url"));
+  }
+  const auto& held = List(status, "held");
+  if (!held.empty())
+    tail += fmt::format("stopped by hand: {}; muster start brings them back\n", Join(held, ", "));
+  for (const Json& instance : instances) {
+    for (const Json& drift : List(instance, "drift")) {
+      tail += fmt::format("drift: {} of {} {}; muster plan shows the difference\n", Text(drift, "path"),
+                          Text(instance, "name"), Text(drift, "what"));
+    }
+  }
+  for (const Json& instance : instances) {
+    if (Text(instance, "state") != "failed") continue;
+    tail += fmt::format("{} has failed ({}):\n", Text(instance, "name"), Text(instance, "last_exit"));
+    for (const Json& line : List(instance, "evidence")) {
+      if (line.is_string()) tail += "  | " + line.get<std::string>() + "\n";
+    }
+  }
+  return tail.empty() ? text : text + "\n" + tail;
+}
+
+std::string InstancesText(const Json& answer, const View& view) {
+  Table table({"NAME", "STATE", "HOST", "PORTS", "PID", "FOR", "RESTARTS", "MEMORY"});
+  for (const Json& instance : List(answer, "instances")) {
+    const std::string state = Text(instance, "state");
+    const int64_t pid = Number(instance, "pid"), memory = Number(instance, "memory_bytes");
+    const WallTime since = Moment(instance, "since");
+    std::string shown = state;
+    if (Flag(instance, "held")) shown += " (by hand)";
+    const std::string last_exit = Text(instance, "last_exit");
+    if ((state == "backoff" || state == "failed") && !last_exit.empty()) shown += " (" + last_exit + ")";
+    table.Add({{Text(instance, "name")},
+               {shown, StateColor(state)},
+               {Text(instance, "host")},
+               {Ports(instance)},
+               {pid > 0 ? std::to_string(pid) : "-"},
+               {since.time_since_epoch().count() > 0 ? ShortDuration(view.now - since) : "-"},
+               {std::to_string(Number(instance, "restarts"))},
+               {memory > 0 ? ShortSize(memory) : "-"}});
+  }
+  return table.empty() ? "no instance\n" : table.Text(view.color, view.columns);
+}
+
+std::string HistoryText(const Json& answer, const View& view) {
+  Table table({"REVISION", "CREATED", "BY", "FILE", "NOTE"});
+  for (const Json& revision : List(answer, "revisions")) {
+    const bool current = Flag(revision, "current");
+    table.Add({{fmt::format("{}{}", Number(revision, "number"), current ? " *" : ""),
+                current ? Color::kGreen : Color::kNone},
+               {ShortTime(Moment(revision, "created"))},
+               {Text(revision, "author")},
+               {Text(revision, "file_name")},
+               {Text(revision, "note")}});
+  }
+  return table.empty() ? "no revision yet\n" : table.Text(view.color, view.columns);
+}
+
+std::string RunsText(const Json& answer, const View& view) {
+  Table table({"RUN", "ACTION", "REVISION", "STATE", "STEPS", "STARTED", "TOOK", "BY", "WHY"});
+  for (const Json& run : List(answer, "runs")) {
+    const std::string state = Text(run, "state");
+    const WallTime started = Moment(run, "started"), ended = Moment(run, "ended");
+    const auto error = run.is_object() ? run.find("error") : run.end();
+    table.Add({{Text(run, "run")},
+               {Text(run, "action")},
+               {std::to_string(Number(run, "revision"))},
+               {state, state == "done"     ? Color::kGreen
+                       : state == "failed" ? Color::kRed
+                                           : Color::kYellow},
+               {fmt::format("{}/{}", Number(run, "steps_done"), Number(run, "steps_total"))},
+               {ShortTime(started)},
+               {ended > started ? FormatDuration(ended - started) : "-"},
+               {Text(run, "author")},
+               {run.is_object() && error != run.end() ? Text(*error, "message") : ""}});
+  }
+  return table.empty() ? "no run yet\n" : table.Text(view.color, view.columns);
+}
+
+std::string AuditText(const Json& answer, const View& view) {
+  Table table({"AT", "WHO", "CLUSTER", "ACTION", "DETAIL"});
+  for (const Json& entry : List(answer, "entries")) {
+    table.Add({{ShortTime(Moment(entry, "at"))},
+               {Text(entry, "who")},
+               {Text(entry, "cluster")},
+               {Text(entry, "action")},
+               {Text(entry, "detail")}});
+  }
+  return table.empty() ? "nothing was done yet\n" : table.Text(view.color, view.columns);
+}
+
+std::string ChecksText(const Json& answer, const View& view) {
+  std::string text;
+  int passed = 0, failed = 0;
+  for (const Json& check : List(answer, "checks")) {
+    const bool good = Flag(check, "passed");
+    (good ? passed : failed)++;
+    text +=
+        fmt::format("{}  {}\n", Paint(good ? "pass" : "FAIL", good ? Color::kGreen : Color::kRed, view.color),
+                    Text(check, "name"));
+    if (good) continue;
+    for (const Json& line : List(check, "evidence")) {
+      if (line.is_string()) text += "      | " + line.get<std::string>() + "\n";
+    }
+    const std::string hint = Text(check, "hint");
+    if (!hint.empty()) text += "      fix: " + hint + "\n";
+  }
+  return text + fmt::format("{} passed, {} failed\n", passed, failed);
+}
+
+std::string SummaryText(const Json& status, const std::string& option, Duration took, const View& view) {
+  const std::string health = Text(status, "health");
+  const auto& instances = List(status, "instances");
+  std::string text =
+      fmt::format("{} is {}: {} of {} instances ready after {:.1f}s\n", Text(status, "cluster"),
+                  Paint(health, HealthColor(health), view.color), CountReady(status), instances.size(),
+                  static_cast<double>(took.count()) / 1000);
+  for (const Json& reason : List(status, "reasons")) {
+    if (reason.is_string()) text += "  " + reason.get<std::string>() + "\n";
+  }
+  const auto& endpoints = List(status, "endpoints");
+  if (!endpoints.empty()) text += "\npoint a browser to\n";
+  for (const Json& endpoint : endpoints) {
+    text += fmt::format("  {}  ({})\n", Paint(Text(endpoint, "url"), Color::kCyan, view.color),
+                        Text(endpoint, "service"));
+  }
+  const auto scaled = [&]() -> std::string {
+    for (const Json& service : List(status, "services")) {
+      if (Text(service, "kind") == "app") return Text(service, "name");
+    }
+    return "";
+  }();
+  text += "\ntry next\n";
+  const auto next = [&](const std::string& command, std::string_view meaning) {
+    text += "  " + Pad("muster " + command + option, 34) + "  " + std::string(meaning) + "\n";
+  };
+  next("ps", "the instances");
+  next("logs -f", "what they write");
+  next("verify", "does it do what it should?");
+  if (!scaled.empty()) next("restart " + scaled, "restart it a few at a time");
+  next("down", "stop all; data stays");
+  return text;
+}
+
+}  // namespace muster::cli

@@ -1,0 +1,105 @@
+#include "recipes/app/layout.h"
+
+#include <gtest/gtest.h>
+
+namespace muster::app {
+namespace {
+
+Value Scalar(const std::string& text) {
+  Value value;
+  value.type = Value::Type::kString;
+  value.text = text;
+  value.mark = {.line = 3, .column = 10};
+  return value;
+}
+
+Value Map(std::vector<std::pair<std::string, Value>> entries) {
+  Value value;
+  value.type = Value::Type::kMap;
+  for (auto& [key, entry] : entries)
+    value.entries.push_back({.key = key, .key_mark = {}, .value = std::move(entry)});
+  return value;
+}
+
+Cluster OneHost() {
+  Cluster cluster;
+  cluster.name = "c";
+  cluster.hosts = {{.name = "a", .address = "10.0.0.1", .mark = {}}};
+  return cluster;
+}
+
+Service App(std::vector<std::pair<std::string, Value>> more) {
+  Service service;
+  service.name = "web";
+  service.kind = "app";
+  std::vector<std::pair<std::string, Value>> settings{
+      {"command", Scalar("run")}, {"instances", Scalar("2")}, {"ports", Map({{"http", Scalar("8101")}})}};
+  for (auto& entry : more) settings.push_back(std::move(entry));
+  service.settings = Map(std::move(settings));
+  return service;
+}
+
+std::vector<Instance> LayOut(const Service& service, const Cluster& cluster) {
+  const AppLayout layout;
+  const auto placement = layout.PlaceMembers(service, cluster, {});
+  EXPECT_TRUE(placement.ok());
+  auto instances = layout.LayOut(service, cluster, *placement);
+  EXPECT_TRUE(instances.ok());
+  return std::move(*instances);
+}
+
+std::vector<std::string> Codes(const Service& service, const Cluster& cluster) {
+  std::vector<std::string> codes;
+  for (const Finding& finding : AppLayout().Check(service, cluster)) codes.push_back(finding.code);
+  return codes;
+}
+
+TEST(AppLayout, FillsInEachFileForEachInstance) {
+  Cluster cluster = OneHost();
+  cluster.files["app.yaml"] = {.sha256 = "f", .size = 20, .text = "id: {{id}}, port: {{ports.http}}"};
+  const auto instances =
+      LayOut(App({{"id", Scalar("gw-{{ordinal}}")}, {"files", Map({{"conf/app.yaml", Scalar("app.yaml")}})}}),
+             cluster);
+  ASSERT_EQ(instances.size(), 2u);
+  EXPECT_EQ(instances[0].files[0].path, "conf/app.yaml");
+  EXPECT_EQ(instances[0].files[0].content, "id: gw-1, port: 8101");
+  EXPECT_EQ(instances[1].files[0].content, "id: gw-2, port: 8102");
+}
+
+TEST(AppLayout, PrefersEnvToTheEnvironmentFile) {
+  Cluster cluster = OneHost();
+  cluster.files[".env"] = {
+      .sha256 = "f", .size = 20, .text = "# both\nexport A=\"one\"\nB={{instance}}\nnonsense\n"};
+  const auto instances =
+      LayOut(App({{"env_file", Scalar(".env")}, {"env", Map({{"A", Scalar("two")}})}}), cluster);
+  EXPECT_EQ(instances[1].env, (std::map<std::string, std::string>{{"A", "two"}, {"B", "web-2"}}));
+}
+
+TEST(AppLayout, SendsWhatIsNoTextByItsContent) {
+  Cluster cluster = OneHost();
+  cluster.files["x.jar"] = {.sha256 = "abc", .size = 1 << 24, .executable = false, .text = ""};
+  const auto instances =
+      LayOut(App({{"artifact", Scalar("x.jar")}, {"files", Map({{"lib/x.jar", Scalar("x.jar")}})}}), cluster);
+  EXPECT_EQ(instances[0].artifact.sha256, "abc");
+  EXPECT_EQ(instances[0].files[0].blob, "abc");
+}
+
+TEST(AppLayout, LetsTheAgentTakeANewProbeWithoutARestart) {
+  EXPECT_EQ(AppLayout().ImpactOf("probe"), Impact::kLive);
+  EXPECT_EQ(AppLayout().ImpactOf("command"), Impact::kRestart);
+}
+
+TEST(AppCheck, LooksAtTheHealthCommandToo) {
+  EXPECT_EQ(Codes(App({{"health", Map({{"command", Scalar("ask {{ports.htp}}")}})}}), OneHost()),
+            std::vector<std::string>{"unknown-variable"});
+  EXPECT_EQ(Codes(App({{"health", Map({{"command", Scalar("ask {{secret.token}}")}})}}), OneHost()),
+            std::vector<std::string>{"secret-in-command"});
+}
+
+TEST(AppCheck, TellsAPortThatHealthNamesInVain) {
+  EXPECT_EQ(Codes(App({{"health", Map({{"http", Scalar("/")}, {"port", Scalar("admin")}})}}), OneHost()),
+            std::vector<std::string>{"unknown-port"});
+}
+
+}  // namespace
+}  // namespace muster::app

@@ -1,0 +1,288 @@
+// A real nginx in front of real servers: prepared, reloaded, drained, verified.
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/files.h"
+#include "base/subprocess.h"
+#include "base/text.h"
+#include "net/http.h"
+#include "recipes/nginx/config.h"
+#include "recipes/nginx/testing.h"
+
+namespace muster::nginx {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+int FreePort() {
+  const Fd fd(socket(AF_INET, SOCK_STREAM, 0));
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  EXPECT_EQ(bind(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+  socklen_t length = sizeof address;
+  getsockname(fd.get(), reinterpret_cast<sockaddr*>(&address), &length);
+  return ntohs(address.sin_port);
+}
+
+net::Task<void> Answer(net::Exchange& exchange, std::string name) {
+  net::Response response;
+  response.headers["content-type"] = "text/plain";
+  response.headers["x-instance"] = name;
+  response.body = name + " got " + exchange.request().target + "\n" + std::string(4000, 'x');
+  (void)co_await exchange.Send(response);
+}
+
+// Two apps and an nginx in a folder of its own, run by a user without rights where the test is root.
+class NginxOperatorTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (FindProgram("nginx").empty()) GTEST_SKIP() << "nginx is not installed";
+    char made[] = "/tmp/muster-nginx-XXXXXX";
+    folder_ = mkdtemp(made);
+    uid_ = geteuid() == 0 ? 65534 : geteuid();
+    gid_ = geteuid() == 0 ? 65534 : getegid();
+    for (const int n : {1, 2}) {
+      const std::string name = "app-" + std::to_string(n);
+      const net::Endpoint endpoint{.host = "127.0.0.1"};
+      auto server = net::HttpServer::Listen(
+          loop_, endpoint, [name](net::Exchange& exchange) { return Answer(exchange, name); });
+      ASSERT_TRUE(server.ok()) << server.error().Text();
+      Place place{.service = "app", .host = "h1", .ordinal = n};
+      place.ports["http"] = {.first = (*server)->port()};
+      placement_[name] = place;
+      servers_.push_back(std::move(server).value());
+    }
+    port_ = FreePort();
+  }
+
+  void TearDown() override {
+    StopNginx(SIGKILL);
+    if (!folder_.empty()) (void)RemoveTree(folder_);
+  }
+
+  // Writes the files as an agent would.
+  void Install(const std::string& settings) {
+    Cluster cluster = MakeCluster(settings);
+    cluster.hosts = {{"h1", "127.0.0.1", {}}};
+    cluster.files["page"] = {.sha256 = "x", .text = "<p>hello</p>\n"};
+    instance_ = LayOutEdge(cluster, placement_);
+    for (const InstanceFile& file : instance_.files) {
+      std::string content = file.content;
+      for (size_t at; (at = content.find("{folder}")) != std::string::npos;) content.replace(at, 8, folder_);
+      const fs::path path = fs::path(folder_) / file.path;
+      ASSERT_TRUE(MakeFolder(path.parent_path()).ok());
+      ASSERT_TRUE(WriteFile(path, content, {.mode = 0644}).ok());
+    }
+    ASSERT_TRUE(MakeFolder(folder_ + "/logs").ok());
+    if (geteuid() == 0) {
+      ASSERT_TRUE(RunCommand({.argv = {"chown", "-R", std::to_string(uid_), folder_}}, 5s).ok());
+    }
+  }
+
+  void StartNginx() {
+    std::vector<std::string> argv = {"nginx", "-p",    folder_, "-c", folder_ + "/conf/nginx.conf",
+                                     "-e",    "stderr"};
+    pid_ = fork();
+    ASSERT_GE(pid_, 0);
+    if (pid_ == 0) {
+      const int log = open((folder_ + "/logs/current.log").c_str(), O_CREAT | O_WRONLY | O_APPEND, 0666);
+      dup2(log, 1);
+      dup2(log, 2);
+      if (geteuid() == 0 && (setgid(gid_) != 0 || setuid(uid_) != 0)) _exit(1);
+      execl(FindProgram("nginx").c_str(), "nginx", "-p", folder_.c_str(), "-c",
+            (folder_ + "/conf/nginx.conf").c_str(), "-e", "stderr", nullptr);
+      _exit(127);
+    }
+    const Time end = Now() + 10s;
+    while (!Fetch(std::string(kHealthPath)).ok()) {
+      ASSERT_LT(Now(), end) << ReadFile(folder_ + "/logs/current.log").value();
+    }
+  }
+
+  void StopNginx(int signal_number) {
+    if (pid_ <= 0) return;
+    kill(pid_, signal_number);
+    waitpid(pid_, nullptr, 0);
+    pid_ = 0;
+  }
+
+  Operator::Context Context() {
+    return {.loop = &loop_, .instance = &instance_, .folder = folder_, .pid = pid_, .uid = uid_, .gid = gid_};
+  }
+
+  std::string Order(const std::string& verb, std::map<std::string, std::string> args) {
+    auto told = loop_.RunTask(operator_->Perform(Context(), verb, std::move(args)));
+    return told.ok() ? told->at("out") : told.error().Text();
+  }
+
+  Result<net::Response> Fetch(std::string target, net::Headers headers = {}) {
+    const net::Endpoint endpoint{.host = "127.0.0.1", .port = port_};
+    return loop_.RunTask(net::Fetch(loop_, endpoint, {.target = target, .headers = std::move(headers)}, 5s));
+  }
+
+  std::set<std::string> WhoAnswers(int requests = 8) {
+    std::set<std::string> who;
+    for (int i = 0; i < requests; ++i) {
+      auto answer = Fetch("/");
+
+      who.insert(answer.ok() ? answer->headers["x-instance"] : answer.error().Text());
+    }
+    return who;
+  }
+
+  std::string Settings(const std::string& more, const std::string& routes) {
+    return R"({"listen": )" + std::to_string(port_) + R"(, "workers": 2, )" + more + R"( "routes": [)" +
+           routes + "]}";
+  }
+  std::string Plain() { return Settings("", R"({"path": "/", "to": "app"})"); }
+
+  net::Loop loop_;
+  std::string folder_;
+  uid_t uid_ = 0;
+  gid_t gid_ = 0;
+  pid_t pid_ = 0;
+  int port_ = 0;
+  std::vector<std::unique_ptr<net::HttpServer>> servers_;
+  Placement placement_;
+  Instance instance_;
+  std::unique_ptr<Operator> operator_ = MakeOperator();
+};
+
+TEST_F(NginxOperatorTest, DrainsRestoresAndRemembers) {
+  Install(Plain());
+  const Status prepared = loop_.RunTask(operator_->Prepare(Context()));
+  ASSERT_TRUE(prepared.ok()) << prepared.error().Text();
+  StartNginx();
+  EXPECT_EQ(WhoAnswers(), (std::set<std::string>{"app-1", "app-2"}));
+
+  EXPECT_EQ(Order("drain", {{"member", "app-1"}, {"by", "run"}}), "app-1");
+  EXPECT_EQ(WhoAnswers(), (std::set<std::string>{"app-2"}));
+  EXPECT_EQ(operator_->Facts(Context()).at("reloads"), "1");
+
+  // What is out already costs no reload, whoever says so.
+  EXPECT_EQ(Order("backends", {{"out", "app-1"}}), "app-1");
+  EXPECT_EQ(operator_->Facts(Context()).at("reloads"), "1");
+
+  // An agent that starts anew knows it all from the file; and it takes both to let it in.
+  operator_ = MakeOperator();
+  EXPECT_EQ(operator_->Facts(Context()).at("run"), "app-1");
+  EXPECT_EQ(Order("restore", {{"member", "app-1"}, {"by", "run"}}), "app-1");
+  EXPECT_EQ(Order("backends", {{"out", ""}}), "");
+  EXPECT_EQ(WhoAnswers(), (std::set<std::string>{"app-1", "app-2"}));
+
+  // All out: none is.
+  EXPECT_EQ(Order("backends", {{"out", "app-1,app-2"}}), "");
+  EXPECT_EQ(WhoAnswers(), (std::set<std::string>{"app-1", "app-2"}));
+  EXPECT_EQ(Order("restore", {{"member", "app-2"}, {"by", "run"}, {"ready", "yes"}}), "app-1");
+  EXPECT_THAT(Order("dance", {}), HasSubstr("unknown-verb"));
+}
+
+net::Task<void> DrainBoth(Operator* nginx, Operator::Context context, int* done) {
+  std::map<std::string, std::string> args{{"member", *done == 0 ? "app-1" : "app-2"}, {"by", "run"}};
+  const std::string verb = "drain";
+  auto told = co_await nginx->Perform(context, verb, args);
+  EXPECT_TRUE(told.ok());
+  ++*done;
+  if (*done == 3) context.loop->Stop();
+}
+
+TEST_F(NginxOperatorTest, MergesReloads) {
+  Install(Plain());
+  ASSERT_TRUE(loop_.RunTask(operator_->Prepare(Context())).ok());
+  StartNginx();
+  int done = 0;
+  for (int i = 0; i < 3; ++i) net::Spawn(DrainBoth(operator_.get(), Context(), &done));
+  loop_.Run();
+  EXPECT_EQ(done, 3);
+  EXPECT_EQ(operator_->Facts(Context()).at("reloads"), "1");
+}
+
+TEST_F(NginxOperatorTest, RefusesWhatNginxRefusesAndKeepsServing) {
+  Install(Plain());
+  ASSERT_TRUE(loop_.RunTask(operator_->Prepare(Context())).ok());
+  StartNginx();
+  const std::string good = ReadFile(folder_ + "/" + std::string(kUpstreamsFile)).value();
+  Install(Settings(R"("raw": "no_such_directive on",)", R"({"path": "/", "to": "app"})"));
+  const Status refused = loop_.RunTask(operator_->Reload(Context()));
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(refused.error().code(), "nginx-config");
+  EXPECT_THAT(refused.error().Text(), HasSubstr("no_such_directive"));
+  EXPECT_EQ(ReadFile(folder_ + "/" + std::string(kUpstreamsFile)).value(), good);
+  EXPECT_EQ(Fetch("/")->status, 200);
+  const std::string told = Order("drain", {{"member", "app-1"}, {"by", "run"}});
+  EXPECT_THAT(told, HasSubstr("nginx-config"));
+  EXPECT_EQ(operator_->Facts(Context()).at("run"), "");
+}
+
+TEST_F(NginxOperatorTest, TakesUpANewPort) {
+  Install(Plain());
+  ASSERT_TRUE(loop_.RunTask(operator_->Prepare(Context())).ok());
+  StartNginx();
+  const int before = port_;
+  port_ = FreePort();
+  Install(Plain());
+  const Status reloaded = loop_.RunTask(operator_->Reload(Context()));
+  ASSERT_TRUE(reloaded.ok()) << reloaded.error().Text();
+  EXPECT_EQ(Fetch("/")->status, 200);
+  port_ = before;
+  EXPECT_FALSE(Fetch("/").ok());
+}
+
+TEST_F(NginxOperatorTest, VerifiesEachRoute) {
+  const std::string routes = R"(
+      {"path": "/", "to": "app", "body_limit": "8k"},
+      {"path": "/api/", "to": "app", "strip": true, "try": "/api/x/y"},
+      {"path": "/sticky/", "to": "app", "balance": "ip_hash"},
+      {"path": "/one/", "to": "app-2", "strip": "/one"},
+      {"path": "/no/", "status": 404}, {"path": "/deny/", "deny": true},
+      {"path": "/old", "redirect": {"to": "/new$is_args$args", "status": 301}},
+      {"path": "/ui/", "static": {"files": {"index.html": "page"}, "fallback": "index.html"}})";
+  Install(Settings(R"("gzip": true, "real_ip": {"from": "127.0.0.0/8"},)", routes));
+  const Status prepared = loop_.RunTask(operator_->Prepare(Context()));
+  ASSERT_TRUE(prepared.ok()) << prepared.error().Text();
+  StartNginx();
+  EXPECT_EQ(Fetch("/ui/some/page")->body, "<p>hello</p>\n");
+  EXPECT_EQ(Fetch("/")->headers.count("x-muster-upstream"), 0u);
+  const std::vector<Check> checks = loop_.RunTask(operator_->Verify(Context(), {}));
+  std::string told;
+  std::vector<std::string> failed;
+  for (const Check& check : checks) {
+    told += check.name + "\n";
+    if (!check.passed) failed.push_back(check.name + ": " + Join(check.evidence, " | "));
+  }
+  EXPECT_THAT(failed, IsEmpty());
+  for (const char* name :
+       {"/ reaches app", "/ spreads 8 requests over 2", "/ refuses a body over 8k", "/api/ arrives as /x/y",
+        "/sticky/ sends one client to one", "/sticky/ spreads 16 clients", "/one/ arrives as /",
+        "/no/ answers 404", "/deny/ answers 403", "/old redirects to", "/ui/ serves its files",
+        "/ is compressed"}) {
+    EXPECT_THAT(told, HasSubstr(name));
+  }
+
+  // What isn't as it should be is found.
+  servers_.clear();
+  size_t bad = 0;
+  for (const Check& check : loop_.RunTask(operator_->Verify(Context(), {}))) bad += check.passed ? 0 : 1;
+  EXPECT_GE(bad, 4u);
+}
+
+TEST_F(NginxOperatorTest, EndsWhenAskedTo) {
+  Install(Plain());
+  ASSERT_TRUE(loop_.RunTask(operator_->Prepare(Context())).ok());
+  StartNginx();
+  kill(pid_, SIGQUIT);
+  int status = 0;
+  ASSERT_EQ(waitpid(pid_, &status, 0), pid_);
+  pid_ = 0;
+  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
+}  // namespace
+}  // namespace muster::nginx

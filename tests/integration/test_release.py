@@ -1,0 +1,249 @@
+"""Releases: rolling, failing, being interrupted, and getting in each other's way."""
+
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import threading
+import time
+
+import pytest
+
+from conftest import edge, free_ports, get, wait_until, web
+
+
+class Load:
+    """Keep-alive clients; a GET is repeated once where the connection closed before any byte of the answer."""
+
+    def __init__(self, url, clients=4, per_second=200):
+        host = url.split("//")[1].strip("/")
+        self.where = (host.split(":")[0], int(host.split(":")[1]))
+        self.stop = threading.Event()
+        self.failures, self.served, self.repeated = [], 0, 0
+        self.pause = clients / per_second
+        self.threads = [threading.Thread(target=self.client) for _ in range(clients)]
+        for thread in self.threads:
+            thread.start()
+
+    def client(self):
+        sock = None
+        while not self.stop.is_set():
+            answer = b""
+            for attempt in (1, 2):
+                fresh = sock is None
+                try:
+                    if fresh:
+                        sock = socket.create_connection(self.where, timeout=10)
+                    sock.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+                    answer = self.read(sock)
+                except OSError as error:
+                    answer = b""
+                    if fresh or attempt == 2:
+                        answer = str(error).encode()
+                if answer:
+                    break
+                if sock:
+                    sock.close()
+                sock = None
+                self.repeated += 1
+            self.served += 1
+            if not answer.startswith(b"HTTP/1.1 200"):
+                self.failures.append(answer[:80])
+                sock = None
+            elif b"connection: close" in answer.lower():
+                sock.close()
+                sock = None
+            self.stop.wait(self.pause)
+
+    @staticmethod
+    def read(sock):
+        data = b""
+        while b"\r\n\r\n" not in data:
+            more = sock.recv(65536)
+            if not more:
+                return data
+            data += more
+        head, _, body = data.partition(b"\r\n\r\n")
+        lower = head.lower()
+        if b"transfer-encoding: chunked" in lower:
+            while not body.endswith(b"0\r\n\r\n"):
+                more = sock.recv(65536)
+                if not more:
+                    return b"cut off"
+                body += more
+        else:
+            length = int(lower.split(b"content-length:")[1].split(b"\r\n")[0])
+            while len(body) < length:
+                more = sock.recv(65536)
+                if not more:
+                    return b"cut off"
+                body += more
+        return head
+
+    def end(self):
+        self.stop.set()
+        for thread in self.threads:
+            thread.join()
+
+
+def test_no_request_fails_while_all_instances_are_replaced(muster):
+    file = muster.file(web(muster, instances=4))
+    muster.run("up", file, "--rehearse")
+    before = {n: one["pid"] for n, one in muster.instances("web@rehearsal").items() if n.startswith("app")}
+    load = Load(edge(muster, "web@rehearsal"))
+    try:
+        muster.run("restart", "--cluster", "web@rehearsal", "app")
+    finally:
+        load.end()
+    after = {n: one["pid"] for n, one in muster.instances("web@rehearsal").items() if n.startswith("app")}
+    assert all(before[name] != after[name] for name in before)
+    assert load.served > 20 and load.failures == []
+
+
+def test_a_release_that_never_becomes_ready_stops_the_roll(muster):
+    file = muster.file(web(muster, instances=4, update="{ max_unavailable: 1, deadline: 3s }"))
+    muster.run("up", file, "--rehearse")
+    url = edge(muster, "web@rehearsal")
+    before = {n: one["pid"] for n, one in muster.instances("web@rehearsal").items()}
+    good = file.read_text()
+    file.write_text(good.replace("--peers=", "--never-ready --peers="))
+    load = Load(url, per_second=50)
+    try:
+        failed = muster.run("up", file, "--rehearse", code=1)
+    finally:
+        load.end()
+    told = failed.stdout + failed.stderr
+    assert "app-" in told and "not-ready" in told
+    after = {n: one["pid"] for n, one in muster.instances("web@rehearsal").items()}
+    assert sum(before[n] != after.get(n) for n in before if n.startswith("app-")) == 1
+    assert load.failures == []
+    file.write_text(good)
+    muster.run("up", file, "--rehearse")
+    assert muster.status("web@rehearsal")["health"] == "green"
+
+
+def test_a_failed_release_goes_back_by_itself(muster):
+    update = "{ max_unavailable: 1, deadline: 3s, on_failure: rollback }"
+    file = muster.file(web(muster, instances=3, update=update))
+    muster.run("up", file, "--rehearse")
+    good = file.read_text()
+    file.write_text(good.replace("--peers=", "--fail-start --peers="))
+    failed = muster.run("up", file, "--rehearse", code=1)
+    assert "app-" in failed.stdout + failed.stderr
+    wait_until(lambda: muster.status("web@rehearsal")["health"] == "green", seconds=30, what="green again")
+    notes = [r["note"] for r in muster.json("history", "--cluster", "web@rehearsal")["revisions"]]
+    assert any("rollback" in note for note in notes)
+    file.write_text(good)
+    muster.run("plan", file, "--rehearse", code=0)
+
+
+def test_ctrl_c_puts_back_what_was_taken_out(muster):
+    file = muster.file(web(muster, instances=3, update="{ max_unavailable: 1 }"))
+    muster.run("up", file, "--rehearse")
+    url = edge(muster, "web@rehearsal")
+    file.write_text(file.read_text().replace("--peers=", "--start-delay=3s --peers="))
+    up = muster.start("up", file, "--rehearse")
+    wait_until(lambda: muster.status("web@rehearsal")["run"], what="the run to begin")
+    wait_until(lambda: any(one["state"] == "starting" for one in muster.instances("web@rehearsal").values()),
+               what="the first instance to be under way")
+    up.send_signal(signal.SIGINT)
+    out = up.communicate(timeout=30)[0]
+    assert up.returncode == 130, out
+    wait_until(lambda: muster.status("web@rehearsal")["health"] == "green", what="green")
+    wait_until(lambda: len({get(url)[1].get("X-Instance") for _ in range(12)}) == 3, what="all three in the balancer")
+    # What was begun can be finished.
+    muster.run("up", file, "--rehearse")
+    muster.run("plan", file, "--rehearse", code=0)
+
+
+def test_two_at_once_one_waits_or_refuses_and_names_the_other(muster):
+    file = muster.file(web(muster, instances=2, extra="--start-delay=2s"))
+    first = muster.start("up", file, "--rehearse")
+    wait_until(lambda: muster.json("status", "--all", code=None).get("clusters"), what="the first to be accepted")
+    second = muster.run("up", file, "--rehearse", code=None)
+    assert first.wait(timeout=30) == 0
+    if second.returncode != 0:
+        assert "run" in second.stderr and "run-active" in second.stderr
+    assert len(muster.app_pids()) == 2
+
+
+def test_a_plan_that_was_looked_at_is_done_or_refused(muster):
+    file = muster.file(web(muster, instances=2))
+    muster.run("up", file, "--rehearse")
+    file.write_text(file.read_text().replace("    health:", "    env: { APP_COLOR: red }\n    health:"))
+    plan = muster.json("plan", file, "--rehearse", code=2)
+    plan_id = plan.get("plan", plan)["id"]
+    muster.run("stop", "--cluster", "web@rehearsal", "app-2")
+    refused = muster.run("up", file, "--rehearse", "--plan", plan_id, code=3)
+    assert "plan-moved" in refused.stderr
+    muster.run("start", "--cluster", "web@rehearsal", "app-2")
+    plan = muster.json("plan", file, "--rehearse", code=2)
+    muster.run("up", file, "--rehearse", "--plan", plan.get("plan", plan)["id"])
+
+
+def test_a_taken_port_names_who_has_it(muster):
+    port = free_ports(1)
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", port))
+        other.listen()
+        file = muster.file(f"""
+cluster: taken
+services:
+  box:
+    kind: app
+    command: "{muster.app} --port={{{{ports.http}}}} --id={{{{instance}}}}"
+    ports: {{ http: {port} }}
+    health: {{ http: /health }}
+    update: {{ deadline: 5s }}
+""")
+        failed = muster.run("up", file, code=1)
+        told = failed.stdout + failed.stderr
+        assert str(port) in told and "port-taken" in told
+        assert str(os.getpid()) in told
+    muster.run("up", file)
+
+
+def test_a_missing_program_names_its_package(muster):
+    file = muster.file("""
+cluster: missing
+services:
+  cache:
+    kind: app
+    command: redis-server-of-nobody --port 1
+  edge: { kind: app, command: "haproxy -f /nowhere" }
+""")
+    failed = muster.run("up", file, code=1, env={"PATH": "/nowhere"})
+    told = failed.stdout + failed.stderr
+    assert "program-missing" in told and "redis-server-of-nobody" in told
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")
+def test_a_full_disk_is_told_and_loses_nothing(muster):
+    disk = pathlib.Path(muster.home, "m")
+    disk.mkdir(mode=0o711)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m,mode=0711", "tmpfs", disk], check=True)
+    try:
+        file = muster.file(web(muster, instances=1))
+        muster.run("up", file, "--rehearse")
+        before = muster.instances("web@rehearsal")["app-1"]["pid"]
+        with open(disk / "filler", "wb") as filler:
+            try:
+                while True:
+                    filler.write(b"x" * 65536)
+                    filler.flush()
+            except OSError:
+                pass
+        good = file.read_text()
+        file.write_text(good.replace("    health:", "    env: { APP_COLOR: red }\n    health:"))
+        failed = muster.run("up", file, "--rehearse", code=1)
+        assert "disk-full" in failed.stdout + failed.stderr
+        assert get(edge(muster, "web@rehearsal"))[0] == 200
+        assert muster.instances("web@rehearsal")["app-1"]["pid"] == before
+        os.unlink(disk / "filler")
+        muster.run("up", file, "--rehearse")
+        assert muster.instances("web@rehearsal")["app-1"]["pid"] != before
+    finally:
+        muster.close()
+        subprocess.run(["umount", "-l", disk], check=False)
+        time.sleep(0)

@@ -1,0 +1,137 @@
+"""What dies is started again; what can't live is given up on; the rest goes on."""
+
+import os
+import signal
+
+from conftest import edge, free_ports, get, wait_until, web
+
+
+def test_a_killed_instance_leaves_the_balancer_and_returns(muster):
+    muster.run("up", muster.file(web(muster, instances=3)), "--rehearse")
+    url = edge(muster, "web@rehearsal")
+    before = muster.instances("web@rehearsal")["app-2"]
+    os.kill(before["pid"], signal.SIGKILL)
+    # Not one request fails: nginx tries the next, and the dead one is out at once.
+    assert all(get(url)[0] == 200 for _ in range(30))
+    after = wait_until(lambda: (lambda one: one["state"] == "ready" and one)(muster.instances("web@rehearsal")["app-2"]),
+                       what="app-2 to return")
+    assert after["pid"] != before["pid"] and after["restarts"] >= 1
+    assert after["last_exit"] == "signal 9"
+    wait_until(lambda: len({get(url)[1].get("X-Instance") for _ in range(12)}) == 3, what="all three behind the edge")
+
+
+def test_a_crash_loop_is_given_up_with_evidence_while_the_rest_goes_on(muster):
+    muster.run("up", muster.file(web(muster, instances=2)), "--rehearse")
+    url = edge(muster, "web@rehearsal")
+
+    def crash():
+        one = muster.instances("web@rehearsal")["app-1"]
+        if one["state"] == "ready":
+            os.kill(one["pid"], signal.SIGKILL)
+        return one["state"] == "failed"
+
+    wait_until(crash, seconds=40, what="app-1 to be given up")
+    status = muster.status("web@rehearsal")
+    assert status["health"] == "yellow" and any("app-1" in reason for reason in status["reasons"])
+    failed = muster.instances("web@rehearsal")["app-1"]
+    assert failed["evidence"], failed
+    assert {get(url)[1].get("X-Instance") for _ in range(8)} == {"app-2"}
+    # A person's `up` tries again.
+    muster.run("up", muster.folder / "cluster.yaml", "--rehearse")
+    assert muster.state("web@rehearsal", "app-1") == "ready"
+
+
+def test_a_hung_instance_is_killed_by_its_agent(muster):
+    file = muster.file(web(muster, instances=2).replace("every: 1s", "every: 200ms, timeout: 200ms, fail_after: 2"))
+    muster.run("up", file, "--rehearse")
+    before = muster.instances("web@rehearsal")["app-1"]["pid"]
+    os.kill(before, signal.SIGSTOP)
+    wait_until(lambda: (lambda one: one["pid"] not in (0, before) and one["state"] == "ready")(
+        muster.instances("web@rehearsal")["app-1"]), what="the hung instance to be replaced")
+
+
+def test_agents_and_server_can_die_and_nothing_is_started_twice(muster):
+    file = muster.file(web(muster, instances=4))
+    muster.run("up", file, "--rehearse")
+    pids = {name: one["pid"] for name, one in muster.instances("web@rehearsal").items()}
+    for agents, server in ((True, False), (False, True), (True, True)):
+        victims = (muster.agent_pids() if agents else []) + ([muster.server_pid()] if server else [])
+        for pid in victims:
+            os.kill(pid, signal.SIGKILL)
+        if server:
+            muster.run("server", "start")
+        wait_until(lambda: all(h["connected"] for h in muster.status("web@rehearsal")["hosts"]), what="agents to return")
+        wait_until(lambda: muster.status("web@rehearsal")["health"] == "green", what="green")
+        assert pids == {name: one["pid"] for name, one in muster.instances("web@rehearsal").items()}
+        assert len(muster.app_pids()) == 4
+        muster.run("plan", file, "--rehearse", code=0)
+
+
+def test_an_instance_that_dies_while_no_agent_looks_is_started_again(muster):
+    muster.run("up", muster.file(web(muster, instances=2)), "--rehearse")
+    before = muster.instances("web@rehearsal")["app-1"]["pid"]
+    for pid in [muster.server_pid(), *muster.agent_pids()]:
+        os.kill(pid, signal.SIGKILL)
+    os.kill(before, signal.SIGKILL)
+    muster.run("server", "start")
+    wait_until(lambda: muster.state("web@rehearsal", "app-1") == "ready", what="app-1 to return")
+    assert len(muster.app_pids()) == 2
+
+
+def test_random_deaths_under_load_end_green(muster):
+    import random
+    import threading
+
+    muster.run("up", muster.file(web(muster, instances=4)), "--rehearse")
+    url = edge(muster, "web@rehearsal")
+    stop = threading.Event()
+    failures, served = [], [0]
+
+    def load():
+        while not stop.is_set():
+            try:
+                status = get(url, timeout=10)[0]
+            except OSError as error:
+                status = str(error)
+            served[0] += 1
+            if status != 200:
+                failures.append(status)
+
+    threads = [threading.Thread(target=load) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    randomly = random.Random(7)
+    try:
+        for _ in range(6):
+            ready = [one for name, one in muster.instances("web@rehearsal").items()
+                     if name.startswith("app-") and one["state"] == "ready"]
+            os.kill(randomly.choice(ready)["pid"], signal.SIGKILL)
+            wait_until(lambda: muster.status("web@rehearsal")["health"] == "green", what="green again")
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+    # A request that was being served by the very instance that died may fail; nothing else may.
+    assert served[0] > 50 and len(failures) <= 6 * 3, failures[:10]
+    assert len(muster.app_pids()) == 4
+
+
+def test_limits_are_in_force_or_told(muster):
+    port = free_ports(1)
+    file = muster.file(f"""
+cluster: tight
+services:
+  box:
+    kind: app
+    command: "{muster.app} --port={{{{ports.http}}}} --id={{{{instance}}}}"
+    ports: {{ http: {port} }}
+    limits: {{ memory: 64m, cpus: 0.5, open_files: 500 }}
+    health: {{ http: /health }}
+""")
+    muster.run("up", file)
+    pid = muster.instances("tight")["box-1"]["pid"]
+    limits = open(f"/proc/{pid}/limits").read()
+    assert "Max open files            500" in limits
+    groups = open(f"/proc/{pid}/cgroup").read()
+    told = muster.run("doctor", "--json", code=None).stdout
+    assert "tight" in groups or "cgroup" in told

@@ -67,6 +67,7 @@ Json FileJson(const InstanceFile& file) {
           {"content", file.content},
           {"blob", file.blob},
           {"mode", file.mode},
+          {"secret", file.secret},
           {"impact", ImpactName(file.impact)}};
 }
 
@@ -78,7 +79,7 @@ Result<InstanceFile> FileFrom(const Json& json) {
       .Text("content", file.content)
       .Text("blob", file.blob)
       .Integer("mode", file.mode);
-  fields.Text("impact", impact);
+  fields.Bool("secret", file.secret).Text("impact", impact);
   file.impact = ImpactNamed(impact);
   return fields.Give(std::move(file));
 }

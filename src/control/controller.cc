@@ -129,7 +129,12 @@ Result<Instance> Controller::Reveal(const Instance& instance) const {
   };
   Instance revealed = instance;
   for (auto& [name, value] : revealed.env) value = reveal(value);
-  for (InstanceFile& file : revealed.files) file.content = reveal(file.content);
+  for (InstanceFile& file : revealed.files) {
+    if (file.content.find('\x01') == std::string::npos) continue;
+    file.content = reveal(file.content);
+    file.secret = true;
+    file.mode &= 0700;
+  }
   if (missing) return *missing;
   return revealed;
 }

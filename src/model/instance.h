@@ -76,6 +76,7 @@ struct InstanceFile {
   std::string blob;     // SHA-256 of a blob, whose bytes are the content
   int mode = 0640;
   Impact impact = Impact::kRestart;
+  bool secret = false;  // it holds a secret: 0600, and never shown
   bool operator==(const InstanceFile&) const = default;
 };
 

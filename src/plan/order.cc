@@ -168,6 +168,7 @@ void TakeOutOfBalancers(const Desired& desired, const Situation& situation, Step
           if (!balancer.serves) continue;
           Step restore = order(balancer, "restore");
           restore.after = "restored";
+          restore.args["ready"] = "yes";  // seen by this run, perhaps before the mender has heard of it
           restore.needs = {step.id};
           instead[step.id].push_back(restore.id);
           restores.push_back(std::move(restore));

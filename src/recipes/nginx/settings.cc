@@ -108,11 +108,8 @@ Route ReadRoute(const Value& value) {
   if (balance == "ip_hash") route.balance = Balance::kIpHash;
   if (const Value* strip = value.Find("strip")) {
     route.strip_mark = strip->mark;
-    if (strip->text.starts_with('/')) {
-      route.strip = strip->text;
-    } else if (ReadBool(*strip, false)) {
-      route.strip = route.path;
-    }
+    const bool unlike = ReadBool(*strip, true) && !ReadBool(*strip, false);  // neither yes nor no
+    route.strip = unlike ? strip->text : ReadBool(*strip, false) ? route.path : "";
   }
   route.websocket = value.Bool("websocket", false);
   if (const Value* found = value.Find("static")) {

@@ -1,0 +1,516 @@
+#include "agent/agent.h"
+
+#include <fcntl.h>
+#include <sched.h>
+#include <spdlog/spdlog.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <deque>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "agent/exec.h"
+#include "agent/hosts_network.h"
+#include "agent/member.h"
+#include "api/agent_messages.h"
+#include "api/json.h"
+#include "base/fault.h"
+#include "net/channel.h"
+
+namespace muster::agent {
+namespace {
+
+constexpr Duration kDialFirst = 20ms;
+constexpr Duration kDialMost = 1s;
+constexpr size_t kOutcomesRemembered = 1000;
+constexpr size_t kQueuedMost = 4u << 20;  // bytes of logs on their way, before more are read
+
+class Agent {
+ public:
+  Agent(net::Loop& loop, const AgentOptions& options, std::string folder)
+      : loop_(loop), options_(options), folder_(std::move(folder)) {
+    host_.loop = &loop_;
+    host_.cluster = options_.cluster;
+    host_.folder = folder_;
+    host_.changed = [this](const Observed& observed) { Send(api::Changed{.instance = observed}); };
+    host_.fetch_blob = [this](std::string sha256) { return FetchBlob(std::move(sha256)); };
+    host_.clean_artifacts = [this] { CleanArtifacts(); };
+  }
+
+  void Begin() {
+    ReadEpoch();
+    for (const std::string& name : RecordedInstances(folder_)) {
+      auto member = std::make_shared<Member>(&host_, name);
+      member->Restore();
+      if (member->installed()) members_[name] = member;
+    }
+    net::Spawn(Dial());
+    Tick();
+  }
+
+ private:
+  // --- The channel to the server.
+
+  net::Task<void> Dial() {
+    Duration wait = kDialFirst;
+    while (!leaving_) {
+      auto connected = co_await net::ConnectChannel(loop_, options_.socket, 2s);
+      if (!connected.ok()) {
+        co_await loop_.Sleep(wait);
+        wait = std::min(wait * 2, kDialMost);
+        continue;
+      }
+      wait = kDialFirst;
+      channel_ = *connected;
+      const net::Promised<bool> closed;
+      channel_->on_frame = [this](net::Frame frame) { OnFrame(std::move(frame)); };
+      channel_->on_closed = [closed](const Error&) { closed.Set(true); };
+      api::Hello hello{.cluster = options_.cluster, .host = options_.host, .version = MUSTER_VERSION};
+      hello.pid = ::getpid();
+      hello.epoch_seen = epoch_;
+      Send(hello);
+      channel_->Open();
+      co_await closed;
+      channel_.reset();
+      EndStreams();
+      FailBlobs();
+      // Let a server that has just been replaced open its socket.
+      co_await loop_.Sleep(wait);
+    }
+  }
+
+  void Send(const api::AgentMessage& message) {
+    if (channel_) channel_->Send({'J', api::Encode(message)});
+  }
+
+  void OnFrame(net::Frame frame) {
+    if (frame.kind == 'B') {
+      OnBlobBytes(frame.payload);
+      return;
+    }
+    const auto message = api::DecodeAgentMessage(frame.payload);
+    if (!message.ok()) {
+      spdlog::error("from the server: {}", message.error().Text());
+      channel_->Close();
+      return;
+    }
+    if (const auto* welcome = std::get_if<api::Welcome>(&*message)) {
+      SeeEpoch(welcome->epoch);
+    } else if (const auto* order = std::get_if<api::OrderMessage>(&*message)) {
+      OnOrder(*order);
+    } else if (const auto* observe = std::get_if<api::Observe>(&*message)) {
+      OnObserve(*observe);
+    } else if (const auto* blob = std::get_if<api::Blob>(&*message)) {
+      OnBlob(*blob);
+    } else if (const auto* logs = std::get_if<api::Logs>(&*message)) {
+      net::Spawn(SendLogs(*logs));
+    } else if (const auto* exec = std::get_if<api::ExecMessage>(&*message)) {
+      OnExec(*exec);
+    } else if (const auto* verify = std::get_if<api::VerifyMessage>(&*message)) {
+      net::Spawn(OnVerify(*verify));
+    } else if (const auto* cancel = std::get_if<api::CancelMessage>(&*message)) {
+      cancelled_.insert(cancel->id);
+      executions_.erase(cancel->id);
+      EndFollow(cancel->id);
+    } else if (const auto* leave = std::get_if<api::Leave>(&*message)) {
+      if (leave->epoch >= epoch_ && !leaving_) net::Spawn(Leave());
+    }
+  }
+
+  // --- Epochs.
+
+  void ReadEpoch() {
+    const auto text = ReadFile(folder_ + "/agent.json");
+    if (!text.ok()) return;
+    const auto json = api::ParseJson(*text);
+    if (json.ok() && json->is_object() && json->contains("epoch") && (*json)["epoch"].is_number_integer()) {
+      epoch_ = (*json)["epoch"].get<int64_t>();
+    }
+  }
+
+  void SeeEpoch(int64_t epoch) {
+    if (epoch <= epoch_) return;
+    epoch_ = epoch;
+    const Status written = WriteFile(folder_ + "/agent.json", api::Json{{"v", 1}, {"epoch", epoch_}}.dump(),
+                                     {.mode = 0600, .durable = true});
+    if (!written.ok()) spdlog::error("{}", written.error().Text());
+  }
+
+  Error Old(int64_t epoch) const {
+    return Error::Conflict("epoch-old", "the order is of epoch {}, and {} has been seen", epoch, epoch_)
+        .Hint("another server has taken the cluster over");
+  }
+
+  // --- Orders.
+
+  void OnOrder(const api::OrderMessage& order) {
+    if (const auto known = outcomes_.find(order.id); known != outcomes_.end()) {
+      if (channel_) channel_->Send({'J', known->second});
+      return;
+    }
+    if (!under_way_.insert(order.id).second) return;  // its outcome will be sent
+    net::Spawn(Obey(order));
+  }
+
+  net::Task<void> Obey(api::OrderMessage order) {
+    api::Outcome outcome{.id = order.id, .error = std::nullopt, .values = {}};
+    if (order.epoch < epoch_) {
+      outcome.error = Old(order.epoch);
+    } else {
+      SeeEpoch(order.epoch);
+      const std::string name = order.step.instance;
+      std::shared_ptr<Member>& slot = members_[name];
+      if (!slot) slot = std::make_shared<Member>(&host_, name);
+      const std::shared_ptr<Member> member = slot;
+      auto done = co_await member->Perform(order.step, std::move(order.instance));
+      if (done.ok()) {
+        outcome.values = std::move(*done);
+      } else {
+        outcome.error = done.error();
+      }
+      const auto still = members_.find(name);
+      if (still != members_.end() && still->second == member && !member->installed() &&
+          order.step.verb == "remove") {
+        members_.erase(still);
+      }
+    }
+    MUSTER_FAULT("agent.outcome");
+    under_way_.erase(order.id);
+    Remember(order.id, api::Encode(outcome));
+  }
+
+  void Remember(const std::string& id, std::string outcome) {
+    if (channel_) channel_->Send({'J', outcome});
+    // Errors are not remembered: whoever sends the order again wants it tried again.
+    outcomes_[id] = std::move(outcome);
+    outcome_order_.push_back(id);
+    while (outcome_order_.size() > kOutcomesRemembered) {
+      outcomes_.erase(outcome_order_.front());
+      outcome_order_.pop_front();
+    }
+  }
+
+  void OnObserve(const api::Observe& observe) {
+    api::ObservedMessage answer{.id = observe.id, .instances = {}};
+    for (const auto& [name, member] : members_) {
+      if (member->installed()) answer.instances.push_back(member->Observe(observe.drift));
+    }
+    Send(answer);
+  }
+
+  net::Task<void> OnVerify(api::VerifyMessage message) {
+    api::Verified verified{.id = message.id, .checks = {}, .error = std::nullopt};
+    const auto found = members_.find(message.instance);
+    if (found == members_.end()) {
+      verified.error = NotHere(message.instance);
+    } else {
+      const std::shared_ptr<Member> member = found->second;
+      auto checks = co_await member->Verify(message.args);
+      if (checks.ok()) {
+        for (const Check& check : *checks) {
+          verified.checks.push_back(
+              {.name = check.name, .passed = check.passed, .evidence = check.evidence, .hint = check.hint});
+        }
+      } else {
+        verified.error = checks.error();
+      }
+    }
+    Send(verified);
+  }
+
+  Error NotHere(const std::string& instance) const {
+    return Error::NotFound("unknown-instance", "{} is not on {}", instance, options_.host);
+  }
+
+  // --- Blobs: asked for one at a time, since their bytes come without a name.
+
+  net::Task<Status> FetchBlob(std::string sha256) {
+    if (!channel_) co_return ServerGone();
+    const net::Promised<Status> arrived;
+    blob_waiting_[sha256].push_back(arrived);
+    if (blob_waiting_[sha256].size() == 1) Send(api::WantBlob{.sha256 = sha256});
+    co_return co_await arrived;
+  }
+
+  static Error ServerGone() {
+    return Error::Unavailable("server-gone", "the server left while it sent a file");
+  }
+
+  void OnBlob(const api::Blob& blob) {
+    blob_sha256_ = blob.sha256;
+    blob_left_ = blob.size;
+    blob_error_ = blob.error;
+    if (!blob_error_) {
+      blob_path_ = folder_ + "/artifacts/." + blob.sha256;
+      const Status made = MakeFolder(folder_ + "/artifacts", 0711);
+      blob_file_ = Fd(::open(blob_path_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
+      if (!made.ok()) blob_error_ = made.error();
+      if (!blob_file_.valid()) blob_error_ = Error::Os("open " + blob_path_, errno);
+    }
+    if (blob_left_ == 0 || blob.error) FinishBlob();
+  }
+
+  void OnBlobBytes(const std::string& bytes) {
+    blob_left_ -= static_cast<int64_t>(bytes.size());
+    if (!blob_error_ && blob_file_.valid()) {
+      size_t at = 0;
+      while (at < bytes.size()) {
+        const ssize_t put = ::write(blob_file_.get(), bytes.data() + at, bytes.size() - at);
+        if (put < 0 && errno == EINTR) continue;
+        if (put <= 0) {
+          blob_error_ =
+              errno == ENOSPC || errno == EDQUOT
+                  ? Error(Error::Unavailable("disk-full", "no room for {} on {}", blob_path_, options_.host)
+                              .Hint("make room and run the command again"))
+                  : Error::Os("write " + blob_path_, errno);
+          break;
+        }
+        at += static_cast<size_t>(put);
+      }
+    }
+    if (blob_left_ <= 0) FinishBlob();
+  }
+
+  void FinishBlob() {
+    blob_file_.Reset();
+    Status status = Done();
+    if (blob_error_) {
+      status = *blob_error_;
+      ::unlink(blob_path_.c_str());
+    } else {
+      const Paths paths = PathsOf(folder_, "");
+      status = TakeBlob(paths, blob_sha256_, blob_path_);
+      if (!status.ok()) ::unlink(blob_path_.c_str());
+    }
+    auto waiting = std::move(blob_waiting_[blob_sha256_]);
+    blob_waiting_.erase(blob_sha256_);
+    blob_error_.reset();
+    for (const auto& one : waiting) {
+      loop_.Post([one, status] { one.Set(status); });
+    }
+  }
+
+  void FailBlobs() {
+    blob_file_.Reset();
+    auto waiting = std::exchange(blob_waiting_, {});
+    for (const auto& [sha256, list] : waiting) {
+      for (const auto& one : list) {
+        loop_.Post([one] { one.Set(Status(ServerGone())); });
+      }
+    }
+  }
+
+  void CleanArtifacts() {
+    if (!blob_waiting_.empty()) return;
+    std::vector<const Instance*> used;
+    for (const auto& [name, member] : members_) {
+      if (member->desired()) used.push_back(member->desired());
+      if (!member->installed()) return;  // one is on its way
+    }
+    RemoveUnusedArtifacts(folder_, used);
+  }
+
+  // --- Logs and commands.
+
+  struct Follow {
+    std::shared_ptr<LogFollower> follower;
+    net::Loop::WatchId watch = 0;
+  };
+
+  void SendLines(const std::string& id, const std::string& instance, std::vector<LogLine> lines) {
+    for (LogLine& line : lines) {
+      Send(api::Chunk{.id = id,
+                      .instance = instance,
+                      .stream = "",
+                      .data = std::move(line.text),
+                      .at_ms = line.at.time_since_epoch().count()});
+    }
+  }
+
+  net::Task<void> SendLogs(api::Logs logs) {
+    std::optional<Error> error;
+    std::optional<WallTime> since;
+    if (logs.since_ms > 0) since = WallTime(Duration(logs.since_ms));
+    for (const std::string& instance : logs.instances) {
+      const std::string folder = PathsOf(folder_, instance).logs;
+      if (!fs::exists(folder)) continue;
+      std::function<Result<LogRead>()> work = [folder, since, logs] {
+        return ReadLines(folder, logs.tail, since, !logs.follow);
+      };
+      auto read = co_await loop_.Blocking(std::move(work));
+      if (!read.ok()) {
+        error = read.error();
+        continue;
+      }
+      std::vector<LogLine> part;
+      for (LogLine& line : read->lines) {
+        part.push_back(std::move(line));
+        if (part.size() < 1000) continue;
+        SendLines(logs.id, instance, std::exchange(part, {}));
+        while (channel_ && channel_->queued_bytes() > kQueuedMost) co_await loop_.Sleep(5ms);
+      }
+      SendLines(logs.id, instance, std::move(part));
+      if (logs.follow && !cancelled_.contains(logs.id)) StartFollow(logs.id, instance, folder, read->end);
+    }
+    if (!logs.follow) Send(api::End{.id = logs.id, .status = 0, .error = error});
+  }
+
+  void StartFollow(const std::string& id, const std::string& instance, const std::string& folder,
+                   int64_t from) {
+    auto opened = LogFollower::Open(folder, from);
+    if (!opened.ok()) return;
+    Follow follow;
+    follow.follower = std::make_shared<LogFollower>(std::move(*opened));
+    const auto pass = [this, id, instance, follower = follow.follower] {
+      while (true) {
+        auto lines = follower->Next(WallNow());
+        if (!lines.ok() || lines->empty()) return;
+        SendLines(id, instance, std::move(*lines));
+      }
+    };
+    follow.watch = loop_.WatchReadable(follow.follower->fd(), pass);
+    pass();
+    follows_[id].push_back(std::move(follow));
+  }
+
+  void EndFollow(const std::string& id) {
+    for (const Follow& follow : follows_[id]) loop_.Unwatch(follow.watch);
+    follows_.erase(id);
+  }
+
+  void EndStreams() {
+    while (!follows_.empty()) EndFollow(follows_.begin()->first);
+    executions_.clear();
+    cancelled_.clear();
+  }
+
+  void OnExec(const api::ExecMessage& message) {
+    const auto fail = [&](Error error) {
+      Send(api::End{.id = message.id, .status = 0, .error = std::move(error)});
+    };
+    if (message.epoch < epoch_) return fail(Old(message.epoch));
+    const auto found = members_.find(message.instance);
+    if (found == members_.end() || !found->second->installed()) return fail(NotHere(message.instance));
+    if (message.argv.empty()) return fail(Error::Invalid("no-command", "no command was given"));
+    const Member& member = *found->second;
+    const Execution::Command command{.argv = message.argv,
+                                     .env = member.Environment(),
+                                     .folder = member.working_folder(),
+                                     .user = member.user()};
+    const std::string id = message.id;
+    auto started = Execution::Start(
+        loop_, command,
+        [this, id](std::string_view stream, std::string data) {
+          Send(api::Chunk{
+              .id = id, .instance = "", .stream = std::string(stream), .data = std::move(data), .at_ms = 0});
+        },
+        [this, id](int status) {
+          Send(api::End{.id = id, .status = status, .error = std::nullopt});
+          loop_.Post([this, id] { executions_.erase(id); });
+        });
+    if (!started.ok()) return fail(started.error());
+    executions_[id] = std::move(*started);
+  }
+
+  // --- The end.
+
+  // The host has nothing of the cluster any more. Data that was to be kept stays.
+  net::Task<void> Leave() {
+    leaving_ = true;
+    std::vector<std::shared_ptr<Member>> left;
+    for (const auto& [name, member] : members_) left.push_back(member);
+    for (const auto& member : left) {
+      Step step{.id = "leave", .instance = member->paths().name, .verb = "remove"};
+      step.args["delete_data"] = "no";
+      const auto removed = co_await member->Perform(step, std::nullopt);
+      if (!removed.ok()) spdlog::error("{}", removed.error().Text());
+    }
+    members_.clear();
+    RemoveUnusedArtifacts(folder_, {});
+    for (const char* name : {"/records", "/artifacts", "/instances"}) {
+      std::error_code error;
+      fs::remove(folder_ + name, error);  // only what is empty
+    }
+    ::unlink((folder_ + "/agent.json").c_str());
+    left_ = true;
+    loop_.Stop();
+  }
+
+ public:
+  bool left() const { return left_; }
+
+ private:
+  void Tick() {
+    const WallTime now = WallNow();
+    for (const auto& [name, member] : members_) member->Tick(now);
+    loop_.After(1s, [this] { Tick(); });
+  }
+
+  net::Loop& loop_;
+  AgentOptions options_;
+  std::string folder_;
+  HostContext host_;
+  std::map<std::string, std::shared_ptr<Member>> members_;
+  std::shared_ptr<net::Channel> channel_;
+  int64_t epoch_ = 0;
+  bool leaving_ = false;
+  bool left_ = false;
+
+  std::set<std::string> under_way_;
+  std::map<std::string, std::string> outcomes_;  // id -> the encoded answer
+  std::deque<std::string> outcome_order_;
+
+  std::map<std::string, std::vector<net::Promised<Status>>> blob_waiting_;
+  std::string blob_sha256_, blob_path_;
+  Fd blob_file_;
+  int64_t blob_left_ = 0;
+  std::optional<Error> blob_error_;
+
+  std::map<std::string, std::vector<Follow>> follows_;
+  std::map<std::string, std::shared_ptr<Execution>> executions_;
+  std::set<std::string> cancelled_;
+};
+
+}  // namespace
+
+Status RunAgent(const AgentOptions& options) {
+  const std::string folder = options.home + "/hosts/" + options.cluster + "/" + options.host;
+  MUSTER_DO(MakeFolder(folder, 0711));
+  auto lock = FileLock::TryTake(folder + "/agent.lock");
+  if (!lock.ok()) {
+    return Error::Conflict("agent-running", "{} of {} has an agent already", options.host, options.cluster);
+  }
+  Fd outside(::open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC));
+  if (options.rehearsal) {
+    MUSTER_DO(SetUpHost(options.block, options.host_number));
+    MUSTER_DO(EnterHost(options.block, options.host_number));
+  }
+  bool left = false;
+  {
+    net::Loop loop;
+    Agent agent(loop, options, folder);
+    loop.OnSignal(SIGTERM, [&] { loop.Stop(); });
+    loop.OnSignal(SIGINT, [&] { loop.Stop(); });
+    loop.Post([&] { agent.Begin(); });
+    spdlog::info("agent of {} on {} ({})", options.cluster, options.host, options.address);
+    loop.Run();
+    left = agent.left();
+    spdlog::info("the agent ends; {}", left ? "nothing is left here" : "its instances go on");
+  }
+  if (!left) return Done();
+  if (options.rehearsal) {
+    if (outside.valid()) (void)::setns(outside.get(), CLONE_NEWNET);
+    (void)TearDownHost(options.block, options.host_number);
+  }
+  std::error_code error;
+  if (!fs::exists(folder + "/instances", error)) {
+    ::unlink((folder + "/agent.log").c_str());
+    ::unlink((folder + "/agent.lock").c_str());
+    fs::remove(folder, error);
+    fs::remove(fs::path(folder).parent_path(), error);
+  }
+  return Done();
+}
+
+}  // namespace muster::agent

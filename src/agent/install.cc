@@ -1,0 +1,238 @@
+#include "agent/install.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <set>
+
+#include "base/files.h"
+#include "base/text.h"
+
+namespace muster::agent {
+namespace {
+
+constexpr size_t kDifferenceLinesMost = 40;
+constexpr size_t kLinesCompared = 2000;
+
+Status Own(const std::string& path, const User& user) {
+  if (user.uid == static_cast<uid_t>(-1)) return Done();
+  if (::lchown(path.c_str(), user.uid, user.gid) != 0) return Error::Os("chown " + path, errno);
+  return Done();
+}
+
+Status OwnedFolder(const std::string& path, const User& user) {
+  MUSTER_DO(MakeFolder(path, 0700));
+  return Own(path, user);
+}
+
+bool Inside(const std::string& path) {
+  if (path.empty() || path[0] == '/') return false;
+  for (const std::string& part : Split(path, '/')) {
+    if (part == ".." || part.empty() || part == ".") return false;
+  }
+  return true;
+}
+
+// Folders between the instance's and the file's, each the user's own.
+Status FoldersFor(const Paths& paths, const std::string& file, const User& user) {
+  std::string path = paths.folder;
+  std::vector<std::string> parts = Split(file, '/');
+  parts.pop_back();
+  for (const std::string& part : parts) {
+    path += "/" + part;
+    MUSTER_DO(OwnedFolder(path, user));
+  }
+  return Done();
+}
+
+Result<std::string> ContentOf(const Paths& paths, const Instance& instance, const InstanceFile& file) {
+  if (file.blob.empty()) return FillIn(file.content, paths, instance);
+  return ReadFile(ArtifactPath(paths, file.blob, "blob"), 512u << 20);
+}
+
+}  // namespace
+
+std::vector<std::string> MissingBlobs(const Paths& paths, const Instance& instance) {
+  std::set<std::string> missing;
+  const auto need = [&](const std::string& sha256) {
+    if (!sha256.empty() && !fs::exists(ArtifactPath(paths, sha256, "blob"))) missing.insert(sha256);
+  };
+  need(instance.artifact.sha256);
+  for (const InstanceFile& file : instance.files) need(file.blob);
+  return {missing.begin(), missing.end()};
+}
+
+Status TakeBlob(const Paths& paths, const std::string& sha256, const std::string& from) {
+  MUSTER_TRY(const std::string digest, FileSha256(from));
+  if (digest != sha256) {
+    return Error::Internal("digest-differs", "what arrived has the digest {} in place of {}", digest, sha256);
+  }
+  MUSTER_DO(MakeFolder(paths.artifacts, 0711));
+  MUSTER_DO(MakeFolder(paths.artifacts + "/" + sha256, 0755));
+  if (::chmod(from.c_str(), 0755) != 0) return Error::Os("chmod " + from, errno);
+  const std::string path = ArtifactPath(paths, sha256, "blob");
+  if (::rename(from.c_str(), path.c_str()) != 0) return Error::Os("rename to " + path, errno);
+  return Done();
+}
+
+Status WriteInstance(const Paths& paths, const Instance& instance, const Instance* before, const User& user) {
+  for (const InstanceFile& file : instance.files) {
+    if (!Inside(file.path)) {
+      return Error::Invalid("bad-path", "{} is not a path inside of an instance's folder", file.path)
+          .Hint("write it relative and without ..");
+    }
+  }
+  MUSTER_DO(MakeFolder(paths.host + "/instances", 0711));
+  MUSTER_DO(MakeFolder(paths.host + "/records", 0700));
+  MUSTER_DO(MakeFolder(paths.records, 0700));
+  MUSTER_DO(OwnedFolder(paths.folder, user));
+  MUSTER_DO(OwnedFolder(paths.logs, user));
+  MUSTER_DO(OwnedFolder(paths.data, user));
+  for (const std::string& folder : instance.data_folders) {
+    if (!Inside(folder)) return Error::Invalid("bad-path", "{} is not a path inside of {{data}}", folder);
+    MUSTER_DO(FoldersFor(paths, "data/" + folder + "/x", user));
+  }
+  if (!instance.artifact.name.empty()) {
+    // A second name for the same bytes; the name is what the program sees itself called.
+    const std::string blob = ArtifactPath(paths, instance.artifact.sha256, "blob");
+    const std::string named = ArtifactPath(paths, instance.artifact.sha256, instance.artifact.name);
+    if (!fs::exists(named) && ::link(blob.c_str(), named.c_str()) != 0 && errno != EEXIST) {
+      return Error::Os("link " + named, errno);
+    }
+  }
+  // All contents first: a blob that is missing must not leave half of the files new.
+  std::vector<std::string> contents;
+  for (const InstanceFile& file : instance.files) {
+    MUSTER_TRY(contents.emplace_back(), ContentOf(paths, instance, file));
+  }
+  std::set<std::string> kept;
+  for (size_t i = 0; i < instance.files.size(); ++i) {
+    const InstanceFile& file = instance.files[i];
+    kept.insert(file.path);
+    MUSTER_DO(FoldersFor(paths, file.path, user));
+    WriteOptions options{.mode = static_cast<mode_t>(file.mode), .owner = user.uid, .group = user.gid};
+    MUSTER_DO(WriteFile(paths.folder + "/" + file.path, contents[i], options).While("writing {}", file.path));
+  }
+  if (!before) return Done();
+  for (const InstanceFile& file : before->files) {
+    if (!kept.contains(file.path) && Inside(file.path)) ::unlink((paths.folder + "/" + file.path).c_str());
+  }
+  return Done();
+}
+
+Status RememberFiles(const Paths& paths, const Instance& instance) {
+  MUSTER_DO(RemoveTree(paths.pristine));
+  MUSTER_DO(MakeFolder(paths.pristine, 0700));
+  for (const InstanceFile& file : instance.files) {
+    if (!file.blob.empty()) continue;  // its blob is what was written
+    const fs::path path = paths.pristine + "/" + file.path;
+    MUSTER_DO(MakeFolder(path.parent_path(), 0700));
+    MUSTER_DO(WriteFile(path, FillIn(file.content, paths, instance), {.mode = 0600}));
+  }
+  return Done();
+}
+
+Status RemoveInstance(const Paths& paths, bool delete_data) {
+  MUSTER_DO(RemoveTree(paths.records));
+  std::error_code error;
+  const bool has_data = fs::exists(paths.data, error) && !fs::is_empty(paths.data, error);
+  if (delete_data || !has_data) return RemoveTree(paths.folder);
+  for (const auto& entry : fs::directory_iterator(paths.folder, error)) {
+    if (entry.path() != paths.data) MUSTER_DO(RemoveTree(entry.path()));
+  }
+  return Done();
+}
+
+void RemoveUnusedArtifacts(const std::string& host_folder, const std::vector<const Instance*>& instances) {
+  std::set<std::string> used;
+  for (const Instance* instance : instances) {
+    used.insert(instance->artifact.sha256);
+    for (const InstanceFile& file : instance->files) used.insert(file.blob);
+  }
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(host_folder + "/artifacts", error)) {
+    if (!used.contains(entry.path().filename())) (void)RemoveTree(entry.path());
+  }
+}
+
+std::vector<Drift> DriftWatch::Look(const Paths& paths, const Instance& instance) {
+  std::vector<Drift> drifts;
+  for (const InstanceFile& file : instance.files) {
+    const std::string path = paths.folder + "/" + file.path;
+    struct stat status {};
+    if (::lstat(path.c_str(), &status) != 0) {
+      drifts.push_back({.path = file.path, .what = "missing", .difference = {}});
+      continue;
+    }
+    Seen& seen = seen_[file.path];
+    const int64_t changed = status.st_ctim.tv_sec * 1'000'000'000 + status.st_ctim.tv_nsec;
+    const bool looked =
+        seen.inode == status.st_ino && seen.size == status.st_size && seen.changed_ns == changed;
+    if (looked && seen.same) continue;
+    const auto now = ReadFile(path);
+    const auto before = ReadFile(file.blob.empty() ? paths.pristine + "/" + file.path
+                                                   : ArtifactPath(paths, file.blob, "blob"));
+    const bool same_mode = static_cast<int>(status.st_mode & 07777) == file.mode;
+    const bool same = now.ok() && before.ok() && *now == *before && S_ISREG(status.st_mode);
+    seen = {.size = status.st_size, .changed_ns = changed, .inode = status.st_ino, .same = same && same_mode};
+    if (seen.same) continue;
+    Drift drift{.path = file.path, .what = same ? "mode" : "changed", .difference = {}};
+    if (same) {
+      drift.difference.push_back(fmt::format("-mode {:o}", file.mode));
+      drift.difference.push_back(fmt::format("+mode {:o}", status.st_mode & 07777));
+    } else if (file.secret) {
+      drift.difference.push_back("(not shown: the file holds a secret)");
+    } else if (now.ok() && before.ok()) {
+      drift.difference = UnifiedDifference(*before, *now, kDifferenceLinesMost);
+    }
+    drifts.push_back(std::move(drift));
+  }
+  return drifts;
+}
+
+std::vector<std::string> UnifiedDifference(const std::string& before, const std::string& after, size_t most) {
+  std::vector<std::string> old_lines = Split(before, '\n'), new_lines = Split(after, '\n');
+  if (old_lines.size() > kLinesCompared || new_lines.size() > kLinesCompared) {
+    return {fmt::format("(too long to compare: {} and {} lines)", old_lines.size(), new_lines.size())};
+  }
+  // What is equal at both ends needs no table.
+  size_t head = 0;
+  while (head < old_lines.size() && head < new_lines.size() && old_lines[head] == new_lines[head]) ++head;
+  size_t tail = 0;
+  while (tail < old_lines.size() - head && tail < new_lines.size() - head &&
+         old_lines[old_lines.size() - 1 - tail] == new_lines[new_lines.size() - 1 - tail]) {
+    ++tail;
+  }
+  const size_t rows = old_lines.size() - head - tail, columns = new_lines.size() - head - tail;
+  std::vector<std::vector<uint16_t>> common(rows + 1, std::vector<uint16_t>(columns + 1));
+  for (size_t i = rows; i-- > 0;) {
+    for (size_t k = columns; k-- > 0;) {
+      common[i][k] = old_lines[head + i] == new_lines[head + k]
+                         ? static_cast<uint16_t>(common[i + 1][k + 1] + 1)
+                         : std::max(common[i + 1][k], common[i][k + 1]);
+    }
+  }
+  std::vector<std::string> lines{fmt::format("@@ line {} @@", head + 1)};
+  for (size_t i = head - std::min<size_t>(head, 2); i < head; ++i) lines.push_back(" " + old_lines[i]);
+  size_t i = 0, k = 0;
+  while (i < rows || k < columns) {
+    if (i < rows && k < columns && old_lines[head + i] == new_lines[head + k]) {
+      lines.push_back(" " + old_lines[head + i]);
+      ++i;
+      ++k;
+    } else if (k == columns || (i < rows && common[i + 1][k] >= common[i][k + 1])) {
+      lines.push_back("-" + old_lines[head + i++]);
+    } else {
+      lines.push_back("+" + new_lines[head + k++]);
+    }
+  }
+  if (lines.size() > most) {
+    const size_t left = lines.size() - most + 1;
+    lines.resize(most - 1);
+    lines.push_back(fmt::format("(… {} more lines)", left));
+  }
+  return lines;
+}
+
+}  // namespace muster::agent

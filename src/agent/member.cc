@@ -1,0 +1,470 @@
+#include "agent/member.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "agent/ports.h"
+#include "base/fault.h"
+#include "base/text.h"
+
+namespace muster::agent {
+namespace {
+
+constexpr size_t kEvidenceLines = 20;
+constexpr std::string_view kPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+template <class... Fs>
+struct Overloaded : Fs... {
+  using Fs::operator()...;
+};
+template <class... Fs>
+Overloaded(Fs...) -> Overloaded<Fs...>;
+
+}  // namespace
+
+Member::Member(HostContext* host, const std::string& name)
+    : host_(host), paths_(PathsOf(host->folder, name)), supervisor_(name, {}), log_keeper_(paths_.logs, {}) {}
+
+Member::~Member() {
+  host_->loop->Cancel(wake_timer_);
+  if (watch_) host_->loop->Unwatch(watch_);
+  if (prober_) prober_->Stop();
+}
+
+void Member::Restore() {
+  remembered_ = ReadRecord(paths_);
+  if (!remembered_) return;
+  const Instance& desired = remembered_->desired;
+  supervisor_.set_policy(SupervisorPolicy::Of(desired));
+  log_keeper_.set_policy(desired.log);
+  if (auto user = UserFor(desired.user, host_->cluster); user.ok()) user_ = *user;
+  auto launch = MakeLaunch();
+  std::unique_ptr<runtime::Process> process;
+  if (launch.ok()) {
+    if (auto adopted = runtime::Process::Adopt(*launch); adopted.ok()) process = std::move(*adopted);
+  }
+  const bool running = process != nullptr;
+  if (running) {
+    // A child that is all that is left of it serves nobody.
+    if (process->hash().empty()) process->KillAll();
+    Watch(std::move(process), true);
+  }
+  reported_ = remembered_->memory.state;
+  Obey(supervisor_.Restore(remembered_->memory, running, Now()));
+  if (running) StartProbing(supervisor_.state() != InstanceState::kReady);
+}
+
+std::map<std::string, std::string> Member::Environment() const {
+  std::map<std::string, std::string> env;
+  const char* path = ::getenv("PATH");
+  env["PATH"] = path ? path : std::string(kPath);
+  env["LANG"] = "C.UTF-8";
+  env["HOME"] = paths_.folder;
+  env["MUSTER_CLUSTER"] = host_->cluster;
+  if (!remembered_) return env;
+  const Instance& desired = remembered_->desired;
+  env["MUSTER_SERVICE"] = desired.service;
+  env["MUSTER_INSTANCE"] = desired.name;
+  if (!user_.name.empty()) env["USER"] = env["LOGNAME"] = user_.name;
+  for (const auto& [name, value] : desired.env) env[name] = FillIn(value, paths_, desired);
+  return env;
+}
+
+std::string Member::working_folder() const {
+  if (!remembered_ || remembered_->desired.working_folder.empty()) return paths_.folder;
+  return FillIn(remembered_->desired.working_folder, paths_, remembered_->desired);
+}
+
+Result<runtime::Launch> Member::MakeLaunch() const {
+  const Instance& desired = remembered_->desired;
+  runtime::Launch launch;
+  launch.cluster = host_->cluster;
+  launch.instance = desired.name;
+  for (const std::string& word : desired.argv) launch.argv.push_back(FillIn(word, paths_, desired));
+  launch.env = Environment();
+  launch.working_folder = working_folder();
+  launch.log_path = paths_.logs + "/current.log";
+  launch.lock_path = paths_.records + "/lock";
+  launch.record_path = paths_.records + "/run";
+  launch.hash = desired.hash;
+  launch.uid = user_.uid;
+  launch.gid = user_.gid;
+  const auto low_ports = desired.extra.find("bind_low_ports");
+  launch.bind_low_ports = low_ports != desired.extra.end() && low_ports->second == "yes";
+  launch.limits = desired.limits;
+  return launch;
+}
+
+Operator* Member::GetOperator() {
+  if (!remembered_) return nullptr;
+  const std::string& kind = remembered_->desired.kind;
+  if (!operator_ || operator_kind_ != kind) {
+    const Recipe* recipe = FindRecipe(kind);
+    operator_ = recipe && recipe->make_operator ? recipe->make_operator() : nullptr;
+    operator_kind_ = kind;
+  }
+  return operator_.get();
+}
+
+Operator::Context Member::OperatorContext() const {
+  return {.loop = host_->loop,
+          .instance = &remembered_->desired,
+          .folder = paths_.folder,
+          .pid = process_ ? process_->pid() : 0,
+          .uid = user_.uid,
+          .gid = user_.gid};
+}
+
+std::vector<std::string> Member::Evidence(size_t lines) const { return LastLogLines(paths_.logs, lines); }
+
+Error Member::WithEvidence(Error error) const {
+  if (!error.evidence().empty()) return error;
+  return Error(std::move(error).Evidence(Evidence(kEvidenceLines)));
+}
+
+net::Task<Result<Values>> Member::Perform(Step step, std::optional<Instance> desired) {
+  auto self = shared_from_this();
+  const bool own = step.verb == "install" || step.verb == "start" || step.verb == "stop" ||
+                   step.verb == "reload" || step.verb == "remove";
+  if (!own) {
+    Operator* recipe = GetOperator();
+    if (!recipe) co_return Error::Conflict("not-installed", "{} is not installed", paths_.name);
+    const Operator::Context context = OperatorContext();
+    auto values = co_await recipe->Perform(context, step.verb, step.args);
+    Report();
+    co_return values;
+  }
+  while (busy_) {
+    const net::Promised<bool> turn;
+    lane_.push_back(turn);
+    co_await turn;
+  }
+  busy_ = true;
+  Status status = Done();
+  if (step.verb == "install" || (step.verb == "start" && !remembered_)) {
+    if (desired) {
+      status = co_await Install(step, std::move(*desired));
+    } else {
+      status = Error::Conflict("not-installed", "{} is not installed", paths_.name);
+    }
+  }
+  if (status.ok() && step.verb == "start") status = co_await Start(step);
+  if (step.verb == "stop") status = co_await Stop();
+  if (step.verb == "reload") status = co_await Reload();
+  if (step.verb == "remove") {
+    const auto data = step.args.find("delete_data");
+    const bool delete_data = data != step.args.end() && data->second == "yes";
+    status = co_await Remove(delete_data);
+  }
+  busy_ = false;
+  if (!lane_.empty()) {
+    const net::Promised<bool> next = lane_.front();
+    lane_.erase(lane_.begin());
+    host_->loop->Post([next] { next.Set(true); });
+  }
+  if (!status.ok()) co_return status.error();
+  co_return Values{};
+}
+
+net::Task<Status> Member::Install(const Step& step, Instance desired) {
+  const Impact impact = step.impact;
+  auto user = UserFor(desired.user, host_->cluster);
+  if (!user.ok()) co_return user.error();
+  const std::vector<std::string> missing = MissingBlobs(paths_, desired);
+  for (const std::string& sha256 : missing) {
+    const Status fetched = co_await host_->fetch_blob(sha256);
+    if (!fetched.ok()) co_return fetched.error();
+  }
+  const std::optional<Remembered> before = remembered_;
+  user_ = *user;
+  const Instance* old = before ? &before->desired : nullptr;
+  Status written = WriteInstance(paths_, desired, old, user_);
+  MUSTER_FAULT("agent.files-written");
+  if (written.ok()) {
+    Remembered next = before ? *before : Remembered{};
+    next.desired = std::move(desired);
+    if (!before) {
+      next.since = WallNow();
+      next.memory = supervisor_.memory();
+    }
+    remembered_ = std::move(next);
+    if (Operator* recipe = GetOperator()) {
+      const Operator::Context context = OperatorContext();
+      written = co_await recipe->Prepare(context);
+    }
+    if (written.ok()) written = RememberFiles(paths_, remembered_->desired);
+    if (written.ok()) written = WriteDesired(paths_, remembered_->desired);
+  }
+  if (!written.ok()) {
+    // The instance is as it was.
+    if (before) {
+      (void)WriteInstance(paths_, before->desired, remembered_ ? &remembered_->desired : nullptr, user_);
+      (void)RememberFiles(paths_, before->desired);
+    }
+    remembered_ = before;
+    co_return written.error();
+  }
+  MUSTER_FAULT("agent.installed");
+  const Instance& now = remembered_->desired;
+  supervisor_.set_policy(SupervisorPolicy::Of(now));
+  log_keeper_.set_policy(now.log);
+  if (process_ && impact == Impact::kLive) {
+    remembered_->running_hash = now.hash;
+    StartProbing(false);
+  }
+  SaveState();
+  host_->clean_artifacts();
+  host_->changed(Observe(false));
+  co_return Done();
+}
+
+net::Task<Status> Member::Start(const Step& step) {
+  const net::Promised<Status> ready;
+  starting_.push_back(ready);
+  Duration min_ready = 0ms;
+  if (const auto found = step.args.find("min_ready_ms"); found != step.args.end()) {
+    min_ready = Duration(std::atoll(found->second.c_str()));
+  }
+  MUSTER_FAULT("agent.before-start");
+  Feed(
+      StartWanted{.within = step.deadline > 2s + min_ready ? step.deadline - 1s - min_ready : step.deadline});
+  Status status = co_await ready;
+  if (status.ok() && min_ready > 0ms) {
+    const int starts = starts_;
+    co_await host_->loop->Sleep(min_ready);
+    if (supervisor_.state() != InstanceState::kReady || starts != starts_) {
+      status = Error::Unavailable("not-ready", "{} was ready, but did not stay so for {}", paths_.name,
+                                  FormatDuration(min_ready))
+                   .Hint("its log tells why: muster logs {}", paths_.name);
+    }
+  }
+  if (!status.ok()) co_return WithEvidence(status.error());
+  MUSTER_FAULT("agent.ready");
+  co_return Done();
+}
+
+net::Task<Status> Member::Stop() {
+  if (!remembered_) co_return Done();
+  const net::Promised<bool> stopped;
+  stopping_.push_back(stopped);
+  Feed(StopWanted{});
+  co_await stopped;
+  MUSTER_FAULT("agent.stopped");
+  co_return Done();
+}
+
+net::Task<Status> Member::Reload() {
+  if (!remembered_) co_return Error::Conflict("not-installed", "{} is not installed", paths_.name);
+  if (!process_) co_return Error::Conflict("not-running", "{} does not run", paths_.name);
+  if (Operator* recipe = GetOperator()) {
+    const Operator::Context context = OperatorContext();
+    const Status prepared = co_await recipe->Prepare(context);
+    if (!prepared.ok()) co_return prepared.error();
+    const Operator::Context again = OperatorContext();
+    const Status reloaded = co_await recipe->Reload(again);
+    if (!reloaded.ok()) co_return reloaded.error();
+  }
+  remembered_->running_hash = remembered_->desired.hash;
+  StartProbing(false);
+  SaveState();
+  host_->changed(Observe(false));
+  co_return Done();
+}
+
+net::Task<Status> Member::Remove(bool delete_data) {
+  const Status stopped = co_await Stop();
+  if (!stopped.ok()) co_return stopped.error();
+  runtime::RemoveCgroups(host_->cluster, paths_.name);
+  const std::string service = remembered_ ? remembered_->desired.service : "";
+  const std::string host = remembered_ ? remembered_->desired.host : "";
+  MUSTER_CO_DO(RemoveInstance(paths_, delete_data));
+  MUSTER_FAULT("agent.removed");
+  remembered_.reset();
+  operator_.reset();
+  Observed gone{.name = paths_.name, .service = service, .host = host, .state = InstanceState::kAbsent};
+  gone.since = WallNow();
+  host_->changed(gone);
+  host_->clean_artifacts();
+  co_return Done();
+}
+
+void Member::Feed(const Event& event) { Obey(supervisor_.On(event, Now())); }
+
+void Member::Obey(const std::vector<Action>& actions) {
+  for (const Action& action : actions) {
+    std::visit(Overloaded{
+                   [&](const StartProcess&) { Spawn(); },
+                   [&](const AskToStop&) {
+                     if (prober_) prober_->Stop();
+                     prober_.reset();
+                     if (process_) process_->Signal(remembered_->desired.stop_signal);
+                   },
+                   [&](const KillProcess&) {
+                     if (process_) process_->KillAll();
+                   },
+                   [&](const ReportState&) { Report(); },
+                   [&](const StartSettled& settled) {
+                     const Status status = settled.error ? Status(*settled.error) : Done();
+                     for (const auto& waiting : std::exchange(starting_, {})) {
+                       host_->loop->Post([waiting, status] { waiting.Set(status); });
+                     }
+                   },
+                   [&](const StopSettled&) {
+                     for (const auto& waiting : std::exchange(stopping_, {})) {
+                       host_->loop->Post([waiting] { waiting.Set(true); });
+                     }
+                   },
+               },
+               action);
+  }
+  SetWake();
+  SaveState();
+}
+
+void Member::SetWake() {
+  host_->loop->Cancel(wake_timer_);
+  wake_timer_ = 0;
+  const auto wake = supervisor_.wake();
+  if (!wake) return;
+  const Duration delay = std::max<Duration>(0ms, *wake - Now());
+  wake_timer_ = host_->loop->After(delay, [weak = weak_from_this()] {
+    if (auto self = weak.lock()) self->Feed(TimeReached{});
+  });
+}
+
+void Member::Spawn() {
+  // Not inside of the supervisor's turn: what comes of it is its next event.
+  host_->loop->Post([self = shared_from_this()] { net::Spawn(self->PrepareAndSpawn()); });
+}
+
+net::Task<void> Member::PrepareAndSpawn() {
+  auto self = shared_from_this();
+  if (!remembered_ || process_ || supervisor_.state() != InstanceState::kStarting) co_return;
+  Status prepared = Done();
+  if (Operator* recipe = GetOperator()) {
+    const Operator::Context context = OperatorContext();
+    prepared = co_await recipe->Prepare(context);
+  }
+  if (!remembered_ || process_ || supervisor_.state() != InstanceState::kStarting) {
+    // A stop came meanwhile; nothing runs, so it ends here.
+    if (!process_ && supervisor_.state() == InstanceState::kStopping) Feed(Exited{.how = "", .cause = {}});
+    co_return;
+  }
+  if (prepared.ok()) prepared = CheckPortsFree(remembered_->desired, {});
+  if (!prepared.ok()) {
+    Feed(StartFailed{prepared.error()});
+    co_return;
+  }
+  const auto launch = MakeLaunch();
+  auto started = runtime::Process::Start(*launch);
+  MUSTER_FAULT("agent.started");
+  if (!started.ok()) {
+    Feed(StartFailed{started.error()});
+    co_return;
+  }
+  ++starts_;
+  remembered_->running_hash = remembered_->desired.hash;
+  Watch(std::move(*started), false);
+  Feed(Started{});
+  StartProbing(true);
+}
+
+void Member::Watch(std::unique_ptr<runtime::Process> process, bool adopted) {
+  process_ = std::move(process);
+  if (adopted && remembered_->running_hash.empty()) remembered_->running_hash = process_->hash();
+  watch_ = host_->loop->WatchReadable(process_->pidfd(), [weak = weak_from_this()] {
+    if (auto self = weak.lock()) self->OnEnded();
+  });
+}
+
+void Member::OnEnded() {
+  if (!process_) return;
+  host_->loop->Unwatch(watch_);
+  watch_ = 0;
+  if (prober_) prober_->Stop();
+  prober_.reset();
+  process_->KillAll();  // children that it left would keep its ports
+  const std::string how = process_->Reap();
+  process_.reset();
+  remembered_->running_hash.clear();
+  (void)log_keeper_.Look(WallNow());
+  Feed(Exited{.how = how, .cause = std::nullopt});
+}
+
+void Member::StartProbing(bool eager) {
+  if (prober_) prober_->Stop();
+  prober_.reset();
+  const Instance& desired = remembered_->desired;
+  if (desired.probe.kind == Probe::Kind::kNone || !process_) return;
+  Prober::Target target{.probe = desired.probe, .address = desired.address};
+  if (desired.probe.kind == Probe::Kind::kCommand) {
+    if (auto words = SplitCommand(FillIn(desired.probe.target, paths_, desired)); words.ok())
+      target.command = *words;
+  }
+  target.env = Environment();
+  target.folder = working_folder();
+  target.log_path = paths_.logs + "/current.log";
+  target.uid = user_.uid;
+  target.gid = user_.gid;
+  prober_ = Prober::Start(*host_->loop, std::move(target), eager, [weak = weak_from_this()](Status seen) {
+    auto self = weak.lock();
+    if (!self || !self->process_) return;
+    self->Feed(seen.ok() ? Event(ProbeOk{}) : Event(ProbeFailed{seen.error().message()}));
+  });
+}
+
+void Member::SaveState() {
+  if (!remembered_) return;
+  // Probes come all the time, and change nothing.
+  if (remembered_->memory == supervisor_.memory() && remembered_->running_hash == saved_hash_) return;
+  remembered_->memory = supervisor_.memory();
+  saved_hash_ = remembered_->running_hash;
+  (void)WriteState(paths_, *remembered_);
+}
+
+void Member::Report() {
+  if (!remembered_) return;
+  if (reported_ != supervisor_.state()) remembered_->since = WallNow();
+  reported_ = supervisor_.state();
+  SaveState();
+  host_->changed(Observe(false));
+}
+
+Observed Member::Observe(bool drift) {
+  Observed observed{.name = paths_.name};
+  if (!remembered_) return observed;
+  const Instance& desired = remembered_->desired;
+  observed.service = desired.service;
+  observed.host = desired.host;
+  observed.state = supervisor_.state();
+  observed.pid = process_ ? process_->pid() : 0;
+  observed.since = remembered_->since;
+  observed.hash = desired.hash;
+  observed.parts = desired.parts;
+  observed.running_hash = process_ ? remembered_->running_hash : "";
+  observed.renderer = desired.renderer;
+  observed.restarts = supervisor_.memory().restarts;
+  observed.last_exit = supervisor_.memory().last_exit;
+  if (observed.state == InstanceState::kFailed) observed.evidence = Evidence(kEvidenceLines);
+  observed.probe_age_ms = prober_ ? prober_->age_ms() : -1;
+  observed.memory_bytes = process_ ? process_->memory_bytes() : 0;
+  if (drift) observed.drift = drift_watch_.Look(paths_, desired);
+  if (Operator* recipe = GetOperator()) observed.facts = recipe->Facts(OperatorContext());
+  return observed;
+}
+
+void Member::Tick(WallTime now) {
+  if (remembered_ && (process_ || supervisor_.state() == InstanceState::kBackoff))
+    (void)log_keeper_.Look(now);
+}
+
+net::Task<Result<std::vector<Check>>> Member::Verify(Values args) {
+  auto self = shared_from_this();
+  Operator* recipe = GetOperator();
+  if (!recipe) co_return Error::Conflict("not-installed", "{} is not installed", paths_.name);
+  const Operator::Context context = OperatorContext();
+  co_return co_await recipe->Verify(context, std::move(args));
+}
+
+}  // namespace muster::agent

@@ -1,0 +1,113 @@
+// One instance on its host: its files, its process, its probe, and the machine that decides over them.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "agent/install.h"
+#include "agent/log_files.h"
+#include "agent/probe.h"
+#include "agent/records.h"
+#include "agent/supervisor.h"
+#include "model/plan.h"
+#include "net/loop.h"
+#include "recipes/recipe.h"
+#include "runtime/process.h"
+
+namespace muster::agent {
+
+// What members share. Outlives them.
+struct HostContext {
+  net::Loop* loop = nullptr;
+  std::string cluster;  // key
+  std::string folder;   // $MUSTER_HOME/hosts/CLUSTER/HOST
+  // A member's state has changed.
+  std::function<void(const Observed&)> changed;
+  // Brings a blob from the server into artifacts/. Codes: the server's, "server-gone".
+  std::function<net::Task<Status>(std::string sha256)> fetch_blob;
+  // Artifacts that no member uses any more may go.
+  std::function<void()> clean_artifacts;
+};
+
+using Values = std::map<std::string, std::string>;
+
+// Loop thread only. Owned by the agent through a shared_ptr, since its tasks hold it while they run.
+class Member : public std::enable_shared_from_this<Member> {
+ public:
+  Member(HostContext* host, const std::string& name);
+  ~Member();
+
+  // After a start of the agent: what is recorded is read, what runs is adopted, what should run is started.
+  void Restore();
+
+  // Performs one step. install, start, stop, reload and remove go one after the other; the recipe's own verbs
+  // may run beside each other. Repeating a step is harmless.
+  net::Task<Result<Values>> Perform(Step step, std::optional<Instance> desired);
+
+  // How it is now; with `drift` its files are looked at.
+  Observed Observe(bool drift);
+
+  // About each second: logs are looked after.
+  void Tick(WallTime now);
+
+  net::Task<Result<std::vector<Check>>> Verify(Values args);
+
+  bool installed() const { return remembered_.has_value(); }
+  const Instance* desired() const { return remembered_ ? &remembered_->desired : nullptr; }
+  const Paths& paths() const { return paths_; }
+  // What `muster exec` and command probes run in.
+  std::map<std::string, std::string> Environment() const;
+  const User& user() const { return user_; }
+  std::string working_folder() const;
+
+ private:
+  net::Task<Status> Install(const Step& step, Instance desired);
+  net::Task<Status> Start(const Step& step);
+  net::Task<Status> Stop();
+  net::Task<Status> Reload();
+  net::Task<Status> Remove(bool delete_data);
+
+  void Feed(const Event& event);
+  void Obey(const std::vector<Action>& actions);
+  void SetWake();
+  void Spawn();
+  net::Task<void> PrepareAndSpawn();
+  void Watch(std::unique_ptr<runtime::Process> process, bool adopted);
+  void OnEnded();
+  void StartProbing(bool eager);
+  void Report();
+  void SaveState();
+  Result<runtime::Launch> MakeLaunch() const;
+  Operator* GetOperator();
+  Operator::Context OperatorContext() const;
+  std::vector<std::string> Evidence(size_t lines) const;
+  Error WithEvidence(Error error) const;
+
+  HostContext* host_;
+  Paths paths_;
+  std::optional<Remembered> remembered_;
+  User user_;
+  Supervisor supervisor_;
+  std::unique_ptr<runtime::Process> process_;
+  net::Loop::WatchId watch_ = 0;
+  net::Loop::TimerId wake_timer_ = 0;
+  std::shared_ptr<Prober> prober_;
+  std::unique_ptr<Operator> operator_;
+  std::string operator_kind_;
+  LogKeeper log_keeper_;
+  DriftWatch drift_watch_;
+  InstanceState reported_ = InstanceState::kAbsent;
+  std::string saved_hash_;  // the running hash that state.json has
+  int starts_ = 0;
+
+  std::vector<net::Promised<Status>> starting_;  // who waits for StartSettled
+  std::vector<net::Promised<bool>> stopping_;    // … for StopSettled
+  bool busy_ = false;                            // a step other than the recipe's own is under way
+  std::vector<net::Promised<bool>> lane_;
+};
+
+}  // namespace muster::agent

@@ -1,0 +1,91 @@
+#include "agent/ports.h"
+
+#include <arpa/inet.h>
+#include <unistd.h>
+
+#include <cstring>
+#include <map>
+#include <sstream>
+
+#include "base/files.h"
+#include "base/text.h"
+
+namespace muster::agent {
+namespace {
+
+struct Listener {
+  std::string inode;
+  std::string address;
+};
+
+// IPv4 and IPv6 sockets in state LISTEN, by port.
+std::multimap<int, Listener> Listeners() {
+  std::multimap<int, Listener> listeners;
+  for (const char* table : {"/proc/self/net/tcp", "/proc/self/net/tcp6"}) {
+    const auto text = ReadFile(table);
+    if (!text.ok()) continue;
+    std::istringstream lines(*text);
+    std::string line;
+    std::getline(lines, line);
+    while (std::getline(lines, line)) {
+      std::istringstream words(line);
+      std::string slot, local, remote, state, queues, timer, retransmits, uid, timeout, inode;
+      words >> slot >> local >> remote >> state >> queues >> timer >> retransmits >> uid >> timeout >> inode;
+      const size_t colon = local.find(':');
+      if (state != "0A" || colon == std::string::npos) continue;
+      const int port = static_cast<int>(std::strtol(local.c_str() + colon + 1, nullptr, 16));
+      listeners.emplace(port, Listener{.inode = inode, .address = local.substr(0, colon)});
+    }
+  }
+  return listeners;
+}
+
+bool Collides(const Listener& listener, const std::string& address) {
+  if (listener.address.find_first_not_of('0') == std::string::npos) return true;  // on all addresses
+  in_addr wanted{};
+  if (::inet_pton(AF_INET, address.c_str(), &wanted) != 1) return listener.address.size() == 8;
+  return fmt::format("{:08X}", wanted.s_addr) == listener.address;
+}
+
+int OwnerOf(const std::string& inode) {
+  const std::string wanted = "socket:[" + inode + "]";
+  std::error_code error;
+  for (const auto& process : fs::directory_iterator("/proc", error)) {
+    const std::string name = process.path().filename();
+    if (name.find_first_not_of("0123456789") != std::string::npos) continue;
+    std::error_code hidden;
+    for (const auto& descriptor : fs::directory_iterator(process.path() / "fd", hidden)) {
+      std::error_code gone;
+      if (fs::read_symlink(descriptor.path(), gone).string() == wanted) return std::atoi(name.c_str());
+    }
+  }
+  return 0;
+}
+
+}  // namespace
+
+Status CheckPortsFree(const Instance& instance, const std::vector<int>& own) {
+  if (instance.ports.empty()) return Done();
+  const auto listeners = Listeners();
+  for (const auto& [name, range] : instance.ports) {
+    if (range.udp) continue;
+    for (int port = range.first; port < range.first + range.count; ++port) {
+      const auto [begin, end] = listeners.equal_range(port);
+      for (auto found = begin; found != end; ++found) {
+        if (!Collides(found->second, instance.address)) continue;
+        const int pid = OwnerOf(found->second.inode);
+        if (std::find(own.begin(), own.end(), pid) != own.end() && pid != 0) continue;
+        std::string who = pid == 0 ? "another process" : fmt::format("pid {}", pid);
+        if (const auto command = ReadFile(fmt::format("/proc/{}/comm", pid)); pid != 0 && command.ok()) {
+          who += fmt::format(" ({})", Trim(*command));
+        }
+        return Error::Conflict("port-taken", "port {} of {} on {} is taken by {}", port, instance.name,
+                               instance.address, who)
+            .Hint("stop that process, or give {} another port", instance.service);
+      }
+    }
+  }
+  return Done();
+}
+
+}  // namespace muster::agent

@@ -1,0 +1,42 @@
+// Asks one instance how it is, again and again.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "base/time.h"
+#include "model/instance.h"
+#include "net/loop.h"
+
+namespace muster::agent {
+
+// Probes on the loop: quickly after a start, so that readiness is seen when it comes, then each `every`, with
+// instances spread over that time. Loop thread only; nothing is called after it has been destroyed.
+class Prober {
+ public:
+  struct Target {
+    Probe probe;
+    std::string address;
+    std::vector<std::string> command;        // kCommand: with paths resolved
+    std::map<std::string, std::string> env;  // for the command
+    std::string folder;                      // the command's working folder
+    std::string log_path;                    // kLog
+    int64_t log_from = 0;                    // only what is written after this many bytes counts
+    uid_t uid = static_cast<uid_t>(-1);
+    gid_t gid = static_cast<gid_t>(-1);
+  };
+  using Seen = std::function<void(Status)>;
+
+  // `eager` until the first success. `seen` is called on the loop after each probe.
+  static std::shared_ptr<Prober> Start(net::Loop& loop, Target target, bool eager, Seen seen);
+  virtual ~Prober() = default;
+  // Milliseconds since the last probe has ended; -1 before the first.
+  virtual int64_t age_ms() const = 0;
+  virtual void Stop() = 0;
+};
+
+}  // namespace muster::agent

@@ -1,0 +1,250 @@
+#include "agent/supervisor.h"
+
+#include <algorithm>
+
+namespace muster::agent {
+namespace {
+
+template <class... Fs>
+struct Overloaded : Fs... {
+  using Fs::operator()...;
+};
+template <class... Fs>
+Overloaded(Fs...) -> Overloaded<Fs...>;
+
+Duration Backoff(const RestartPolicy& policy, int crash_count) {
+  Duration wait = policy.backoff_first;
+  for (int i = 1; i < crash_count && wait < policy.backoff_most; ++i) wait *= 2;
+  return std::min(wait, policy.backoff_most);
+}
+
+}  // namespace
+
+SupervisorPolicy SupervisorPolicy::Of(const Instance& instance) {
+  return {.restart = instance.restart,
+          .ready_within = instance.ready_within,
+          .stop_timeout = instance.stop_timeout,
+          .probed = instance.probe.kind != Probe::Kind::kNone,
+          .fail_after = std::max(1, instance.probe.fail_after),
+          .kill_when_hung = instance.probe.kill_when_hung};
+}
+
+std::vector<Action> Supervisor::On(const Event& event, Time now) {
+  Actions actions;
+  std::visit(Overloaded{
+                 [&](const StartWanted& wanted) { OnStartWanted(wanted, now, actions); },
+                 [&](const StopWanted&) { OnStopWanted(now, actions); },
+                 [&](const Started&) { OnStarted(now, actions); },
+                 [&](const StartFailed& failed) { OnGone("", failed.error, now, actions); },
+                 [&](const Exited& exited) { OnGone(exited.how, exited.cause, now, actions); },
+                 [&](const ProbeOk&) { OnProbe(true, "", now, actions); },
+                 [&](const ProbeFailed& failed) { OnProbe(false, failed.why, now, actions); },
+                 [&](const TimeReached&) { OnTime(now, actions); },
+             },
+             event);
+  return actions;
+}
+
+std::vector<Action> Supervisor::Restore(const Memory& memory, bool running, Time now) {
+  Actions actions;
+  memory_ = memory;
+  if (running) {
+    started_ = now;
+    if (!memory_.wanted) {  // The agent died while it stopped this one.
+      OnStopWanted(now, actions);
+      return actions;
+    }
+    const bool was_ready = memory.state == InstanceState::kReady || memory.state == InstanceState::kUnhealthy;
+    if (was_ready && policy_.probed) return actions;
+    memory_.state = InstanceState::kStarting;
+    OnStarted(now, actions);
+    return actions;
+  }
+  if (!memory_.wanted) {
+    memory_.state = InstanceState::kStopped;
+  } else if (memory.state != InstanceState::kFailed) {
+    // It died while no agent looked: one restart, and no crash, since nobody knows how.
+    const bool was_up = memory.state != InstanceState::kStopped && memory.state != InstanceState::kBackoff;
+    if (was_up) {
+      memory_.last_exit = "unknown";
+      ++memory_.restarts;
+    }
+    Start(actions);
+  }
+  return actions;
+}
+
+bool Supervisor::running() const {
+  switch (memory_.state) {
+    case InstanceState::kStarting:
+    case InstanceState::kReady:
+    case InstanceState::kUnhealthy:
+    case InstanceState::kStopping:
+      return true;
+    default:
+      return false;
+  }
+}
+
+void Supervisor::Become(InstanceState state, Actions& actions) {
+  if (memory_.state == state) return;
+  memory_.state = state;
+  actions.push_back(ReportState{});
+}
+
+void Supervisor::SettleStart(std::optional<Error> error, Actions& actions) {
+  if (!start_asked_) return;
+  start_asked_ = false;
+  actions.push_back(StartSettled{std::move(error)});
+}
+
+void Supervisor::Start(Actions& actions) {
+  wake_.reset();
+  ready_by_.reset();
+  probes_failed_ = 0;
+  probe_failure_.clear();
+  killed_hung_ = false;
+  Become(InstanceState::kStarting, actions);
+  actions.push_back(StartProcess{});
+}
+
+void Supervisor::OnStartWanted(const StartWanted& event, Time now, Actions& actions) {
+  start_asked_ = true;
+  memory_.wanted = true;
+  start_within_ = policy_.ready_within;
+  if (event.within > 0ms) start_within_ = std::min(start_within_, event.within);
+  switch (memory_.state) {
+    case InstanceState::kReady:
+      SettleStart({}, actions);
+      return;
+    case InstanceState::kStopping:
+      start_after_stop_ = true;
+      return;
+    case InstanceState::kStarting:
+    case InstanceState::kUnhealthy:  // A person waits again for what runs already.
+      ready_by_ = now + start_within_;
+      if (!wake_ || *wake_ > *ready_by_) wake_ = ready_by_;
+      return;
+    default:
+      memory_.crash_count = 0;
+      memory_.restarts = 0;
+      memory_.last_exit.clear();
+      Start(actions);
+  }
+}
+
+void Supervisor::OnStopWanted(Time now, Actions& actions) {
+  memory_.wanted = false;
+  start_after_stop_ = false;
+  stop_asked_ = true;
+  SettleStart(Error::Conflict("stopped", "{} was stopped before it was ready", name_), actions);
+  if (memory_.state == InstanceState::kStopping) return;
+  if (running()) {
+    Become(InstanceState::kStopping, actions);
+    ready_by_.reset();
+    wake_ = now + policy_.stop_timeout;
+    actions.push_back(AskToStop{});
+    return;
+  }
+  wake_.reset();
+  Become(InstanceState::kStopped, actions);
+  stop_asked_ = false;
+  actions.push_back(StopSettled{});
+}
+
+void Supervisor::OnStarted(Time now, Actions& actions) {
+  started_ = now;
+  ready_by_ = now + (start_asked_ ? start_within_ : policy_.ready_within);
+  wake_ = policy_.probed ? *ready_by_ : std::min(*ready_by_, now + kUnprobedGrace);
+  (void)actions;
+}
+
+void Supervisor::OnGone(const std::string& how, const std::optional<Error>& cause, Time now,
+                        Actions& actions) {
+  wake_.reset();
+  const bool was_ready = memory_.state == InstanceState::kReady || memory_.state == InstanceState::kUnhealthy;
+  if (!how.empty()) memory_.last_exit = how;
+  if (memory_.state == InstanceState::kStopping) {
+    Become(InstanceState::kStopped, actions);
+    if (std::exchange(stop_asked_, false)) actions.push_back(StopSettled{});
+    if (std::exchange(start_after_stop_, false)) OnStartWanted({.within = start_within_}, now, actions);
+    return;
+  }
+  if (!how.empty() && now - started_ >= policy_.restart.healthy_after && (was_ready || killed_hung_)) {
+    memory_.crash_count = 0;
+  }
+  ++memory_.crash_count;
+  if (start_asked_ && cause) {  // Nobody has to wait for the ladder to learn that a program is missing.
+    Become(InstanceState::kFailed, actions);
+    SettleStart(cause, actions);
+    return;
+  }
+  if (memory_.crash_count >= policy_.restart.crashes_most) {
+    Become(InstanceState::kFailed, actions);
+    SettleStart(Error::Unavailable("crash-loop", "{} died {} times in a row, the last time with {}", name_,
+                                   memory_.crash_count, how.empty() ? "no process" : how)
+                    .Hint("its log tells why: muster logs {}", name_),
+                actions);
+    return;
+  }
+  Become(InstanceState::kBackoff, actions);
+  wake_ = now + Backoff(policy_.restart, memory_.crash_count);
+}
+
+void Supervisor::OnProbe(bool passed, const std::string& why, Time now, Actions& actions) {
+  (void)now;
+  if (!running() || memory_.state == InstanceState::kStopping || killed_hung_) return;
+  if (passed) {
+    probes_failed_ = 0;
+    probe_failure_.clear();
+    wake_.reset();
+    ready_by_.reset();
+    Become(InstanceState::kReady, actions);
+    SettleStart({}, actions);
+    return;
+  }
+  probe_failure_ = why;
+  if (memory_.state == InstanceState::kStarting) return;  // `ready_by_` decides, however often it fails
+  if (++probes_failed_ < policy_.fail_after) return;
+  Become(InstanceState::kUnhealthy, actions);
+  if (!policy_.kill_when_hung) return;
+  killed_hung_ = true;
+  actions.push_back(KillProcess{});
+}
+
+void Supervisor::OnTime(Time now, Actions& actions) {
+  if (!wake_ || now < *wake_) return;
+  wake_.reset();
+  switch (memory_.state) {
+    case InstanceState::kBackoff:
+      ++memory_.restarts;
+      Start(actions);
+      return;
+    case InstanceState::kStopping:
+      actions.push_back(KillProcess{});
+      return;
+    case InstanceState::kStarting:
+    case InstanceState::kUnhealthy:
+      break;
+    default:
+      return;
+  }
+  if (!policy_.probed) {
+    OnProbe(true, "", now, actions);
+    return;
+  }
+  if (!ready_by_ || now < *ready_by_) return;
+  const bool asked = start_asked_;
+  const Duration waited = asked ? start_within_ : policy_.ready_within;
+  ready_by_.reset();
+  SettleStart(Error::Timeout("not-ready", "{} was not ready within {}{}", name_, FormatDuration(waited),
+                             probe_failure_.empty() ? "" : ": " + probe_failure_)
+                  .Hint("its log tells why: muster logs {}", name_),
+              actions);
+  // Whoever waited decides what follows. What was restarted by itself and hangs has to die to come back.
+  if (asked || !policy_.kill_when_hung || memory_.state != InstanceState::kStarting) return;
+  killed_hung_ = true;
+  actions.push_back(KillProcess{});
+}
+
+}  // namespace muster::agent

@@ -1,0 +1,126 @@
+// Decides when a process is started, stopped, killed or given up on. Pure.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "base/result.h"
+#include "base/time.h"
+#include "model/instance.h"
+
+namespace muster::agent {
+
+struct SupervisorPolicy {
+  RestartPolicy restart;
+  Duration ready_within = 600s;
+  Duration stop_timeout = 10s;
+  bool probed = false;  // else it is ready once it has been up for `kUnprobedGrace`
+  int fail_after = 3;
+  bool kill_when_hung = true;
+
+  static SupervisorPolicy Of(const Instance& instance);
+  bool operator==(const SupervisorPolicy&) const = default;
+};
+
+// What has no probe shows by this that it didn't die at once.
+constexpr Duration kUnprobedGrace = 100ms;
+
+// What happens to a process.
+struct StartWanted {      // A person or a run wants it: counters start anew. Answered by one StartSettled.
+  Duration within = 0ms;  // at most so long; 0: as the policy says
+};
+struct StopWanted {};  // Answered by one StopSettled.
+struct Started {};
+struct StartFailed {  // There is no process: its program is missing, its port taken …
+  Error error;
+};
+struct Exited {
+  std::string how;             // "exit 1", "signal 9"
+  std::optional<Error> cause;  // where one is known that trying again won't change
+};
+struct ProbeOk {};
+struct ProbeFailed {
+  std::string why;
+};
+struct TimeReached {};  // of `wake()`
+using Event =
+    std::variant<StartWanted, StopWanted, Started, StartFailed, Exited, ProbeOk, ProbeFailed, TimeReached>;
+
+// What is to be done about it, in order.
+struct StartProcess {
+  bool operator==(const StartProcess&) const = default;
+};
+struct AskToStop {  // the instance's stop signal
+  bool operator==(const AskToStop&) const = default;
+};
+struct KillProcess {
+  bool operator==(const KillProcess&) const = default;
+};
+struct ReportState {  // state, restarts or last exit have changed
+  bool operator==(const ReportState&) const = default;
+};
+struct StartSettled {  // ready, or why not: codes "not-ready", "crash-loop", "stopped" or the start's own
+  std::optional<Error> error;
+  bool operator==(const StartSettled&) const = default;
+};
+struct StopSettled {
+  bool operator==(const StopSettled&) const = default;
+};
+using Action = std::variant<StartProcess, AskToStop, KillProcess, ReportState, StartSettled, StopSettled>;
+
+// Owns no process and reads no clock: the agent reports events, performs the returned actions in order and
+// sends TimeReached once `wake()` has come. One per instance.
+class Supervisor {
+ public:
+  // What outlives the agent.
+  struct Memory {
+    InstanceState state = InstanceState::kStopped;
+    bool wanted = false;
+    int crash_count = 0;
+    int restarts = 0;
+    std::string last_exit;
+    bool operator==(const Memory&) const = default;
+  };
+
+  Supervisor(std::string name, SupervisorPolicy policy) : name_(std::move(name)), policy_(policy) {}
+
+  std::vector<Action> On(const Event& event, Time now);
+  // After a start of the agent, first: `running` tells whether the process was found alive.
+  std::vector<Action> Restore(const Memory& memory, bool running, Time now);
+  void set_policy(const SupervisorPolicy& policy) { policy_ = policy; }
+
+  const Memory& memory() const { return memory_; }
+  InstanceState state() const { return memory_.state; }
+  std::optional<Time> wake() const { return wake_; }
+
+ private:
+  using Actions = std::vector<Action>;
+  void OnStartWanted(const StartWanted& event, Time now, Actions& actions);
+  void OnStopWanted(Time now, Actions& actions);
+  void OnStarted(Time now, Actions& actions);
+  void OnGone(const std::string& how, const std::optional<Error>& cause, Time now, Actions& actions);
+  void OnProbe(bool passed, const std::string& why, Time now, Actions& actions);
+  void OnTime(Time now, Actions& actions);
+  void Start(Actions& actions);
+  void Become(InstanceState state, Actions& actions);
+  void SettleStart(std::optional<Error> error, Actions& actions);
+  bool running() const;
+
+  std::string name_;
+  SupervisorPolicy policy_;
+  Memory memory_;
+  bool start_asked_ = false;
+  bool stop_asked_ = false;
+  bool start_after_stop_ = false;
+  bool killed_hung_ = false;
+  Duration start_within_{};
+  Time started_{};
+  std::optional<Time> ready_by_;
+  std::optional<Time> wake_;
+  int probes_failed_ = 0;
+  std::string probe_failure_;
+};
+
+}  // namespace muster::agent

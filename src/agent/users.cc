@@ -1,0 +1,37 @@
+#include "agent/users.h"
+
+#include <pwd.h>
+#include <unistd.h>
+
+#include "base/digest.h"
+#include "base/subprocess.h"
+
+namespace muster::agent {
+namespace {
+
+constexpr size_t kNameMost = 31;  // useradd's own limit is 32
+
+Result<User> Find(const std::string& name) {
+  const passwd* entry = ::getpwnam(name.c_str());
+  if (!entry)
+    return Error::NotFound("unknown-user", "there is no user {}", name).Hint("adduser --system {}", name);
+  return User{.uid = entry->pw_uid, .gid = entry->pw_gid, .name = name};
+}
+
+}  // namespace
+
+Result<User> UserFor(const std::string& wanted, const std::string& cluster) {
+  if (::geteuid() != 0) return User{};
+  if (!wanted.empty()) return Find(wanted);
+  std::string name = "muster-" + cluster.substr(0, cluster.find('@'));
+  if (name.size() > kNameMost) name = name.substr(0, kNameMost - 7) + "-" + Sha256Hex(name).substr(0, 6);
+  if (auto known = Find(name); known.ok()) return known;
+  Exec exec{.argv = {"useradd", "--system", "--no-create-home", "--home-dir", "/nonexistent", "--shell",
+                     "/usr/sbin/nologin", "--user-group", name}};
+  // Agents of other hosts may make it at the same time; useradd locks, and the loser finds it made.
+  MUSTER_TRY(const Output output, RunCommand(exec, 20s));
+  if (auto made = Find(name); made.ok()) return made;
+  return Error::Internal("os-error", "make the user {}: {}", name, output.err);
+}
+
+}  // namespace muster::agent

@@ -1,0 +1,23 @@
+// The users that instances run as.
+#pragma once
+
+#include <sys/types.h>
+
+#include <string>
+
+#include "base/result.h"
+
+namespace muster::agent {
+
+struct User {
+  uid_t uid = static_cast<uid_t>(-1);  // -1: as the agent itself, which isn't root
+  gid_t gid = static_cast<gid_t>(-1);
+  std::string name;
+};
+
+// The user `wanted`, else the package's own of the recipe, else "muster-CLUSTER", which is made where it is
+// missing. Without root everything runs as the caller. Blocks while a user is made. Codes: "unknown-user",
+// "os-error".
+Result<User> UserFor(const std::string& wanted, const std::string& cluster);
+
+}  // namespace muster::agent

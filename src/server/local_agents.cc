@@ -56,8 +56,6 @@ Status StartLocalAgent(const std::string& program, const std::string& home,
   std::vector<std::string> argv{program,
                                 "agent",
                                 "run",
-                                "--home",
-                                home,
                                 "--cluster",
                                 wanted.cluster,
                                 "--host",
@@ -90,6 +88,7 @@ Status StartLocalAgent(const std::string& program, const std::string& home,
     sigset_t none;
     sigemptyset(&none);
     ::sigprocmask(SIG_SETMASK, &none, nullptr);
+    ::setenv("MUSTER_HOME", home.c_str(), 1);
     ::execv(program.c_str(), pointers.data());
     ::_exit(127);
   }

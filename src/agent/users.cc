@@ -1,9 +1,12 @@
 #include "agent/users.h"
 
+#include <fcntl.h>
 #include <pwd.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include "base/digest.h"
+#include "base/files.h"
 #include "base/subprocess.h"
 
 namespace muster::agent {
@@ -26,9 +29,12 @@ Result<User> UserFor(const std::string& wanted, const std::string& cluster) {
   std::string name = "muster-" + cluster.substr(0, cluster.find('@'));
   if (name.size() > kNameMost) name = name.substr(0, kNameMost - 7) + "-" + Sha256Hex(name).substr(0, 6);
   if (auto known = Find(name); known.ok()) return known;
+  // Agents of other hosts make the same one, and useradd's own lock has let two of them in at once.
+  const Fd lock(::open("/etc/passwd", O_RDONLY | O_CLOEXEC));
+  if (lock.valid()) ::flock(lock.get(), LOCK_EX);
+  if (auto known = Find(name); known.ok()) return known;
   Exec exec{.argv = {"useradd", "--system", "--no-create-home", "--home-dir", "/nonexistent", "--shell",
                      "/usr/sbin/nologin", "--user-group", name}};
-  // Agents of other hosts may make it at the same time; useradd locks, and the loser finds it made.
   MUSTER_TRY(const Output output, RunCommand(exec, 20s));
   if (auto made = Find(name); made.ok()) return made;
   return Error::Internal("os-error", "make the user {}: {}", name, output.err);

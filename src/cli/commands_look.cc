@@ -63,9 +63,17 @@ Result<int> ShowPart(Context& context, const ClusterArgs& args, const std::strin
   return Show(context, args.json, answer, text);
 }
 
-Result<int> ShowStatus(Context& context, const ClusterArgs& args) {
+struct StatusArgs : ClusterArgs {
+  bool all = false;
+};
+
+Result<int> ShowStatus(Context& context, const StatusArgs& args) {
   const auto api = Connect(context, Need::kStore);
   if (!api.ok()) return NothingHere(context, args, api.error(), "clusters");
+  if (args.all) {
+    MUSTER_TRY(const Json clusters, (*api)->Ask("GET", "/v1/clusters"));
+    return Show(context, args.json, clusters, ClustersText);
+  }
   const auto key = ClusterFor(**api, args);
   if (!key.ok() && key.error().code() == "which-cluster") {
     MUSTER_TRY(const Json clusters, (*api)->Ask("GET", "/v1/clusters"));
@@ -205,9 +213,11 @@ Result<int> Logs(Context& context, const LogsArgs& args) {
 }  // namespace
 
 void AddLookCommands(std::vector<Command>& commands) {
-  Declare<ClusterArgs> status("status",
-                              "Show how a cluster is: services with their health, hosts, the active run");
-  WithCluster(status).Group(kLook).More("Without a cluster, and where there are several: a line for each.");
+  Declare<StatusArgs> status("status",
+                             "Show how a cluster is: services with their health, hosts, the active run");
+  WithCluster(status.Flag("all", 0, &StatusArgs::all, "A line for each cluster"))
+      .Group(kLook)
+      .More("Without a cluster, and where there are several: a line for each.");
   commands.push_back(status.Run(ShowStatus));
 
   Declare<ClusterArgs> ps("ps", "List the instances");

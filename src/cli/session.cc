@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <thread>
 
 #include "base/files.h"
 #include "base/text.h"
@@ -46,7 +47,13 @@ Result<std::string> NamedCluster(const std::vector<KnownCluster>& known, const s
 }  // namespace
 
 Status EnsureServer(Context& context) {
-  if (SocketAnswers(ApiSocket(context.home))) return Done();
+  // A server that has just been killed may still take a connection, and answers no more.
+  for (int i = 0; i < 20 && SocketAnswers(ApiSocket(context.home)); ++i) {
+    ApiClient probe(ApiSocket(context.home), CallerName());
+    const auto version = probe.Ask("GET", "/v1/version");
+    if (version.ok() || version.error().code() == "timeout") return Done();
+    std::this_thread::sleep_for(25ms);
+  }
   std::error_code error;
   const fs::path program = fs::read_symlink("/proc/self/exe", error);
   if (error)

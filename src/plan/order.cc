@@ -6,6 +6,8 @@
 #include <unordered_map>
 #include <unordered_set>
 
+#include "base/text.h"
+
 namespace muster::plan {
 namespace {
 
@@ -76,6 +78,16 @@ void Gate(std::vector<Step>& steps, const std::vector<std::string>& lasts, bool 
   }
 }
 
+// Whether a balancer has the member out by an earlier run.
+bool IsOut(const Situation& situation, const std::string& balancer, const std::string& member) {
+  const auto observed = situation.observed.find(balancer);
+  if (observed == situation.observed.end()) return false;
+  const auto facts = observed->second.facts.find("run");
+  if (facts == observed->second.facts.end()) return false;
+  const std::vector<std::string> out = Split(facts->second, ',');
+  return std::find(out.begin(), out.end(), member) != out.end();
+}
+
 struct Balancer {
   const Instance* instance;
   bool serves;        // takes drain orders now
@@ -129,7 +141,8 @@ void TakeOutOfBalancers(const Desired& desired, const Situation& situation, Step
         continue;
       }
       const bool held = step.verb == "stop" && !replaced;
-      if (balancers == in_front_of.end() || (!replaced && !held)) {
+      const bool returns = step.verb == "start" && !replaced;  // after it was held, or a run that had failed
+      if (balancers == in_front_of.end() || (!replaced && !held && !returns)) {
         wrapped.push_back(std::move(step));
         continue;
       }
@@ -165,7 +178,8 @@ void TakeOutOfBalancers(const Desired& desired, const Situation& situation, Step
       std::vector<Step> restores;
       if (last) {
         for (const Balancer& balancer : balancers->second) {
-          if (!balancer.serves) continue;
+          if (!balancer.serves || (returns && !IsOut(situation, balancer.instance->name, step.instance)))
+            continue;
           Step restore = order(balancer, "restore");
           restore.after = "restored";
           restore.args["ready"] = "yes";  // seen by this run, perhaps before the mender has heard of it

@@ -160,7 +160,7 @@ def test_ctrl_c_puts_back_what_was_taken_out(muster):
 def test_two_at_once_one_waits_or_refuses_and_names_the_other(muster):
     file = muster.file(web(muster, instances=2, extra="--start-delay=2s"))
     first = muster.start("up", file, "--rehearse")
-    wait_until(lambda: muster.json("status", "--all", code=None).get("clusters"), what="the first to be accepted")
+    wait_until(lambda: any(c["run"] for c in muster.json("status", "--all")["clusters"]), what="the first to be accepted")
     second = muster.run("up", file, "--rehearse", code=None)
     assert first.wait(timeout=30) == 0
     if second.returncode != 0:

@@ -442,6 +442,11 @@ class Agent {
 
  private:
   void Tick() {
+    if (!fs::exists(folder_ + "/agent.lock")) {
+      spdlog::error("{} is gone, and nothing can be done without it", folder_);
+      loop_.Stop();
+      return;
+    }
     const WallTime now = WallNow();
     for (const auto& [name, member] : members_) member->Tick(now);
     loop_.After(1s, [this] { Tick(); });

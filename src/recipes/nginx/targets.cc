@@ -207,8 +207,10 @@ std::string RenderUpstreams(const std::vector<Upstream>& upstreams, const std::s
     if (upstream.balance != Balance::kRoundRobin)
       text += fmt::format("  {};\n", BalanceWord(upstream.balance));
     const std::set<std::string> marked = MarkedIn(upstream, out);
+    // Each request tries the next member where one refuses. nginx's own memory of failures is off: the agent
+    // knows who is well, and after quick restarts that memory would take all members for dead.
     for (const Member& member : upstream.members) {
-      text += fmt::format("  server {} max_fails=1 fail_timeout=2s{};  # {}\n", member.address,
+      text += fmt::format("  server {} max_fails=0{};  # {}\n", member.address,
                           marked.contains(member.instance) ? " down" : "", member.instance);
     }
     // nginx wants at least one; a service scaled to nothing answers 502.

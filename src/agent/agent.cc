@@ -110,6 +110,11 @@ class Agent {
     } else if (const auto* verify = std::get_if<api::VerifyMessage>(&*message)) {
       net::Spawn(OnVerify(*verify));
     } else if (const auto* cancel = std::get_if<api::CancelMessage>(&*message)) {
+      if (const auto order = under_way_.find(cancel->id); order != under_way_.end()) {
+        const auto member = members_.find(order->second);
+        if (member != members_.end()) member->second->GiveUpStart();
+        return;
+      }
       cancelled_.insert(cancel->id);
       executions_.erase(cancel->id);
       EndFollow(cancel->id);
@@ -149,7 +154,7 @@ class Agent {
       if (channel_) channel_->Send({'J', known->second});
       return;
     }
-    if (!under_way_.insert(order.id).second) return;  // its outcome will be sent
+    if (!under_way_.emplace(order.id, order.step.instance).second) return;  // its outcome will be sent
     net::Spawn(Obey(order));
   }
 
@@ -462,8 +467,8 @@ class Agent {
   bool leaving_ = false;
   bool left_ = false;
 
-  std::set<std::string> under_way_;
-  std::map<std::string, std::string> outcomes_;  // id -> the encoded answer
+  std::map<std::string, std::string> under_way_;  // order -> instance
+  std::map<std::string, std::string> outcomes_;   // id -> the encoded answer
   std::deque<std::string> outcome_order_;
 
   std::map<std::string, std::vector<net::Promised<Status>>> blob_waiting_;

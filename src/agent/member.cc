@@ -244,6 +244,14 @@ net::Task<Status> Member::Start(const Step& step) {
   co_return Done();
 }
 
+void Member::GiveUpStart() {
+  const Status cancelled =
+      Error::Conflict("cancelled", "nobody waits any more for {} to be ready", paths_.name);
+  for (const auto& waiting : std::exchange(starting_, {})) {
+    host_->loop->Post([waiting, cancelled] { waiting.Set(cancelled); });
+  }
+}
+
 net::Task<Status> Member::Stop() {
   if (!remembered_) co_return Done();
   const net::Promised<bool> stopped;

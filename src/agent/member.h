@@ -48,6 +48,9 @@ class Member : public std::enable_shared_from_this<Member> {
   // may run beside each other. Repeating a step is harmless.
   net::Task<Result<Values>> Perform(Step step, std::optional<Instance> desired);
 
+  // Whoever waits for it to be ready waits no more; it goes on as it can. Code "cancelled".
+  void GiveUpStart();
+
   // How it is now; with `drift` its files are looked at.
   Observed Observe(bool drift);
 

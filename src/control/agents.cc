@@ -398,6 +398,13 @@ void Agents::Stream(const std::string& cluster, const std::string& host, const A
   State::Send(*found->second.channel, message);
 }
 
+void Agents::CancelOrder(const std::string& cluster, const std::string& host, const std::string& id) {
+  const auto found = state_->links.find(LinkKey(cluster, host));
+  if (found != state_->links.end() && found->second.channel) {
+    State::Send(*found->second.channel, api::CancelMessage{.id = id});
+  }
+}
+
 void Agents::CancelStream(const std::string& cluster, const std::string& host, const std::string& id) {
   const auto found = state_->links.find(LinkKey(cluster, host));
   if (found == state_->links.end()) return;

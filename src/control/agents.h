@@ -53,6 +53,8 @@ class Agents {
   void Stream(const std::string& cluster, const std::string& host, const api::AgentMessage& message,
               const std::string& id, std::function<void(const api::Chunk&)> on_chunk,
               std::function<void(const api::End&)> on_end);
+  // Asks the agent to end an order early; its outcome comes all the same.
+  void CancelOrder(const std::string& cluster, const std::string& host, const std::string& id);
   void CancelStream(const std::string& cluster, const std::string& host, const std::string& id);
 
  private:

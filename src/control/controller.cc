@@ -17,6 +17,7 @@ using Json = nlohmann::json;
 
 constexpr Duration kReachWithin = 10s;
 constexpr Duration kObserveWithin = 10s;
+constexpr Duration kCancelWithin = 60s;
 
 std::map<std::string, std::string> StringMap(const std::string& text) {
   std::map<std::string, std::string> map;
@@ -83,7 +84,9 @@ Status Controller::Adopt(Cluster cluster) {
   if (placement.is_object()) {
     MUSTER_TRY(so_far, api::PlacementFrom(placement));
   }
-  MUSTER_TRY(desired_, plan::LayOutCluster(cluster, so_far, Digests()));
+  plan::SecretDigests digests = Digests();
+  digests[plan::kAnySecret] = "";
+  MUSTER_TRY(desired_, plan::LayOutCluster(cluster, so_far, digests));
   cluster_ = std::move(cluster);
   return Done();
 }
@@ -99,6 +102,8 @@ Status Controller::TakeOver() {
     deps_.agents->Want(host);
   }
   WantHosts(HostsInUse(desired_));
+  looked_ = false;
+  net::Spawn(LookAround());
   MUSTER_TRY(const std::vector<store::RunRow> runs, deps_.store->Runs(row_.key, 1));
   if (!runs.empty() && (runs[0].state == "running" || runs[0].state == "putting-back")) {
     deciding_ = true;
@@ -106,6 +111,27 @@ Status Controller::TakeOver() {
     net::Spawn(Recover(runs[0]));
   }
   return Done();
+}
+
+net::Task<void> Controller::LookAround() {
+  auto self = shared_from_this();
+  const std::set<std::string> silent = co_await ObserveAll();
+  (void)silent;
+  looked_ = true;
+  for (const auto& waiting : std::exchange(looking_, {})) {
+    deps_.loop->Post([waiting] { waiting.Set(true); });
+  }
+  MendSoon();
+}
+
+net::Task<void> Controller::FirstLook(Duration timeout) {
+  auto self = shared_from_this();
+  if (looked_) co_return;
+  const net::Promised<bool> over;
+  looking_.push_back(over);
+  const auto timer = deps_.loop->After(timeout, [over] { over.Set(false); });
+  co_await over;
+  deps_.loop->Cancel(timer);
 }
 
 plan::SecretDigests Controller::Digests() const {
@@ -231,7 +257,9 @@ Result<Plan> Controller::Decide(const Bundle& bundle, const PlanOptions& options
   if (placement.is_object()) {
     MUSTER_TRY(so_far, api::PlacementFrom(placement));
   }
-  MUSTER_TRY(*desired, plan::LayOutCluster(cluster, so_far, Digests()));
+  plan::SecretDigests digests = Digests();
+  if (options.remove_all) digests[plan::kAnySecret] = "";
+  MUSTER_TRY(*desired, plan::LayOutCluster(cluster, so_far, digests));
   plan::Situation situation{.observed = observed_,
                             .unreachable = std::move(unreachable),
                             .held = held_,
@@ -259,7 +287,8 @@ net::Task<Result<Plan>> Controller::MakePlan(Bundle bundle, PlanOptions options)
 }
 
 net::Task<Result<StartedRun>> Controller::Up(Bundle bundle, std::string plan_id, PlanOptions options) {
-  return Begin(std::move(bundle), "up", std::move(plan_id), std::move(options));
+  std::string action = bundle.action;
+  return Begin(std::move(bundle), std::move(action), std::move(plan_id), std::move(options));
 }
 
 net::Task<Result<StartedRun>> Controller::Begin(Bundle bundle, std::string action, std::string plan_id,
@@ -309,14 +338,16 @@ net::Task<Result<StartedRun>> Controller::Begin(Bundle bundle, std::string actio
     co_return planned.error();
   }
 
-  const bool same = action == "up" && !down() && IsCurrent(bundle);
+  // restart, stop, start and down act on the revision that stands.
+  const bool brings = action != "restart" && action != "stop" && action != "start" && action != "down";
+  const bool same = brings && !down() && IsCurrent(bundle);
   StartedRun started{.run = "", .plan = std::move(*planned)};
-  if (same || action != "up") started.plan.revision = row_.revision;
+  if (same || !brings) started.plan.revision = row_.revision;
   if (same && started.plan.empty()) co_return started;
 
   desired_ = std::move(desired);
   row_.placement = api::ToJson(desired_.placement).dump();
-  const Status recorded = Record(bundle, started.plan, action, same || action != "up");
+  const Status recorded = Record(bundle, started.plan, action, same || !brings);
   if (!recorded.ok()) {
     run_ = {};
     co_return recorded.error();
@@ -338,7 +369,7 @@ Status Controller::Record(const Bundle& bundle, const Plan& plan, const std::str
   if (!same_revision) row.revision += 1;
   Json extra = Json::parse(row.extra, nullptr, false);
   if (!extra.is_object()) extra = Json::object();
-  if (action == "up") extra.erase("down");
+  if (!same_revision || action == "up") extra.erase("down");
   row.extra = extra.dump();
   row.held = Json(held_).dump();
   run_.row = {.id = run_.id,
@@ -382,6 +413,8 @@ net::Task<Result<StartedRun>> Controller::Act(std::string action, std::vector<st
                                               PlanOptions options, std::string author) {
   auto bundle = CurrentBundle();
   if (!bundle.ok()) co_return bundle.error();
+  // Whoever wants everything gone needn't wait for what is on its way up.
+  if (action == "down" && !options.plan_only && !run_.id.empty()) co_await CancelAndWait(kCancelWithin);
   if (!run_.id.empty() || deciding_) {
     co_return Busy(run_.id.empty() ? deciding_who_
                                    : fmt::format("run {} ({} by {}) is under way", run_.id, run_.row.action,

@@ -29,6 +29,7 @@ struct Bundle {
   std::string files;  // JSON as in store::RevisionRow::bundle
   std::string author;
   std::string note;
+  std::string action = "up";  // what brings it: up, scale, rollback, resume
 };
 
 struct PlanOptions {
@@ -81,6 +82,10 @@ class Controller : public std::enable_shared_from_this<Controller> {
   // After a start of the server: raises the epoch, wants the agents, settles what a run left open.
   Status TakeOver();
 
+  // Waits until all agents have told once what stands on their hosts, at most `timeout`: before that nothing
+  // is known of the instances, though they may be well.
+  net::Task<void> FirstLook(Duration timeout);
+
   // What would be done. Writes nothing and starts nothing.
   net::Task<Result<Plan>> MakePlan(Bundle bundle, PlanOptions options);
   // Accepts the revision and starts its run. Codes: "run-active" names the run in the way; "plan-moved" where
@@ -89,7 +94,10 @@ class Controller : public std::enable_shared_from_this<Controller> {
   // stop, start, restart of instances or whole services (names of either; empty: all), and down.
   net::Task<Result<StartedRun>> Act(std::string action, std::vector<std::string> names, PlanOptions options,
                                     std::string author);
+  // Nothing new is sent, starts that still wait are given up, and what was taken away is put back.
   Status Cancel(const std::string& run);
+  // Cancels what is under way and waits for its end, at most `timeout`.
+  net::Task<void> CancelAndWait(Duration timeout);
 
   // The current revision as a bundle, to be changed (scale) or taken up again (resume).
   Result<Bundle> CurrentBundle() const;
@@ -100,6 +108,7 @@ class Controller : public std::enable_shared_from_this<Controller> {
   const std::vector<Instance>& desired() const { return desired_.instances; }
   std::vector<ServiceStatus> ServiceStates() const;
   std::string active_run() const { return run_.id; }
+  bool idle() const { return run_.id.empty() && !deciding_; }
   std::optional<RunProgress> ActiveRun() const;
   const Cluster& cluster() const { return cluster_; }
   const std::map<std::string, std::string>& held() const { return held_; }
@@ -130,6 +139,7 @@ class Controller : public std::enable_shared_from_this<Controller> {
   Result<Instance> Reveal(const Instance& instance) const;  // secrets in place of markers
   Agents::Wanted WantedFor(const Host& host) const;
   std::set<std::string> HostsInUse(const plan::Desired& desired) const;
+  net::Task<void> LookAround();
   void WantHosts(const std::set<std::string>& hosts);
   void ReleaseIdleHosts();
   net::Task<std::set<std::string>> ObserveAll();  // returns hosts that don't answer
@@ -166,6 +176,9 @@ class Controller : public std::enable_shared_from_this<Controller> {
   std::set<std::string> away_;                              // hosts whose agent is not connected
   std::map<std::string, Agents::Wanted> hosts_;             // those whose agents are wanted
   Run run_;
+  std::vector<net::Promised<bool>> ending_;  // who waits for the run's end
+  bool looked_ = true;                       // false from TakeOver until the first look around has ended
+  std::vector<net::Promised<bool>> looking_;
   bool deciding_ = false;
   std::string deciding_who_;
   std::vector<SettledStep> settled_;

@@ -176,6 +176,9 @@ void Controller::Finish() {
   if (was_down) AfterDown();
   run_ = {};
   deps_.finished(row_.key, progress);
+  for (const auto& waiting : std::exchange(ending_, {})) {
+    deps_.loop->Post([waiting] { waiting.Set(true); });
+  }
   if (failed) RollBackAfterFailure();
   if (!was_down) {
     // Agents tell at once what changes; those that went away with a removed instance don't.
@@ -213,6 +216,7 @@ void Controller::RollBackAfterFailure() {
   auto bundle = BundleOf(good);
   if (!bundle.ok()) return;
   bundle->author = "muster";
+  bundle->action = "rollback";
   bundle->note = fmt::format("rollback to {} after revision {} failed", good, row_.revision);
   auto self = shared_from_this();
   deps_.loop->Post([self, bundle = std::move(*bundle)]() mutable {
@@ -229,9 +233,27 @@ Status Controller::Cancel(const std::string& run) {
   if (run_.id != run || !run_.machine) {
     return Error::NotFound("run-not-active", "run {} is not under way", run);
   }
+  const std::vector<std::string> open = run_.machine->open_steps();
   run_.machine->Cancel();
+  // A start may wait for many minutes to be ready; nobody waits with it any more.
+  for (const std::string& id : open) {
+    if (!id.ends_with(".start")) continue;
+    const Instance* instance = FindDesired(id.substr(0, id.rfind('.')));
+    if (instance) deps_.agents->CancelOrder(row_.key, instance->host, run + "/" + id);
+  }
   Flush();
   return Done();
+}
+
+net::Task<void> Controller::CancelAndWait(Duration timeout) {
+  auto self = shared_from_this();
+  if (run_.id.empty()) co_return;
+  const net::Promised<bool> ended;
+  ending_.push_back(ended);
+  (void)Cancel(run_.id);
+  const auto timer = deps_.loop->After(timeout, [ended] { ended.Set(false); });
+  co_await ended;
+  deps_.loop->Cancel(timer);
 }
 
 // What a stop of the server left open: each step that was sent is sent again under its id (agents repeat or

@@ -59,33 +59,9 @@ void RunMachine::SendReady(Actions& actions) {
   }
 }
 
-bool RunMachine::MayPutBack(const Step& put_back) const {
-  const auto member = put_back.args.find("member");
-  if (member == put_back.args.end()) return true;
-  bool stopped = false, started = false;
-  for (size_t i = 0; i < plan_.steps.size(); ++i) {
-    const Step& step = plan_.steps[i];
-    if (step.instance != member->second) continue;
-    if (step.verb == "start" && progress_[i] == Progress::kFailed) return false;
-    if (step.verb == "start" && progress_[i] == Progress::kDone) started = true;
-    // A stop whose outcome isn't known may have stopped it.
-    if (step.verb == "stop" && progress_[i] != Progress::kWaiting) stopped = true;
-  }
-  return !stopped || started;
-}
-
 void RunMachine::SendPutBacks(Actions& actions) {
-  for (auto entry = put_backs_.begin(); entry != put_backs_.end();) {
-    if (open_put_backs_.contains(entry->first)) {
-      ++entry;
-    } else if (MayPutBack(entry->second)) {
-      open_put_backs_.insert(entry->first);
-      actions.send.push_back(entry->second);
-      ++entry;
-    } else {
-      actions.forget_put_back.push_back(entry->first);
-      entry = put_backs_.erase(entry);
-    }
+  for (const auto& [id, put_back] : put_backs_) {
+    if (open_put_backs_.insert(id).second) actions.send.push_back(put_back);
   }
 }
 
@@ -151,6 +127,7 @@ void RunMachine::Failed(const std::string& step_id, Error error) {
   }
   Settle(step_id, Progress::kFailed);
   ending_ = true;
+  if (cancelled_ && error.code() == "cancelled") return;  // what Cancel asked for
   if (!error_) error_ = std::move(error);
 }
 

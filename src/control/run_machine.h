@@ -18,8 +18,8 @@ enum class RunState { kRunning, kPaused, kPuttingBack, kDone, kFailed, kCancelle
 // controller journals each answer before it obeys.
 //
 // A step that fails stops the run: nothing new is sent, what is under way ends, then what the run had taken
-// away for its own use (drained members) is put back, and only then the run has failed. A member is not put
-// back into a load balancer after a start of it failed, or a stop succeeded that no start followed.
+// away for its own use (drained members) is put back, and only then the run has failed. Putting a member back
+// that is not ready is harmless: a balancer lets it in once it is.
 class RunMachine {
  public:
   explicit RunMachine(Plan plan, int in_flight_per_host_most = 64,
@@ -51,7 +51,6 @@ class RunMachine {
   enum class Progress { kWaiting, kOpen, kDone, kFailed };
 
   bool MaySend(const Step& step) const;
-  bool MayPutBack(const Step& put_back) const;
   void Settle(const std::string& step_id, Progress progress);
   void SendReady(Actions& actions);
   void SendPutBacks(Actions& actions);

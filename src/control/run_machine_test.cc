@@ -107,7 +107,7 @@ TEST(RunMachine, CtrlCPutsADrainedMemberThatStillServesBack) {
   EXPECT_EQ(machine.state(), RunState::kCancelled);
 }
 
-TEST(RunMachine, NeverPutsBackAMemberThatDidNotBecomeReady) {
+TEST(RunMachine, AFailureHandsTheMemberBackToWhoeverLooksAfterItsHealth) {
   RunMachine machine(Roll());
   for (const char* step : {"edge-1.drain", "app-1.stop"}) {
     machine.Next();
@@ -115,22 +115,26 @@ TEST(RunMachine, NeverPutsBackAMemberThatDidNotBecomeReady) {
   }
   machine.Next();
   machine.Failed("app-1.start", Broken());
-  const auto actions = machine.Next();
-  EXPECT_THAT(actions.send, IsEmpty());
-  EXPECT_THAT(actions.forget_put_back, ElementsAre("edge-1.drain.put-back"));
-  EXPECT_TRUE(actions.finished);
+  EXPECT_THAT(Ids(machine.Next().send), ElementsAre("edge-1.drain.put-back"));
+  machine.Succeeded("edge-1.drain.put-back");
+  EXPECT_TRUE(machine.Next().finished);
+  EXPECT_EQ(machine.state(), RunState::kFailed);
+  EXPECT_EQ(machine.error()->code(), "not-ready");
 }
 
-TEST(RunMachine, NeverPutsBackAMemberThatWasStoppedOnly) {
+TEST(RunMachine, AStartThatIsGivenUpByACancelIsNoFailure) {
   RunMachine machine(Roll());
-  machine.Next();
-  machine.Succeeded("edge-1.drain");
+  for (const char* step : {"edge-1.drain", "app-1.stop"}) {
+    machine.Next();
+    machine.Succeeded(step);
+  }
   machine.Next();
   machine.Cancel();
-  machine.Succeeded("app-1.stop");
-  const auto actions = machine.Next();
-  EXPECT_THAT(actions.send, IsEmpty());
-  EXPECT_TRUE(actions.finished);
+  machine.Failed("app-1.start", Error::Conflict("cancelled", "nobody waits any more"));
+  EXPECT_THAT(Ids(machine.Next().send), ElementsAre("edge-1.drain.put-back"));
+  machine.Succeeded("edge-1.drain.put-back");
+  EXPECT_TRUE(machine.Next().finished);
+  EXPECT_EQ(machine.state(), RunState::kCancelled);
 }
 
 TEST(RunMachine, APausedServiceWaitsAndGoesOn) {

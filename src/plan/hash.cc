@@ -17,6 +17,7 @@ class Hasher {
     return ReplaceSecrets(text, [this](std::string_view name) -> std::string {
       const auto found = secrets_.find(std::string(name));
       if (found != secrets_.end()) return found->second;
+      if (const auto any = secrets_.find(kAnySecret); any != secrets_.end()) return any->second;
       if (missing_.empty()) missing_ = name;
       return "";
     });

@@ -25,8 +25,10 @@ struct Desired {
   std::vector<Instance> instances;  // hash and parts set
 };
 
-// Keyed digest of each secret the cluster has, by name.
+// Keyed digest of each secret the cluster has, by name. kAnySecret stands for all that aren't there: for
+// looking at what stands and taking it down, which needs none.
 using SecretDigests = std::map<std::string, std::string>;
+inline constexpr const char* kAnySecret = "*";
 
 // The desired members of all services. Code "secret-missing" (with the command that sets it) for an unknown
 // secret.

@@ -9,6 +9,8 @@
 namespace muster::server {
 namespace {
 
+constexpr Duration kFirstLook = 5s;
+
 Json FindingsJson(const std::vector<Finding>& findings) {
   Json json = Json::array();
   for (const Finding& finding : findings) json.push_back(api::ToJson(finding));
@@ -141,21 +143,22 @@ net::Task<Answer> Api::PutBlob(Call call) {
 
 net::Task<Answer> Api::Begin(Accepted accepted, std::string plan_id, control::PlanOptions options) {
   if (HasErrors(accepted.findings)) co_return Bad(BadFile(accepted.findings), accepted.findings);
-  const std::shared_ptr<control::Controller> controller = accepted.controller;
   // Two first `up` of one cluster at once meet in one controller.
-  const bool is_new = controller->row().revision == 0;
+  const bool is_new = accepted.controller->row().revision == 0;
+  if (const auto kept = deps_.clusters->Find(accepted.controller->row().key)) accepted.controller = kept;
+  const std::shared_ptr<control::Controller> controller = accepted.controller;
   if (is_new) deps_.clusters->Keep(controller);
   for (const auto& [path, file] : accepted.bundle.cluster.files) {
     if (!options.plan_only && !file.sha256.empty() && !deps_.store->HasBlob(file.sha256) &&
         file.text.empty() && file.size > 0) {
-      if (is_new) deps_.clusters->Forget(controller->row().key);
+      if (is_new && controller->idle()) deps_.clusters->Forget(controller->row().key);
       co_return Bad(Error::Invalid("blob-missing", "the content of {} was not sent", path)
                         .Hint("send it first: PUT /v1/blobs/{}", file.sha256));
     }
   }
   const auto started = co_await controller->Up(std::move(accepted.bundle), plan_id, options);
   if (!started.ok()) {
-    if (controller->row().revision == 0 && controller->active_run().empty()) {
+    if (controller->row().revision == 0 && controller->idle()) {
       deps_.clusters->Forget(controller->row().key);
     }
     co_return Bad(started.error(), accepted.findings);
@@ -183,6 +186,7 @@ net::Task<Answer> Api::ListClusters(Call) {
   for (const auto& controller : deps_.clusters->All()) {
     const store::ClusterRow& row = controller->row();
     if (row.revision == 0) continue;
+    co_await controller->FirstLook(kFirstLook);
     clusters.push_back({{"cluster", row.key},
                         {"name", row.name},
                         {"rehearsal", row.rehearsal},
@@ -197,7 +201,9 @@ net::Task<Answer> Api::ListClusters(Call) {
 net::Task<Answer> Api::ClusterStatus(Call call) {
   const auto found = FindController(call);
   if (!found.ok()) co_return Bad(found.error());
-  const control::Controller& controller = **found;
+  const std::shared_ptr<control::Controller> kept = *found;
+  co_await kept->FirstLook(kFirstLook);
+  const control::Controller& controller = *kept;
   const store::ClusterRow& row = controller.row();
   const auto services = controller.ServiceStates();
   Json reasons = Json::array(), service_list = Json::array(), hosts = Json::array(), held = Json::array();
@@ -261,7 +267,9 @@ net::Task<Answer> Api::ClusterStatus(Call call) {
 net::Task<Answer> Api::Instances(Call call) {
   const auto found = FindController(call);
   if (!found.ok()) co_return Bad(found.error());
-  co_return Good({{"instances", InstancesJson(**found)}});
+  const std::shared_ptr<control::Controller> kept = *found;
+  co_await kept->FirstLook(kFirstLook);
+  co_return Good({{"instances", InstancesJson(*kept)}});
 }
 
 net::Task<Answer> Api::Act(Call call, std::string action) {
@@ -338,6 +346,7 @@ net::Task<Answer> Api::Rollback(Call call) {
   if (!bundle.ok()) co_return Bad(bundle.error());
   accepted.bundle = std::move(*bundle);
   accepted.bundle.author = call.who;
+  accepted.bundle.action = "rollback";
   accepted.bundle.note = fmt::format("rollback to {}", revision);
   co_return co_await Begin(std::move(accepted), "", options);
 }
@@ -351,6 +360,7 @@ net::Task<Answer> Api::Resume(Call call) {
   if (!bundle.ok()) co_return Bad(bundle.error());
   accepted.bundle = std::move(*bundle);
   accepted.bundle.author = call.who;
+  accepted.bundle.action = "resume";
   co_return co_await Begin(std::move(accepted), "", {});
 }
 

@@ -98,7 +98,7 @@ def test_up_draws_a_live_picture_that_fits(world):
     terminal = Terminal(world, "up")
     assert terminal.end() == 0, terminal.text
     # Only what is drawn again counts; the summary below it may be as wide as it likes.
-    picture = terminal.text.split("is green")[0].split("\n")[:-2]
+    picture = terminal.text.split("demo is ")[0].split("\n")[:-1]
     assert all(len(plain(line)) < COLUMNS for line in picture), terminal.text
     assert "\x1b[" in terminal.text and "12 of 12 instances ready" in terminal.text
     assert re.search(r"… and \d+ more", terminal.text)  # twelve instances, ten rows

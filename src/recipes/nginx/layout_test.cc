@@ -83,8 +83,7 @@ TEST(NginxUpstreams, MarkWhoIsOutUnlessAllAre) {
   const Upstream upstream{.name = "u", .members = {{"a", "1:1"}, {"b", "1:2"}}};
   EXPECT_THAT(MarkedIn(upstream, {"a", "x"}), ElementsAre("a"));
   EXPECT_THAT(MarkedIn(upstream, {"a", "b"}), IsEmpty());
-  EXPECT_THAT(RenderUpstreams({upstream}, {"b"}, "t"),
-              HasSubstr("server 1:2 max_fails=0 down;"));
+  EXPECT_THAT(RenderUpstreams({upstream}, {"b"}, "t"), HasSubstr("server 1:2 max_fails=0 down;"));
   EXPECT_THAT(RenderUpstreams({upstream}, {"a", "b"}, "t"), Not(HasSubstr("down;")));
   EXPECT_THAT(RenderUpstreams({{.name = "none"}}, {}, "t"), HasSubstr("server 127.0.0.1:1 down;"));
 }

@@ -198,8 +198,12 @@ class NginxOperator : public Operator {
         names.insert(member);
       } else {
         names.erase(member);
-        // Said by who has just seen it ready, so that it needn't wait for the mender to see it, too.
-        if (args["ready"] == "yes") state->health.erase(member);
+        // Who says ready=yes has just seen it so. Otherwise it stays out until the mender finds it well.
+        if (args["ready"] == "yes") {
+          state->health.erase(member);
+        } else if (args["by"] != "health") {
+          state->health.insert(member);
+        }
       }
     } else if (verb == "backends") {
       state->health = Listed(args["out"]);

@@ -438,6 +438,7 @@ class Agent {
       fs::remove(folder_ + name, error);  // only what is empty
     }
     ::unlink((folder_ + "/agent.json").c_str());
+    runtime::RemoveCgroups(options_.cluster, "");
     left_ = true;
     loop_.Stop();
   }

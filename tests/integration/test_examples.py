@@ -1,0 +1,80 @@
+"""The examples, as they stand in the repository, do what they promise."""
+
+import os
+import pathlib
+import shutil
+import subprocess
+
+import pytest
+
+from conftest import TOP, edge, get, processes_below, wait_until
+
+
+def bring_up(muster, name):
+    # The examples name the built program relative to themselves.
+    shutil.copytree(TOP / "examples", muster.folder / "examples", ignore=shutil.ignore_patterns("app"))
+    (muster.folder / "build").mkdir()
+    shutil.copy(muster.app, muster.folder / "build")
+    file = muster.folder / "examples" / f"{name}.yaml"
+    muster.run("check", file, "--rehearse", "--file-only")
+    muster.run("up", file, "--rehearse")
+    return f"{name}@rehearsal"
+
+
+@pytest.mark.parametrize("name", ["demo", "lowcode", "iot"])
+def test_an_example_comes_up_and_verifies(muster, name):
+    cluster = bring_up(muster, name)
+    assert muster.status(cluster)["health"] == "green"
+    done = muster.json("verify", "--cluster", cluster)
+    assert done["passed"], [check for check in done["checks"] if not check["passed"]]
+
+
+def test_lowcode_is_the_guide_to_the_letter(muster):
+    cluster = bring_up(muster, "lowcode")
+    url = edge(muster, cluster)
+    apps = {n: one for n, one in muster.instances(cluster).items() if n.startswith("creator")}
+    assert len(apps) == 10
+    ports = sorted((one["address"], one["ports"]["http"]) for one in apps.values())
+    assert [port for _, port in ports] == [5040, 5041, 5042, 5043, 5044] * 2
+    assert get(url + "cordova.js")[0] == 404
+    assert len({get(url)[1]["X-Instance"] for _ in range(10)}) == 1  # ip_hash: one client, one instance
+    envs = {path.read_text() for path in pathlib.Path(muster.home).glob("m/hosts/*/*/instances/*/environment")}
+    assert len(envs) in (0, 10)
+    seen = {get(f"http://{one['address']}:{one['ports']['http']}/info")[2] for one in apps.values()}
+    assert len(seen) == 10
+
+
+def test_iot_strips_prefixes_and_pins_uploads(muster):
+    cluster = bring_up(muster, "iot")
+    url = edge(muster, cluster)
+    assert len({get(url + "jetlinks/echo/x")[1]["X-Instance"] for _ in range(12)}) == 3
+    assert {get(url + "upload/x")[1]["X-Instance"] for _ in range(6)} == {get(url + "jetlinks/file/static/y")[1]["X-Instance"]}
+    assert '/echo/x' in get(url + "jetlinks/echo/x")[2] and '/jetlinks' not in get(url + "jetlinks/echo/x")[2].split("\n")[0]
+    assert get(url)[1]["X-Instance"] == "ui-1"
+    file = muster.folder / "examples" / "iot.yaml"
+    file.write_text(file.read_text().replace("http://{{address}}:8844/", "http://localhost:8844/"))
+    found = muster.run("check", file, "--rehearse", "--file-only", code=1)
+    assert "localhost-peer" in found.stdout + found.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces need root")
+def test_with_root_each_host_has_a_network_of_its_own(muster):
+    muster.env["MUSTER_REHEARSAL_NETWORK"] = "namespaces"
+    cluster = bring_up(muster, "demo")
+    agents = muster.agent_pids()
+    networks = {os.readlink(f"/proc/{pid}/ns/net") for pid in agents}
+    assert len(networks) == 2 and os.readlink("/proc/self/ns/net") not in networks
+    assert get(edge(muster, cluster))[0] == 200
+    block = muster.instances(cluster)["web-1"]["address"].split(".")[2]
+    assert muster.json("verify", "--cluster", cluster)["passed"]
+    muster.run("down", "--cluster", cluster, "--delete-data", "--confirm", "demo")
+
+    def gone():
+        links = subprocess.run(["ip", "-o", "link"], capture_output=True, text=True).stdout
+        names = subprocess.run(["ip", "netns"], capture_output=True, text=True).stdout
+        return f"muster-{block}" not in links and f"muster-{block}-" not in names
+
+    wait_until(gone, what="bridge and namespaces to be gone")
+    assert [command for command in processes_below(muster.home).values() if "server run" not in command] == []
+    groups = [path for path in pathlib.Path("/sys/fs/cgroup").glob("*/muster/demo@rehearsal/*") if path.is_dir()]
+    assert [path for path in groups if not (path / "cgroup.procs").read_text()] == []

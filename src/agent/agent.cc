@@ -16,6 +16,7 @@
 #include "api/agent_messages.h"
 #include "api/json.h"
 #include "base/fault.h"
+#include "base/memory.h"
 #include "net/channel.h"
 
 namespace muster::agent {
@@ -24,7 +25,8 @@ namespace {
 constexpr Duration kDialFirst = 20ms;
 constexpr Duration kDialMost = 1s;
 constexpr size_t kOutcomesRemembered = 1000;
-constexpr size_t kQueuedMost = 4u << 20;  // bytes of logs on their way, before more are read
+constexpr uint64_t kTrimTicks = 60, kTrimFirst = 10;  // seconds
+constexpr size_t kQueuedMost = 4u << 20;              // bytes of logs on their way, before more are read
 
 class Agent {
  public:
@@ -455,6 +457,7 @@ class Agent {
     }
     const WallTime now = WallNow();
     for (const auto& [name, member] : members_) member->Tick(now);
+    if (++ticks_ % kTrimTicks == kTrimFirst) ReleaseIdleMemory();
     loop_.After(1s, [this] { Tick(); });
   }
 
@@ -467,6 +470,7 @@ class Agent {
   int64_t epoch_ = 0;
   bool leaving_ = false;
   bool left_ = false;
+  uint64_t ticks_ = 0;
 
   std::map<std::string, std::string> under_way_;  // order -> instance
   std::map<std::string, std::string> outcomes_;   // id -> the encoded answer

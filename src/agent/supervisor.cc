@@ -34,11 +34,11 @@ std::vector<Action> Supervisor::On(const Event& event, Time now) {
   std::visit(Overloaded{
                  [&](const StartWanted& wanted) { OnStartWanted(wanted, now, actions); },
                  [&](const StopWanted&) { OnStopWanted(now, actions); },
-                 [&](const Started&) { OnStarted(now, actions); },
+                 [&](const Started&) { OnStarted(now); },
                  [&](const StartFailed& failed) { OnGone("", failed.error, now, actions); },
                  [&](const Exited& exited) { OnGone(exited.how, exited.cause, now, actions); },
-                 [&](const ProbeOk&) { OnProbe(true, "", now, actions); },
-                 [&](const ProbeFailed& failed) { OnProbe(false, failed.why, now, actions); },
+                 [&](const ProbeOk&) { OnProbe(true, "", actions); },
+                 [&](const ProbeFailed& failed) { OnProbe(false, failed.why, actions); },
                  [&](const TimeReached&) { OnTime(now, actions); },
              },
              event);
@@ -50,14 +50,15 @@ std::vector<Action> Supervisor::Restore(const Memory& memory, bool running, Time
   memory_ = memory;
   if (running) {
     started_ = now;
-    if (!memory_.wanted) {  // The agent died while it stopped this one.
+    if (!memory_.wanted) {  // The agent died while it stopped this one: asked again, and killed in time.
+      if (memory_.state == InstanceState::kStopping) memory_.state = InstanceState::kReady;
       OnStopWanted(now, actions);
       return actions;
     }
     const bool was_ready = memory.state == InstanceState::kReady || memory.state == InstanceState::kUnhealthy;
-    if (was_ready && policy_.probed) return actions;
+    if (was_ready) return actions;  // probes go on, and tell otherwise where it isn't so
     memory_.state = InstanceState::kStarting;
-    OnStarted(now, actions);
+    OnStarted(now);
     return actions;
   }
   if (!memory_.wanted) {
@@ -100,7 +101,6 @@ void Supervisor::SettleStart(std::optional<Error> error, Actions& actions) {
 
 void Supervisor::Start(Actions& actions) {
   wake_.reset();
-  ready_by_.reset();
   probes_failed_ = 0;
   probe_failure_.clear();
   killed_hung_ = false;
@@ -113,6 +113,7 @@ void Supervisor::OnStartWanted(const StartWanted& event, Time now, Actions& acti
   memory_.wanted = true;
   start_within_ = policy_.ready_within;
   if (event.within > 0ms) start_within_ = std::min(start_within_, event.within);
+  start_by_ = now + start_within_;
   switch (memory_.state) {
     case InstanceState::kReady:
       SettleStart({}, actions);
@@ -121,9 +122,7 @@ void Supervisor::OnStartWanted(const StartWanted& event, Time now, Actions& acti
       start_after_stop_ = true;
       return;
     case InstanceState::kStarting:
-    case InstanceState::kUnhealthy:  // A person waits again for what runs already.
-      ready_by_ = now + start_within_;
-      if (!wake_ || *wake_ > *ready_by_) wake_ = ready_by_;
+    case InstanceState::kUnhealthy:  // It runs already: `start_by_` bounds the wait.
       return;
     default:
       memory_.crash_count = 0;
@@ -141,7 +140,6 @@ void Supervisor::OnStopWanted(Time now, Actions& actions) {
   if (memory_.state == InstanceState::kStopping) return;
   if (running()) {
     Become(InstanceState::kStopping, actions);
-    ready_by_.reset();
     wake_ = now + policy_.stop_timeout;
     actions.push_back(AskToStop{});
     return;
@@ -152,11 +150,13 @@ void Supervisor::OnStopWanted(Time now, Actions& actions) {
   actions.push_back(StopSettled{});
 }
 
-void Supervisor::OnStarted(Time now, Actions& actions) {
+void Supervisor::OnStarted(Time now) {
   started_ = now;
-  ready_by_ = now + (start_asked_ ? start_within_ : policy_.ready_within);
-  wake_ = policy_.probed ? *ready_by_ : std::min(*ready_by_, now + kUnprobedGrace);
-  (void)actions;
+  if (!policy_.probed) {
+    wake_ = now + kUnprobedGrace;
+  } else if (!start_asked_) {
+    wake_ = now + policy_.ready_within;
+  }
 }
 
 void Supervisor::OnGone(const std::string& how, const std::optional<Error>& cause, Time now,
@@ -191,20 +191,18 @@ void Supervisor::OnGone(const std::string& how, const std::optional<Error>& caus
   wake_ = now + Backoff(policy_.restart, memory_.crash_count);
 }
 
-void Supervisor::OnProbe(bool passed, const std::string& why, Time now, Actions& actions) {
-  (void)now;
+void Supervisor::OnProbe(bool passed, const std::string& why, Actions& actions) {
   if (!running() || memory_.state == InstanceState::kStopping || killed_hung_) return;
   if (passed) {
     probes_failed_ = 0;
     probe_failure_.clear();
     wake_.reset();
-    ready_by_.reset();
     Become(InstanceState::kReady, actions);
     SettleStart({}, actions);
     return;
   }
   probe_failure_ = why;
-  if (memory_.state == InstanceState::kStarting) return;  // `ready_by_` decides, however often it fails
+  if (memory_.state == InstanceState::kStarting) return;  // time decides, however often it fails
   if (++probes_failed_ < policy_.fail_after) return;
   Become(InstanceState::kUnhealthy, actions);
   if (!policy_.kill_when_hung) return;
@@ -212,7 +210,20 @@ void Supervisor::OnProbe(bool passed, const std::string& why, Time now, Actions&
   actions.push_back(KillProcess{});
 }
 
+std::optional<Time> Supervisor::wake() const {
+  if (!start_asked_) return wake_;
+  return wake_ ? std::min(*wake_, start_by_) : start_by_;
+}
+
+Error Supervisor::NotReady(Duration waited) const {
+  return Error::Timeout("not-ready", "{} was not ready within {}{}", name_, FormatDuration(waited),
+                        probe_failure_.empty() ? "" : ": " + probe_failure_)
+      .Hint("its log tells why: muster logs {}", name_);
+}
+
 void Supervisor::OnTime(Time now, Actions& actions) {
+  // Whoever waited decides what follows: what was started runs on, or is started again, as before.
+  if (start_asked_ && now >= start_by_) SettleStart(NotReady(start_within_), actions);
   if (!wake_ || now < *wake_) return;
   wake_.reset();
   switch (memory_.state) {
@@ -224,27 +235,16 @@ void Supervisor::OnTime(Time now, Actions& actions) {
       actions.push_back(KillProcess{});
       return;
     case InstanceState::kStarting:
-    case InstanceState::kUnhealthy:
-      break;
+      if (!policy_.probed) {
+        OnProbe(true, "", actions);
+      } else if (policy_.kill_when_hung) {  // Restarted by itself, and hangs: it has to die to come back.
+        killed_hung_ = true;
+        actions.push_back(KillProcess{});
+      }
+      return;
     default:
       return;
   }
-  if (!policy_.probed) {
-    OnProbe(true, "", now, actions);
-    return;
-  }
-  if (!ready_by_ || now < *ready_by_) return;
-  const bool asked = start_asked_;
-  const Duration waited = asked ? start_within_ : policy_.ready_within;
-  ready_by_.reset();
-  SettleStart(Error::Timeout("not-ready", "{} was not ready within {}{}", name_, FormatDuration(waited),
-                             probe_failure_.empty() ? "" : ": " + probe_failure_)
-                  .Hint("its log tells why: muster logs {}", name_),
-              actions);
-  // Whoever waited decides what follows. What was restarted by itself and hangs has to die to come back.
-  if (asked || !policy_.kill_when_hung || memory_.state != InstanceState::kStarting) return;
-  killed_hung_ = true;
-  actions.push_back(KillProcess{});
 }
 
 }  // namespace muster::agent

@@ -93,19 +93,20 @@ class Supervisor {
 
   const Memory& memory() const { return memory_; }
   InstanceState state() const { return memory_.state; }
-  std::optional<Time> wake() const { return wake_; }
+  std::optional<Time> wake() const;
 
  private:
   using Actions = std::vector<Action>;
   void OnStartWanted(const StartWanted& event, Time now, Actions& actions);
   void OnStopWanted(Time now, Actions& actions);
-  void OnStarted(Time now, Actions& actions);
+  void OnStarted(Time now);
   void OnGone(const std::string& how, const std::optional<Error>& cause, Time now, Actions& actions);
-  void OnProbe(bool passed, const std::string& why, Time now, Actions& actions);
+  void OnProbe(bool passed, const std::string& why, Actions& actions);
   void OnTime(Time now, Actions& actions);
   void Start(Actions& actions);
   void Become(InstanceState state, Actions& actions);
   void SettleStart(std::optional<Error> error, Actions& actions);
+  Error NotReady(Duration waited) const;
   bool running() const;
 
   std::string name_;
@@ -117,7 +118,7 @@ class Supervisor {
   bool killed_hung_ = false;
   Duration start_within_{};
   Time started_{};
-  std::optional<Time> ready_by_;
+  Time start_by_{};  // whoever asked for a start waits no longer, over all restarts
   std::optional<Time> wake_;
   int probes_failed_ = 0;
   std::string probe_failure_;

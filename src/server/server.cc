@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/files.h"
+#include "base/memory.h"
 #include "control/agents.h"
 #include "server/api.h"
 #include "server/clusters.h"
@@ -13,6 +14,12 @@
 #include "server/local_agents.h"
 
 namespace muster::server {
+namespace {
+
+constexpr Duration kTrimFirst = 10s;
+constexpr Duration kTrimEvery = 60s;
+
+}  // namespace
 
 Status RunServer(const ServerOptions& options) {
   const std::string folder = options.home + "/server";
@@ -73,6 +80,11 @@ Status RunServer(const ServerOptions& options) {
   limits.idle = 300s;
   MUSTER_TRY(const auto http, net::HttpServer::Listen(loop, endpoint, handler, limits));
 
+  const std::function<void()> trim = [&] {
+    ReleaseIdleMemory();
+    loop.After(kTrimEvery, trim);
+  };
+  loop.After(kTrimFirst, trim);
   loop.OnSignal(SIGTERM, [&] { loop.Stop(); });
   loop.OnSignal(SIGINT, [&] { loop.Stop(); });
   spdlog::info("muster {} serves {}", MUSTER_VERSION, endpoint.socket_path);

@@ -1,8 +1,8 @@
 // Says what the shape stage thinks of cluster files, for tests that hold it against the JSON Schema.
 //
-//   spec_shape_tool --schema     prints the schema
-//   spec_shape_tool < NAMES      for each file name on a line: "ok", or "bad" and the findings' codes
-//   spec_shape_tool -v < NAMES   the findings in full
+//   spec-shape-tool --schema     prints the schema
+//   spec-shape-tool < NAMES      for each file name on a line: "ok", or "bad" and the findings' codes
+//   spec-shape-tool -v < NAMES   the findings in full
 //
 // It knows the real recipes' kinds and some made-up ones, which between them use every type of Shape.
 #include <cstdio>

@@ -13,6 +13,7 @@
 #include "agent/exec.h"
 #include "agent/hosts_network.h"
 #include "agent/member.h"
+#include "agent/orphans.h"
 #include "api/agent_messages.h"
 #include "api/json.h"
 #include "base/fault.h"
@@ -24,6 +25,7 @@ namespace {
 
 constexpr Duration kDialFirst = 20ms;
 constexpr Duration kDialMost = 1s;
+constexpr std::string_view kServerGone = "server-gone";
 constexpr size_t kOutcomesRemembered = 1000;
 constexpr uint64_t kTrimTicks = 60, kTrimFirst = 10;  // seconds
 constexpr size_t kQueuedMost = 4u << 20;              // bytes of logs on their way, before more are read
@@ -184,12 +186,16 @@ class Agent {
     }
     MUSTER_FAULT("agent.outcome");
     under_way_.erase(order.id);
+    // Nobody was there to hear it: a server that is back and sends the order again wants it done.
+    if (outcome.error && outcome.error->code() == kServerGone) {
+      Send(outcome);
+      co_return;
+    }
     Remember(order.id, api::Encode(outcome));
   }
 
   void Remember(const std::string& id, std::string outcome) {
     if (channel_) channel_->Send({'J', outcome});
-    // Errors are not remembered: whoever sends the order again wants it tried again.
     outcomes_[id] = std::move(outcome);
     outcome_order_.push_back(id);
     while (outcome_order_.size() > kOutcomesRemembered) {
@@ -241,7 +247,7 @@ class Agent {
   }
 
   static Error ServerGone() {
-    return Error::Unavailable("server-gone", "the server left while it sent a file");
+    return Error::Unavailable(kServerGone, "the server left while it sent a file");
   }
 
   void OnBlob(const api::Blob& blob) {
@@ -313,7 +319,7 @@ class Agent {
     std::vector<const Instance*> used;
     for (const auto& [name, member] : members_) {
       if (member->desired()) used.push_back(member->desired());
-      if (!member->installed()) return;  // one is on its way
+      if (member->installing()) return;  // and cleans up itself
     }
     RemoveUnusedArtifacts(folder_, used);
   }
@@ -457,6 +463,7 @@ class Agent {
     }
     const WallTime now = WallNow();
     for (const auto& [name, member] : members_) member->Tick(now);
+    orphans_.Reap();
     if (++ticks_ % kTrimTicks == kTrimFirst) ReleaseIdleMemory();
     loop_.After(1s, [this] { Tick(); });
   }
@@ -468,6 +475,7 @@ class Agent {
   std::map<std::string, std::shared_ptr<Member>> members_;
   std::shared_ptr<net::Channel> channel_;
   int64_t epoch_ = 0;
+  OrphanReaper orphans_;
   bool leaving_ = false;
   bool left_ = false;
   uint64_t ticks_ = 0;

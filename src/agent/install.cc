@@ -1,12 +1,15 @@
 #include "agent/install.h"
 
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <set>
 
+#include "agent/within.h"
 #include "base/files.h"
+#include "base/subprocess.h"
 #include "base/text.h"
 
 namespace muster::agent {
@@ -21,9 +24,21 @@ Status Own(const std::string& path, const User& user) {
   return Done();
 }
 
-Status OwnedFolder(const std::string& path, const User& user) {
-  MUSTER_DO(MakeFolder(path, 0700));
-  return Own(path, user);
+// The instance's folder itself. Its parent is the agent's, so nobody else can put a link there.
+Status OwnFolder(const Paths& paths, const User& user) {
+  MUSTER_DO(MakeFolder(paths.folder, 0700));
+  struct stat status {};
+  if (user.uid == static_cast<uid_t>(-1) || ::lstat(paths.folder.c_str(), &status) != 0) return Done();
+  if (status.st_uid == user.uid) return Done();
+  std::error_code error;
+  if (!fs::is_empty(paths.folder, error)) {
+    // Another user takes over all there is, data included. chown walks by descriptors and follows no link.
+    const std::string owner = fmt::format("{}:{}", user.uid, user.gid);
+    Exec exec{.argv = {"chown", "-hR", "--", owner, paths.folder}};
+    MUSTER_TRY(const Output output, RunCommand(exec, 60s));
+    if (output.status != 0) return Error::Internal("os-error", "chown {}: {}", paths.folder, output.err);
+  }
+  return Own(paths.folder, user);
 }
 
 bool Inside(const std::string& path) {
@@ -34,16 +49,31 @@ bool Inside(const std::string& path) {
   return true;
 }
 
-// Folders between the instance's and the file's, each the user's own.
-Status FoldersFor(const Paths& paths, const std::string& file, const User& user) {
-  std::string path = paths.folder;
-  std::vector<std::string> parts = Split(file, '/');
-  parts.pop_back();
-  for (const std::string& part : parts) {
-    path += "/" + part;
-    MUSTER_DO(OwnedFolder(path, user));
+Status WriteWithin(const Paths& paths, const std::string& file, const std::string& content, int mode,
+                   const User& user) {
+  MUSTER_TRY(const Fd folder, MakeFolderWithin(paths.folder, FolderOf(file), user));
+  const WriteOptions options{.mode = static_cast<mode_t>(mode), .owner = user.uid, .group = user.gid};
+  const Status written = WriteFile(PathIn(folder, NameOf(file)), content, options);
+  if (written.ok()) return written;
+  // The path by descriptor says nothing to people.
+  const Error& error = written.error();
+  std::string message = error.message();
+  const std::string by_descriptor = PathIn(folder, "");
+  if (const size_t at = message.find(by_descriptor); at != std::string::npos) {
+    const std::string of_folder = FolderOf(file).empty() ? paths.folder : paths.folder + "/" + FolderOf(file);
+    message.replace(at, by_descriptor.size(), of_folder + "/");
   }
-  return Done();
+  return Error(error.kind(), error.code(), message).Hint("{}", error.hint());
+}
+
+// The content of a regular file in an open folder.
+Result<std::string> ReadWithin(const Fd& folder, const std::string& name) {
+  // O_NONBLOCK: a fifo that somebody put in its place must not hold the agent.
+  const Fd file(::openat(folder.get(), name.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+  struct stat status {};
+  if (!file.valid() || ::fstat(file.get(), &status) != 0) return Error::Os("open " + name, errno);
+  if (!S_ISREG(status.st_mode)) return Error::Conflict("not-a-file", "{} is not a file", name);
+  return ReadFile(fmt::format("/proc/self/fd/{}", file.get()));
 }
 
 Result<std::string> ContentOf(const Paths& paths, const Instance& instance, const InstanceFile& file) {
@@ -86,12 +116,11 @@ Status WriteInstance(const Paths& paths, const Instance& instance, const Instanc
   MUSTER_DO(MakeFolder(paths.host + "/instances", 0711));
   MUSTER_DO(MakeFolder(paths.host + "/records", 0700));
   MUSTER_DO(MakeFolder(paths.records, 0700));
-  MUSTER_DO(OwnedFolder(paths.folder, user));
-  MUSTER_DO(OwnedFolder(paths.logs, user));
-  MUSTER_DO(OwnedFolder(paths.data, user));
+  MUSTER_DO(OwnFolder(paths, user));
+  for (const char* folder : {"logs", "data"}) MUSTER_DO(MakeFolderWithin(paths.folder, folder, user));
   for (const std::string& folder : instance.data_folders) {
     if (!Inside(folder)) return Error::Invalid("bad-path", "{} is not a path inside of {{data}}", folder);
-    MUSTER_DO(FoldersFor(paths, "data/" + folder + "/x", user));
+    MUSTER_DO(MakeFolderWithin(paths.folder, "data/" + folder, user));
   }
   if (!instance.artifact.name.empty()) {
     // A second name for the same bytes; the name is what the program sees itself called.
@@ -110,13 +139,13 @@ Status WriteInstance(const Paths& paths, const Instance& instance, const Instanc
   for (size_t i = 0; i < instance.files.size(); ++i) {
     const InstanceFile& file = instance.files[i];
     kept.insert(file.path);
-    MUSTER_DO(FoldersFor(paths, file.path, user));
-    WriteOptions options{.mode = static_cast<mode_t>(file.mode), .owner = user.uid, .group = user.gid};
-    MUSTER_DO(WriteFile(paths.folder + "/" + file.path, contents[i], options).While("writing {}", file.path));
+    MUSTER_DO(WriteWithin(paths, file.path, contents[i], file.mode, user).While("writing {}", file.path));
   }
   if (!before) return Done();
   for (const InstanceFile& file : before->files) {
-    if (!kept.contains(file.path) && Inside(file.path)) ::unlink((paths.folder + "/" + file.path).c_str());
+    if (kept.contains(file.path) || !Inside(file.path)) continue;
+    const auto folder = OpenFolder(paths.folder, FolderOf(file.path));
+    if (folder.ok()) ::unlinkat(folder->get(), NameOf(file.path).c_str(), 0);
   }
   return Done();
 }
@@ -134,14 +163,17 @@ Status RememberFiles(const Paths& paths, const Instance& instance) {
 }
 
 Status RemoveInstance(const Paths& paths, bool delete_data) {
-  MUSTER_DO(RemoveTree(paths.records));
   std::error_code error;
   const bool has_data = fs::exists(paths.data, error) && !fs::is_empty(paths.data, error);
-  if (delete_data || !has_data) return RemoveTree(paths.folder);
-  for (const auto& entry : fs::directory_iterator(paths.folder, error)) {
-    if (entry.path() != paths.data) MUSTER_DO(RemoveTree(entry.path()));
+  if (delete_data || !has_data) {
+    MUSTER_DO(RemoveTree(paths.folder));
+  } else {
+    for (const auto& entry : fs::directory_iterator(paths.folder, error)) {
+      if (entry.path() != paths.data) MUSTER_DO(RemoveTree(entry.path()));
+    }
   }
-  return Done();
+  // The record last: an agent that dies in between still knows that there is something to remove.
+  return RemoveTree(paths.records);
 }
 
 void RemoveUnusedArtifacts(const std::string& host_folder, const std::vector<const Instance*>& instances) {
@@ -159,9 +191,14 @@ void RemoveUnusedArtifacts(const std::string& host_folder, const std::vector<con
 std::vector<Drift> DriftWatch::Look(const Paths& paths, const Instance& instance) {
   std::vector<Drift> drifts;
   for (const InstanceFile& file : instance.files) {
-    const std::string path = paths.folder + "/" + file.path;
+    const std::string name = NameOf(file.path);
+    const auto folder = OpenFolder(paths.folder, FolderOf(file.path));
     struct stat status {};
-    if (::lstat(path.c_str(), &status) != 0) {
+    if (!folder.ok() && folder.error().code() == "not-a-folder") {
+      drifts.push_back({.path = file.path, .what = "changed", .difference = {"(its folder is a link)"}});
+      continue;
+    }
+    if (!folder.ok() || ::fstatat(folder->get(), name.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0) {
       drifts.push_back({.path = file.path, .what = "missing", .difference = {}});
       continue;
     }
@@ -170,11 +207,11 @@ std::vector<Drift> DriftWatch::Look(const Paths& paths, const Instance& instance
     const bool looked =
         seen.inode == status.st_ino && seen.size == status.st_size && seen.changed_ns == changed;
     if (looked && seen.same) continue;
-    const auto now = ReadFile(path);
+    const auto now = ReadWithin(*folder, name);
     const auto before = ReadFile(file.blob.empty() ? paths.pristine + "/" + file.path
                                                    : ArtifactPath(paths, file.blob, "blob"));
     const bool same_mode = static_cast<int>(status.st_mode & 07777) == file.mode;
-    const bool same = now.ok() && before.ok() && *now == *before && S_ISREG(status.st_mode);
+    const bool same = now.ok() && before.ok() && *now == *before;
     seen = {.size = status.st_size, .changed_ns = changed, .inode = status.st_ino, .same = same && same_mode};
     if (seen.same) continue;
     Drift drift{.path = file.path, .what = same ? "mode" : "changed", .difference = {}};
@@ -183,6 +220,8 @@ std::vector<Drift> DriftWatch::Look(const Paths& paths, const Instance& instance
       drift.difference.push_back(fmt::format("+mode {:o}", status.st_mode & 07777));
     } else if (file.secret) {
       drift.difference.push_back("(not shown: the file holds a secret)");
+    } else if (!S_ISREG(status.st_mode)) {
+      drift.difference.push_back("(it is no longer a regular file)");
     } else if (now.ok() && before.ok()) {
       drift.difference = UnifiedDifference(*before, *now, kDifferenceLinesMost);
     }

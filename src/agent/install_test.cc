@@ -47,7 +47,7 @@ class InstallTest : public testing::Test {
     fs::remove_all(InFolder(path));
     fs::create_symlink(link_to, InFolder(path));
   }
-  std::vector<Drift> Look() { return watch_.Look(paths_, instance_, user_); }
+  std::vector<Drift> Look() { return watch_.Look(paths_, instance_); }
 
   std::string folder_;
   Paths paths_;

@@ -1,5 +1,6 @@
 #include "agent/member.h"
 
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -101,7 +102,8 @@ Operator* Member::GetOperator() {
   const std::string& kind = remembered_->desired.kind;
   if (!operator_ || operator_kind_ != kind) {
     const Recipe* recipe = FindRecipe(kind);
-    operator_ = recipe && recipe->make_operator ? recipe->make_operator() : nullptr;
+    operator_.reset();
+    if (recipe && recipe->make_operator) operator_ = recipe->make_operator();
     operator_kind_ = kind;
   }
   return operator_.get();
@@ -116,6 +118,16 @@ Operator::Context Member::OperatorContext() const {
           .gid = user_.gid};
 }
 
+Member::Held Member::Hold() {
+  Held held;
+  if (!GetOperator()) return held;
+  held.recipe = operator_;
+  held.instance = std::make_shared<const Instance>(remembered_->desired);
+  held.context = OperatorContext();
+  held.context.instance = held.instance.get();
+  return held;
+}
+
 std::vector<std::string> Member::Evidence(size_t lines) const { return LastLogLines(paths_.logs, lines); }
 
 Error Member::WithEvidence(Error error) const {
@@ -128,10 +140,9 @@ net::Task<Result<Values>> Member::Perform(Step step, std::optional<Instance> des
   const bool own = step.verb == "install" || step.verb == "start" || step.verb == "stop" ||
                    step.verb == "reload" || step.verb == "remove";
   if (!own) {
-    Operator* recipe = GetOperator();
-    if (!recipe) co_return Error::Conflict("not-installed", "{} is not installed", paths_.name);
-    const Operator::Context context = OperatorContext();
-    auto values = co_await recipe->Perform(context, step.verb, step.args);
+    const Held held = Hold();
+    if (!held.recipe) co_return Error::Conflict("not-installed", "{} is not installed", paths_.name);
+    auto values = co_await held.recipe->Perform(held.context, step.verb, step.args);
     Report();
     co_return values;
   }
@@ -144,7 +155,10 @@ net::Task<Result<Values>> Member::Perform(Step step, std::optional<Instance> des
   Status status = Done();
   if (step.verb == "install" || (step.verb == "start" && !remembered_)) {
     if (desired) {
+      installing_ = true;
       status = co_await Install(step, std::move(*desired));
+      installing_ = false;
+      host_->clean_artifacts();
     } else {
       status = Error::Conflict("not-installed", "{} is not installed", paths_.name);
     }
@@ -189,10 +203,8 @@ net::Task<Status> Member::Install(const Step& step, Instance desired) {
       next.memory = supervisor_.memory();
     }
     remembered_ = std::move(next);
-    if (Operator* recipe = GetOperator()) {
-      const Operator::Context context = OperatorContext();
-      written = co_await recipe->Prepare(context);
-    }
+    const Held held = Hold();
+    if (held.recipe) written = co_await held.recipe->Prepare(held.context);
     if (written.ok()) written = RememberFiles(paths_, remembered_->desired);
     if (written.ok()) written = WriteDesired(paths_, remembered_->desired);
   }
@@ -201,6 +213,8 @@ net::Task<Status> Member::Install(const Step& step, Instance desired) {
     if (before) {
       (void)WriteInstance(paths_, before->desired, remembered_ ? &remembered_->desired : nullptr, user_);
       (void)RememberFiles(paths_, before->desired);
+    } else {
+      (void)RemoveInstance(paths_, false);
     }
     remembered_ = before;
     co_return written.error();
@@ -214,7 +228,6 @@ net::Task<Status> Member::Install(const Step& step, Instance desired) {
     StartProbing(false);
   }
   SaveState();
-  host_->clean_artifacts();
   host_->changed(Observe(false));
   co_return Done();
 }
@@ -265,12 +278,11 @@ net::Task<Status> Member::Stop() {
 net::Task<Status> Member::Reload() {
   if (!remembered_) co_return Error::Conflict("not-installed", "{} is not installed", paths_.name);
   if (!process_) co_return Error::Conflict("not-running", "{} does not run", paths_.name);
-  if (Operator* recipe = GetOperator()) {
-    const Operator::Context context = OperatorContext();
-    const Status prepared = co_await recipe->Prepare(context);
+  if (const Held held = Hold(); held.recipe) {
+    const Status prepared = co_await held.recipe->Prepare(held.context);
     if (!prepared.ok()) co_return prepared.error();
-    const Operator::Context again = OperatorContext();
-    const Status reloaded = co_await recipe->Reload(again);
+    const Held now = Hold();  // it may have been started anew meanwhile
+    const Status reloaded = co_await held.recipe->Reload(now.context);
     if (!reloaded.ok()) co_return reloaded.error();
   }
   remembered_->running_hash = remembered_->desired.hash;
@@ -348,23 +360,27 @@ void Member::Spawn() {
 
 net::Task<void> Member::PrepareAndSpawn() {
   auto self = shared_from_this();
-  if (!remembered_ || process_ || supervisor_.state() != InstanceState::kStarting) co_return;
-  Status prepared = Done();
-  if (Operator* recipe = GetOperator()) {
-    const Operator::Context context = OperatorContext();
-    prepared = co_await recipe->Prepare(context);
-  }
-  if (!remembered_ || process_ || supervisor_.state() != InstanceState::kStarting) {
-    // A stop came meanwhile; nothing runs, so it ends here.
+  // False where a stop came meanwhile; nothing runs, so it ends here.
+  const auto still_wanted = [this] {
     if (!process_ && supervisor_.state() == InstanceState::kStopping) Feed(Exited{.how = "", .cause = {}});
-    co_return;
-  }
+    return remembered_ && !process_ && supervisor_.state() == InstanceState::kStarting;
+  };
+  if (!still_wanted()) co_return;
+  Status prepared = Done();
+  if (const Held held = Hold(); held.recipe) prepared = co_await held.recipe->Prepare(held.context);
+  if (!still_wanted()) co_return;
   if (prepared.ok()) prepared = CheckPortsFree(remembered_->desired, {});
   if (!prepared.ok()) {
     Feed(StartFailed{prepared.error()});
     co_return;
   }
   const auto launch = MakeLaunch();
+  if (remembered_->desired.probe.kind == Probe::Kind::kLog) {
+    // What an earlier run has logged makes nobody ready, for another agent neither.
+    struct stat log {};
+    remembered_->log_from = ::lstat(launch->log_path.c_str(), &log) == 0 ? log.st_size : 0;
+    (void)WriteState(paths_, *remembered_);
+  }
   auto started = runtime::Process::Start(*launch);
   MUSTER_FAULT("agent.started");
   if (!started.ok()) {
@@ -397,7 +413,19 @@ void Member::OnEnded() {
   process_.reset();
   remembered_->running_hash.clear();
   (void)log_keeper_.Look(WallNow());
-  Feed(Exited{.how = how, .cause = std::nullopt});
+  Feed(Exited{.how = how, .cause = CauseOfDeath()});
+}
+
+// Where it died at its start and says that an address is in use: who has its port.
+std::optional<Error> Member::CauseOfDeath() const {
+  if (supervisor_.state() != InstanceState::kStarting) return std::nullopt;
+  for (const std::string& line : Evidence(kEvidenceLines)) {
+    if (line.find("in use") == std::string::npos && line.find("EADDRINUSE") == std::string::npos) continue;
+    const Status free = CheckPortsFree(remembered_->desired, {}, true);
+    if (free.ok()) return std::nullopt;
+    return WithEvidence(free.error());
+  }
+  return std::nullopt;
 }
 
 void Member::StartProbing(bool eager) {
@@ -405,7 +433,11 @@ void Member::StartProbing(bool eager) {
   prober_.reset();
   const Instance& desired = remembered_->desired;
   if (desired.probe.kind == Probe::Kind::kNone || !process_) return;
+  // A line that made it ready once isn't written again, and may have been rotated away.
+  if (desired.probe.kind == Probe::Kind::kLog && !eager && supervisor_.state() == InstanceState::kReady)
+    return;
   Prober::Target target{.probe = desired.probe, .address = desired.address};
+  target.log_from = log_from_;
   if (desired.probe.kind == Probe::Kind::kCommand) {
     if (auto words = SplitCommand(FillIn(desired.probe.target, paths_, desired)); words.ok())
       target.command = *words;
@@ -413,6 +445,7 @@ void Member::StartProbing(bool eager) {
   target.env = Environment();
   target.folder = working_folder();
   target.log_path = paths_.logs + "/current.log";
+  target.log_from = remembered_->log_from;
   target.uid = user_.uid;
   target.gid = user_.gid;
   prober_ = Prober::Start(*host_->loop, std::move(target), eager, [weak = weak_from_this()](Status seen) {
@@ -469,10 +502,10 @@ void Member::Tick(WallTime now) {
 
 net::Task<Result<std::vector<Check>>> Member::Verify(Values args) {
   auto self = shared_from_this();
-  Operator* recipe = GetOperator();
-  if (!recipe) co_return Error::Conflict("not-installed", "{} is not installed", paths_.name);
-  const Operator::Context context = OperatorContext();
-  co_return co_await recipe->Verify(context, std::move(args));
+  const Held held = Hold();
+  if (!held.recipe) co_return Error::Conflict("not-installed", "{} is not installed", paths_.name);
+  std::vector<Check> checks = co_await held.recipe->Verify(held.context, std::move(args));
+  co_return checks;
 }
 
 }  // namespace muster::agent

@@ -29,6 +29,7 @@ struct HostContext {
   std::function<void(const Observed&)> changed;
   // Brings a blob from the server into artifacts/. Codes: the server's, "server-gone".
   std::function<net::Task<Status>(std::string sha256)> fetch_blob;
+  int installing = 0;  // members whose files are being written: their artifacts aren't used by anybody yet
   // Artifacts that no member uses any more may go.
   std::function<void()> clean_artifacts;
 };
@@ -59,6 +60,8 @@ class Member : public std::enable_shared_from_this<Member> {
 
   net::Task<Result<std::vector<Check>>> Verify(Values args);
 
+  // A first or another install is under way: what it has fetched is needed though nothing names it yet.
+  bool installing() const { return installing_; }
   bool installed() const { return remembered_.has_value(); }
   const Instance* desired() const { return remembered_ ? &remembered_->desired : nullptr; }
   const Paths& paths() const { return paths_; }
@@ -85,8 +88,16 @@ class Member : public std::enable_shared_from_this<Member> {
   void Report();
   void SaveState();
   Result<runtime::Launch> MakeLaunch() const;
+  // What a recipe's operator works with while it waits: the instance may be removed meanwhile.
+  struct Held {
+    std::shared_ptr<Operator> recipe;  // nullptr: this kind has none
+    std::shared_ptr<const Instance> instance;
+    Operator::Context context;
+  };
+  Held Hold();
   Operator* GetOperator();
   Operator::Context OperatorContext() const;
+  std::optional<Error> CauseOfDeath() const;
   std::vector<std::string> Evidence(size_t lines) const;
   Error WithEvidence(Error error) const;
 
@@ -99,13 +110,15 @@ class Member : public std::enable_shared_from_this<Member> {
   net::Loop::WatchId watch_ = 0;
   net::Loop::TimerId wake_timer_ = 0;
   std::shared_ptr<Prober> prober_;
-  std::unique_ptr<Operator> operator_;
+  std::shared_ptr<Operator> operator_;
   std::string operator_kind_;
   LogKeeper log_keeper_;
   DriftWatch drift_watch_;
   InstanceState reported_ = InstanceState::kAbsent;
   std::string saved_hash_;  // the running hash that state.json has
   int starts_ = 0;
+  int64_t log_from_ = 0;  // size of the log when the process was started: what is before is of earlier lives
+  bool installing_ = false;
 
   std::vector<net::Promised<Status>> starting_;  // who waits for StartSettled
   std::vector<net::Promised<bool>> stopping_;    // … for StopSettled

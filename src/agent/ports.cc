@@ -13,6 +13,10 @@
 namespace muster::agent {
 namespace {
 
+constexpr std::string_view kRehearsed = "4D7F";  // 127.77.*.* as /proc writes it, last octet first
+
+constexpr std::string_view kMapped = "0000000000000000FFFF0000";  // ::ffff:, before an IPv4 address
+
 struct Listener {
   std::string inode;
   std::string address;
@@ -40,11 +44,13 @@ std::multimap<int, Listener> Listeners() {
   return listeners;
 }
 
-bool Collides(const Listener& listener, const std::string& address) {
+bool Collides(const Listener& listener, const std::string& address, bool any_address) {
+  if (any_address) return !listener.address.ends_with(kRehearsed);
   if (listener.address.find_first_not_of('0') == std::string::npos) return true;  // on all addresses
   in_addr wanted{};
   if (::inet_pton(AF_INET, address.c_str(), &wanted) != 1) return listener.address.size() == 8;
-  return fmt::format("{:08X}", wanted.s_addr) == listener.address;
+  const std::string hex = fmt::format("{:08X}", wanted.s_addr);
+  return listener.address == hex || listener.address == std::string(kMapped) + hex;
 }
 
 int OwnerOf(const std::string& inode) {
@@ -64,7 +70,7 @@ int OwnerOf(const std::string& inode) {
 
 }  // namespace
 
-Status CheckPortsFree(const Instance& instance, const std::vector<int>& own) {
+Status CheckPortsFree(const Instance& instance, const std::vector<int>& own, bool any_address) {
   if (instance.ports.empty()) return Done();
   const auto listeners = Listeners();
   for (const auto& [name, range] : instance.ports) {
@@ -72,7 +78,7 @@ Status CheckPortsFree(const Instance& instance, const std::vector<int>& own) {
     for (int port = range.first; port < range.first + range.count; ++port) {
       const auto [begin, end] = listeners.equal_range(port);
       for (auto found = begin; found != end; ++found) {
-        if (!Collides(found->second, instance.address)) continue;
+        if (!Collides(found->second, instance.address, any_address)) continue;
         const int pid = OwnerOf(found->second.inode);
         if (std::find(own.begin(), own.end(), pid) != own.end() && pid != 0) continue;
         std::string who = pid == 0 ? "another process" : fmt::format("pid {}", pid);

@@ -10,7 +10,9 @@
 namespace muster::agent {
 
 // An error "port-taken" naming port and pid, where a TCP port of `instance` is listened on by a process that
-// is none of `own`. Looks at the network of the calling process. Done() where all are free.
-Status CheckPortsFree(const Instance& instance, const std::vector<int>& own);
+// is none of `own`: on the instance's address or on all of them; with `any_address` also on one that is only
+// in the way of who wants all (but not on those of other rehearsed hosts). Looks at the network of the
+// calling process. Done() where all are free.
+Status CheckPortsFree(const Instance& instance, const std::vector<int>& own, bool any_address = false);
 
 }  // namespace muster::agent

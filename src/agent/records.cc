@@ -68,6 +68,7 @@ std::optional<Remembered> ReadRecord(const Paths& paths) {
     memory.restarts = state->value("restarts", 0);
     memory.last_exit = state->value("last_exit", "");
     remembered.running_hash = state->value("running_hash", "");
+    remembered.log_from = state->value("log_from", int64_t{0});
     remembered.since = WallTime(Duration(state->value("since", int64_t{0})));
   } catch (const api::Json::exception&) {
     // Somebody wrote into it: what it says doesn't count, the process itself tells.
@@ -90,6 +91,7 @@ Status WriteState(const Paths& paths, const Remembered& remembered) {
                        {"restarts", memory.restarts},
                        {"last_exit", memory.last_exit},
                        {"running_hash", remembered.running_hash},
+                       {"log_from", remembered.log_from},
                        {"since", remembered.since.time_since_epoch().count()}};
   return WriteFile(paths.records + "/state.json", json.dump(), {.mode = 0600});
 }

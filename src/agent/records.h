@@ -36,6 +36,7 @@ struct Remembered {
   Supervisor::Memory memory;
   std::string running_hash;  // what the running process was started from, or has taken up since
   WallTime since{};
+  int64_t log_from = 0;  // how long current.log was when the process was started
 };
 
 std::vector<std::string> RecordedInstances(const std::string& host_folder);

@@ -51,7 +51,7 @@ std::vector<Action> Supervisor::Restore(const Memory& memory, bool running, Time
   if (running) {
     started_ = now;
     if (!memory_.wanted) {  // The agent died while it stopped this one: asked again, and killed in time.
-      if (memory_.state == InstanceState::kStopping) memory_.state = InstanceState::kReady;
+      memory_.state = InstanceState::kReady;  // it runs, whatever was noted
       OnStopWanted(now, actions);
       return actions;
     }
@@ -125,11 +125,15 @@ void Supervisor::OnStartWanted(const StartWanted& event, Time now, Actions& acti
     case InstanceState::kUnhealthy:  // It runs already: `start_by_` bounds the wait.
       return;
     default:
-      memory_.crash_count = 0;
-      memory_.restarts = 0;
-      memory_.last_exit.clear();
-      Start(actions);
+      StartAnew(actions);
   }
+}
+
+void Supervisor::StartAnew(Actions& actions) {
+  memory_.crash_count = 0;
+  memory_.restarts = 0;
+  memory_.last_exit.clear();
+  Start(actions);
 }
 
 void Supervisor::OnStopWanted(Time now, Actions& actions) {
@@ -167,7 +171,8 @@ void Supervisor::OnGone(const std::string& how, const std::optional<Error>& caus
   if (memory_.state == InstanceState::kStopping) {
     Become(InstanceState::kStopped, actions);
     if (std::exchange(stop_asked_, false)) actions.push_back(StopSettled{});
-    if (std::exchange(start_after_stop_, false)) OnStartWanted({.within = start_within_}, now, actions);
+    if (std::exchange(start_after_stop_, false))
+      StartAnew(actions);  // whoever waits does so since they asked
     return;
   }
   if (!how.empty() && now - started_ >= policy_.restart.healthy_after && (was_ready || killed_hung_)) {

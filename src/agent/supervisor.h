@@ -103,6 +103,7 @@ class Supervisor {
   void OnGone(const std::string& how, const std::optional<Error>& cause, Time now, Actions& actions);
   void OnProbe(bool passed, const std::string& why, Actions& actions);
   void OnTime(Time now, Actions& actions);
+  void StartAnew(Actions& actions);  // with counters at nought
   void Start(Actions& actions);
   void Become(InstanceState state, Actions& actions);
   void SettleStart(std::optional<Error> error, Actions& actions);

@@ -73,7 +73,8 @@ class Fields {
       return *this;
     }
     for (const auto& [key, value] : found->items()) {
-      value.is_string() ? void(target[key] = value.template get<std::string>()) : Fail(name, "an object of texts");
+      value.is_string() ? void(target[key] = value.template get<std::string>())
+                        : Fail(name, "an object of texts");
     }
     return *this;
   }

@@ -63,12 +63,8 @@ Result<Probe> ProbeFrom(const Json& json) {
 }
 
 Json FileJson(const InstanceFile& file) {
-  return {{"path", file.path},
-          {"content", file.content},
-          {"blob", file.blob},
-          {"mode", file.mode},
-          {"secret", file.secret},
-          {"impact", ImpactName(file.impact)}};
+  return {{"path", file.path}, {"content", file.content}, {"blob", file.blob},
+          {"mode", file.mode}, {"secret", file.secret},   {"impact", ImpactName(file.impact)}};
 }
 
 Result<InstanceFile> FileFrom(const Json& json) {

@@ -110,10 +110,14 @@ struct Agents::State : std::enable_shared_from_this<Agents::State> {
   void OnHello(std::shared_ptr<net::Channel> channel, const std::string& key, const api::Hello& hello) {
     unknown.erase(channel);
     Link& link = links[key];
-    if (!link.is_wanted) {  // left over from a cluster that is gone
-      Send(*channel, api::Leave{.epoch = hello.epoch_seen + 1});
-      leaving.push_back(channel);
+    if (!link.is_wanted) {
       links.erase(key);
+      if (callbacks.released(hello.cluster, hello.host)) {
+        Send(*channel, api::Leave{.epoch = hello.epoch_seen + 1});
+        leaving.push_back(channel);
+      } else {
+        channel->Close();
+      }
       return;
     }
     if (link.channel && link.channel != channel) link.channel->Close();

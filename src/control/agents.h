@@ -29,6 +29,9 @@ class Agents {
     std::function<void(const std::string& cluster, const Observed&)> changed;
     std::function<void(const std::string& cluster, const std::string& host, bool connected)> connected;
     std::function<std::string(const std::string& sha256)> blob_path;
+    // Whether the host is known to have nothing of the cluster any more. An agent that nobody wants is told
+    // to leave only then: a server that has lost its store must not take clusters down.
+    std::function<bool(const std::string& cluster, const std::string& host)> released;
   };
 
   static Result<std::unique_ptr<Agents>> Listen(net::Loop& loop, const std::string& socket_path,

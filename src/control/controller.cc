@@ -95,11 +95,16 @@ Status Controller::TakeOver() {
   row_.epoch += 1;
   MUSTER_DO(deps_.store->PutCluster(row_));
   if (row_.revision == 0 || down()) return Done();
-  MUSTER_TRY(Bundle bundle, CurrentBundle());
-  MUSTER_DO(Adopt(std::move(bundle.cluster)).While("laying out revision {} of {}", row_.revision, row_.key));
+  // Whatever may be wrong with the revision: what runs is to be seen, and may be taken down.
   for (auto& [name, host] : hosts_) {
     host.epoch = row_.epoch;
     deps_.agents->Want(host);
+  }
+  auto bundle = CurrentBundle();
+  Status adopted = bundle.ok() ? Adopt(std::move(bundle->cluster)) : Status(bundle.error());
+  if (!adopted.ok()) {
+    trouble_ = adopted.error();
+    return std::move(adopted).While("taking over revision {} of {}", row_.revision, row_.key);
   }
   WantHosts(HostsInUse(desired_));
   looked_ = false;
@@ -291,6 +296,46 @@ net::Task<Result<StartedRun>> Controller::Up(Bundle bundle, std::string plan_id,
   return Begin(std::move(bundle), std::move(action), std::move(plan_id), std::move(options));
 }
 
+// The plan options with which an interrupted run goes on.
+Result<PlanOptions> Controller::OptionsToResume(const store::RunRow& row) const {
+  PlanOptions options;
+  if (row.action != "restart") return options;
+  MUSTER_TRY(const Json json, api::ParseJson(row.plan));
+  MUSTER_TRY(const Plan plan, api::PlanFrom(json));
+  MUSTER_TRY(const auto journal, deps_.store->Steps(row.id));
+  std::set<std::string> done;
+  for (const store::StepRow& step : journal) {
+    if (step.settled.time_since_epoch().count() != 0 && step.error.empty()) done.insert(step.step);
+  }
+  for (const Step& step : plan.steps) {
+    if (step.verb == "stop" && !done.contains(step.id)) options.restart.insert(step.instance);
+  }
+  return options;
+}
+
+net::Task<Result<StartedRun>> Controller::Resume(std::string author) {
+  const auto runs = deps_.store->Runs(row_.key, 1);
+  if (!runs.ok()) co_return runs.error();
+  std::vector<std::string> none;
+  if (!runs->empty() && runs->front().action == "down" && runs->front().state != "done") {
+    PlanOptions options;
+    std::string down = "down";
+    co_return co_await Act(std::move(down), std::move(none), options, author);
+  }
+  PlanOptions options;
+  if (!runs->empty() && runs->front().state != "done") {
+    auto found = OptionsToResume(runs->front());
+    if (!found.ok()) co_return found.error();
+    options = std::move(*found);
+  }
+  auto bundle = CurrentBundle();
+  if (!bundle.ok()) co_return bundle.error();
+  bundle->author = author;
+  bundle->action = "resume";
+  std::string any_plan;
+  co_return co_await Up(std::move(*bundle), std::move(any_plan), options);
+}
+
 net::Task<Result<StartedRun>> Controller::Begin(Bundle bundle, std::string action, std::string plan_id,
                                                 PlanOptions options) {
   if (!run_.id.empty()) {
@@ -345,13 +390,19 @@ net::Task<Result<StartedRun>> Controller::Begin(Bundle bundle, std::string actio
   if (same || !brings) started.plan.revision = row_.revision;
   if (same && started.plan.empty()) co_return started;
 
-  desired_ = std::move(desired);
-  row_.placement = api::ToJson(desired_.placement).dump();
+  const std::string placement_before = row_.placement;
+  row_.placement = api::ToJson(desired.placement).dump();
   const Status recorded = Record(bundle, started.plan, action, same || !brings);
   if (!recorded.ok()) {
+    // Nothing was accepted: all is as before.
     run_ = {};
+    row_.placement = placement_before;
+    cluster_ = before;
+    ReleaseIdleHosts();
     co_return recorded.error();
   }
+  desired_ = std::move(desired);
+  trouble_.reset();
   started.run = run_.id;
   run_.options = options;
   run_.machine = std::make_unique<RunMachine>(started.plan);
@@ -411,8 +462,10 @@ Status Controller::Record(const Bundle& bundle, const Plan& plan, const std::str
 
 net::Task<Result<StartedRun>> Controller::Act(std::string action, std::vector<std::string> names,
                                               PlanOptions options, std::string author) {
-  auto bundle = CurrentBundle();
-  if (!bundle.ok()) co_return bundle.error();
+  if (down() && action != "down") {
+    co_return Error::Conflict("cluster-down", "{} is down: there is nothing to {}", row_.key, action)
+        .Hint("bring it up again: muster up FILE, or muster resume");
+  }
   // Whoever wants everything gone needn't wait for what is on its way up.
   if (action == "down" && !options.plan_only && !run_.id.empty()) co_await CancelAndWait(kCancelWithin);
   if (!run_.id.empty() || deciding_) {
@@ -444,6 +497,15 @@ net::Task<Result<StartedRun>> Controller::Act(std::string action, std::vector<st
       run_ = {};
     }
     co_return StartedRun{.run = "", .plan = Plan{.cluster = row_.key}};
+  }
+  auto bundle = CurrentBundle();
+  if (!bundle.ok() && action != "down") co_return bundle.error();
+  if (!bundle.ok()) {
+    // What can't be read can still be taken down, by what the agents see.
+    Bundle empty;
+    empty.cluster.name = row_.name;
+    empty.cluster.rehearsal = row_.rehearsal;
+    bundle = std::move(empty);
   }
   const auto held_before = held_;
   if (action == "stop") {
@@ -489,6 +551,13 @@ const Instance* Controller::FindDesired(const std::string& name) const {
 
 std::vector<ServiceStatus> Controller::ServiceStates() const {
   std::vector<ServiceStatus> states;
+  if (trouble_) {
+    states.push_back({.name = row_.key,
+                      .kind = "",
+                      .health = {.health = Health::kRed, .reasons = {trouble_->message()}},
+                      .ready = 0,
+                      .wanted = 0});
+  }
   for (const Service& service : cluster_.services) {
     const Recipe* recipe = FindRecipe(service.kind);
     if (!recipe) continue;

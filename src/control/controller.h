@@ -99,7 +99,10 @@ class Controller : public std::enable_shared_from_this<Controller> {
   // Cancels what is under way and waits for its end, at most `timeout`.
   net::Task<void> CancelAndWait(Duration timeout);
 
-  // The current revision as a bundle, to be changed (scale) or taken up again (resume).
+  // Goes on with what the last run was about.
+  net::Task<Result<StartedRun>> Resume(std::string author);
+
+  // The current revision as a bundle, to be changed (scale).
   Result<Bundle> CurrentBundle() const;
   Result<Bundle> BundleOf(int64_t revision) const;
 
@@ -112,6 +115,9 @@ class Controller : public std::enable_shared_from_this<Controller> {
   std::optional<RunProgress> ActiveRun() const;
   const Cluster& cluster() const { return cluster_; }
   const std::map<std::string, std::string>& held() const { return held_; }
+  bool Wants(const std::string& host) const { return hosts_.contains(host); }
+  // Why the revision that stands could not be taken over, if so.
+  const std::optional<Error>& trouble() const { return trouble_; }
   bool connected(const std::string& host) const { return deps_.agents->connected(row_.key, host); }
   bool down() const;
 
@@ -150,6 +156,9 @@ class Controller : public std::enable_shared_from_this<Controller> {
                                       PlanOptions options);
   Status Record(const Bundle& bundle, const Plan& plan, const std::string& action, bool same_revision);
 
+  void Converge(const std::string& host);
+  Result<PlanOptions> OptionsToResume(const store::RunRow& row) const;
+  void KeepRun(const store::RunRow& row);
   void Drive();
   void Send(const Step& step);
   net::Task<void> Perform(Step step, std::string run);
@@ -176,6 +185,8 @@ class Controller : public std::enable_shared_from_this<Controller> {
   std::set<std::string> away_;                              // hosts whose agent is not connected
   std::map<std::string, Agents::Wanted> hosts_;             // those whose agents are wanted
   Run run_;
+  std::optional<Error> trouble_;
+  std::set<std::string> left_out_;           // hosts that the last run went on without
   std::vector<net::Promised<bool>> ending_;  // who waits for the run's end
   bool looked_ = true;                       // false from TakeOver until the first look around has ended
   std::vector<net::Promised<bool>> looking_;

@@ -83,15 +83,29 @@ void Controller::Drive() {
   MUSTER_FAULT("control.journal.after");
   if (!written.ok()) {
     // What can't be journaled isn't sent. The run ends; nothing on the hosts was touched by these steps.
+    settled_.insert(settled_.begin(), settled.begin(), settled.end());
     run_.machine->Cancel();
-    for (const Step& step : actions.send) run_.machine->Failed(step.id, written.error());
+    for (const Step& step : actions.send) {
+      if (!step.id.ends_with(".put-back")) run_.machine->Failed(step.id, written.error());
+    }
     if (!finished) {
-      deps_.loop->After(1s, [self = shared_from_this()] { self->Drive(); });
+      // Putting back needs no journal: doing it twice is harmless.
+      for (const Step& step : actions.send) {
+        if (step.id.ends_with(".put-back")) Send(step);
+      }
+      deps_.loop->After(1s, [self = shared_from_this()] { self->Flush(); });
       return;
     }
+    KeepRun(run_.row);
   }
   for (const Step& step : actions.send) Send(step);
   if (finished) Finish();
+}
+
+// Writes the end of a run as soon as the disk lets it.
+void Controller::KeepRun(const store::RunRow& row) {
+  if (deps_.store->PutRun(row).ok()) return;
+  deps_.loop->After(2s, [self = shared_from_this(), row] { self->KeepRun(row); });
 }
 
 void Controller::Send(const Step& step) {
@@ -162,7 +176,14 @@ void Controller::Finish() {
   const RunState state = run_.machine->state();
   const RunProgress progress = *ActiveRun();
   const bool was_down = run_.options.remove_all && state == RunState::kDone;
-  const bool failed = state == RunState::kFailed;
+  // A rollback that fails, too, is left to a person: trying it again and again helps nobody.
+  const bool failed = state == RunState::kFailed && (run_.row.action == "up" || run_.row.action == "scale");
+  if (const auto plan = api::ParseJson(run_.row.plan); plan.ok() && state == RunState::kDone) {
+    left_out_.clear();
+    for (const Json& host : plan->value("unreachable", Json::array())) {
+      if (host.is_string()) left_out_.insert(host.get<std::string>());
+    }
+  }
   if (state == RunState::kDone && !was_down) {
     Json extra = Json::parse(row_.extra, nullptr, false);
     if (!extra.is_object()) extra = Json::object();
@@ -272,6 +293,7 @@ net::Task<void> Controller::Recover(store::RunRow row) {
   }
   size_t settled_before = 0;
   if (steps.ok()) {
+    std::vector<net::Promised<bool>> waiting;
     for (const store::StepRow& one : *steps) {
       const auto found = by_id.find(one.step);
       if (found != by_id.end() && one.settled.time_since_epoch().count() != 0 && one.error.empty()) {
@@ -279,6 +301,16 @@ net::Task<void> Controller::Recover(store::RunRow row) {
       }
       if (found == by_id.end() || one.settled.time_since_epoch().count() != 0) continue;
       const Step& step = found->second;
+      if (step.verb == "start") {
+        // It goes on by itself where it was begun; whether it gets ready is seen below, and may take minutes.
+        store::StepRow closed = one;
+        closed.settled = WallNow();
+        closed.error =
+            api::ToJson(Error::Unavailable("interrupted", "the server ended while {} started", step.instance))
+                .dump();
+        (void)deps_.store->PutStep(closed);
+        continue;
+      }
       api::OrderMessage order{
           .id = row.id + "/" + step.id, .epoch = row_.epoch, .step = step, .instance = std::nullopt};
       const Instance* desired = FindDesired(step.instance);
@@ -286,13 +318,19 @@ net::Task<void> Controller::Recover(store::RunRow row) {
         auto revealed = Reveal(*desired);
         if (revealed.ok()) order.instance = std::move(*revealed);
       }
-      auto outcome = co_await deps_.agents->Perform(row_.key, order);
-      (void)deps_.store->PutStep({.run = row.id,
-                                  .step = step.id,
-                                  .intent = one.intent,
-                                  .settled = WallNow(),
-                                  .error = outcome.ok() ? "" : api::ToJson(outcome.error()).dump()});
+      const net::Promised<bool> settled;
+      waiting.push_back(settled);
+      const store::StepRow open = one;
+      net::SpawnThen(deps_.agents->Perform(row_.key, order),
+                     [self, open, settled](Result<std::map<std::string, std::string>> outcome) {
+                       store::StepRow closed = open;
+                       closed.settled = WallNow();
+                       if (!outcome.ok()) closed.error = api::ToJson(outcome.error()).dump();
+                       (void)self->deps_.store->PutStep(closed);
+                       settled.Set(true);
+                     });
     }
+    for (const net::Promised<bool>& one : waiting) co_await one;
   }
   (void)co_await ObserveAll();
   const auto put_backs = deps_.store->PutBacks(row.id);
@@ -353,11 +391,27 @@ void Controller::OnConnected(const std::string& host, bool connected) {
                    [self, host](Result<std::vector<Observed>> answer) {
                      if (!answer.ok()) return;
                      for (const Observed& one : *answer) self->OnChanged(one);
+                     self->Converge(host);
                    });
   } else {
     away_.insert(host);
   }
   deps_.publish(row_.key, "host", Json{{"host", host}, {"connected", connected}}.dump());
+}
+
+// A host that the last run went on without is back: the revision is brought to it.
+void Controller::Converge(const std::string& host) {
+  if (!left_out_.contains(host) || !idle() || down()) return;
+  left_out_.erase(host);
+  auto bundle = CurrentBundle();
+  if (!bundle.ok()) return;
+  bundle->author = "muster";
+  bundle->note = host + " is back";
+  bundle->action = "converge";
+  auto self = shared_from_this();
+  net::SpawnThen(Up(std::move(*bundle), "", {}), [self, host](Result<StartedRun> started) {
+    if (!started.ok()) self->left_out_.insert(host);
+  });
 }
 
 void Controller::MendSoon() {

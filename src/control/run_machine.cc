@@ -95,14 +95,26 @@ void RunMachine::Settle(const std::string& step_id, Progress progress) {
   progress_[found->second] = progress;
   --open_;
   --in_flight_[step.host];
-  if (progress != Progress::kDone) return;
+  if (progress != Progress::kDone) {
+    // Starting it once more would fail alike.
+    std::erase_if(put_backs_, [&](const auto& entry) {
+      if (step.verb != "start" || entry.second.verb != "start" || entry.second.instance != step.instance)
+        return false;
+      forget_.push_back(entry.first);
+      return true;
+    });
+    return;
+  }
   ++done_;
-  // What takes back an earlier step's effect on the same instance with the same arguments settles its
-  // put-back.
+  // What takes back an earlier step's effect on the same instance settles its put-back.
   std::erase_if(put_backs_, [&](const auto& entry) {
     const Step& put_back = entry.second;
-    if (put_back.verb != step.verb || put_back.instance != step.instance || put_back.args != step.args)
-      return false;
+    if (put_back.verb != step.verb || put_back.instance != step.instance) return false;
+    // Arguments that only one of them has (`ready`) tell how, not what.
+    for (const auto& [name, value] : put_back.args) {
+      const auto same = step.args.find(name);
+      if (same != step.args.end() && same->second != value) return false;
+    }
     forget_.push_back(entry.first);
     return true;
   });

@@ -25,7 +25,7 @@ Plan Roll() {
   drain.args = {{"member", "app-1"}};
   drain.put_back = "restore";
   Step restore = Make("edge-1", "restore", {"app-1.start"});
-  restore.args = drain.args;
+  restore.args = {{"member", "app-1"}, {"ready", "yes"}};  // as plans have it
   return {.steps = {drain, Make("app-1", "stop", {"edge-1.drain"}), Make("app-1", "start", {"app-1.stop"}),
                     restore}};
 }
@@ -120,6 +120,22 @@ TEST(RunMachine, AFailureHandsTheMemberBackToWhoeverLooksAfterItsHealth) {
   EXPECT_TRUE(machine.Next().finished);
   EXPECT_EQ(machine.state(), RunState::kFailed);
   EXPECT_EQ(machine.error()->code(), "not-ready");
+}
+
+TEST(RunMachine, AMemberThatWasStoppedIsStartedAgainBeforeItIsPutBack) {
+  Plan plan = Roll();
+  plan.steps[1].put_back = "start";
+  RunMachine machine(plan);
+  machine.Next();
+  machine.Succeeded("edge-1.drain");
+  machine.Next();
+  machine.Cancel();
+  machine.Succeeded("app-1.stop");
+  EXPECT_THAT(Ids(machine.Next().send), ElementsAre("app-1.stop.put-back", "edge-1.drain.put-back"));
+  machine.Succeeded("app-1.stop.put-back");
+  machine.Succeeded("edge-1.drain.put-back");
+  EXPECT_TRUE(machine.Next().finished);
+  EXPECT_EQ(machine.state(), RunState::kCancelled);
 }
 
 TEST(RunMachine, AStartThatIsGivenUpByACancelIsNoFailure) {

@@ -23,7 +23,7 @@ struct Place {
   std::string service;
   std::string host;
   int ordinal = 0;  // the number in its name, from 1; never used again while it stands
-  int slot = 0;     // among its service's members on the host, from 0: ports are the file's plus slot × width
+  int slot = 0;  // among its service's members on the host, from 0: ports are the file's plus slot × width
   std::map<std::string, PortRange> ports;
   bool operator==(const Place&) const = default;
 };

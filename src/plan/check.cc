@@ -74,7 +74,12 @@ std::vector<Finding> CheckCluster(const Cluster& cluster) {
   for (const Service& service : cluster.services) {
     const Recipe* recipe = FindRecipe(service.kind);
     if (!recipe) continue;
-    for (Finding& finding : recipe->layout->Check(service, cluster)) findings.push_back(std::move(finding));
+    bool too_many = false;
+    for (Finding& finding : recipe->layout->Check(service, cluster)) {
+      too_many |= finding.code == "out-of-range";
+      findings.push_back(std::move(finding));
+    }
+    if (too_many) continue;
     auto places = recipe->layout->PlaceMembers(service, cluster, {});
     if (!places.ok()) continue;
     if (service.settings.Bool("quorum", false) && cluster.hosts.size() > 1)

@@ -206,6 +206,37 @@ void TakeOutOfBalancers(const Desired& desired, const Situation& situation, Step
     }
     list = std::move(wrapped);
   }
+  // What an earlier run took out and could not put back (its agent was away) is put back by this one.
+  for (const Balancer& balancer : all) {
+    if (!balancer.serves) continue;
+    const auto observed = situation.observed.find(balancer.instance->name);
+    const auto facts = observed->second.facts.find("run");
+    if (facts == observed->second.facts.end()) continue;
+    std::vector<Step>& own = steps.by_service[balancer.instance->service];
+    for (const std::string& member : Split(facts->second, ',')) {
+      if (member.empty() || situation.held.contains(member)) continue;
+      bool touched = false;
+      for (const auto& [service, list] : steps.by_service) {
+        for (const Step& step : list) {
+          const auto named = step.args.find("member");
+          touched |= named != step.args.end() && named->second == member;
+        }
+      }
+      if (touched) continue;
+      Step restore;
+      restore.id = balancer.instance->name + ".restore." + member;
+      restore.instance = balancer.instance->name;
+      restore.service = balancer.instance->service;
+      restore.host = balancer.instance->host;
+      restore.verb = "restore";
+      restore.args = {{"member", member}, {"by", "run"}};
+      restore.reason = "an earlier run left it out";
+      restore.impact = Impact::kLive;
+      restore.after = "restored";
+      restore.deadline = 60s;
+      own.push_back(std::move(restore));
+    }
+  }
   // Members that come back on other ports are found again only once their balancer has its new file.
   std::set<std::string> told;
   for (const Instance& instance : desired.instances) {

@@ -158,9 +158,11 @@ Status CheckPlacedPorts(const Cluster& cluster, const Placement& placement) {
   return Done();
 }
 
-std::string PlanId(const Plan& plan, const Situation& situation) {
+std::string PlanId(const Plan& plan, const Desired& desired, const Situation& situation) {
   Digest digest;
   digest.Add(plan.cluster).Add(plan.revision);
+  for (const Instance& instance : desired.instances) digest.Add(instance.name).Add(instance.hash);
+  for (const auto& [instance, drift] : plan.drift) digest.Add(instance).Add(drift.path).Add(drift.what);
   for (const Step& step : plan.steps) {
     digest.Add(step.id).Add(step.reason).Add(ImpactName(step.impact));
     for (const auto& [key, value] : step.args) digest.Add(key).Add(value);
@@ -226,7 +228,7 @@ Result<Plan> MakePlan(const Cluster& cluster, const Desired& desired, const Situ
                           count - plan.steps.size())
         .Hint("a service may not use the load balancer in front of it: remove that from `uses:`");
   }
-  plan.id = PlanId(plan, situation);
+  plan.id = PlanId(plan, desired, situation);
   return plan;
 }
 

@@ -313,9 +313,15 @@ net::Task<Answer> Api::Scale(Call call) {
                           .Bool("plan_only", options.plan_only)
                           .Give(Ok{});
   if (!read.ok()) co_return Bad(read.error());
+  if ((*found)->down()) {
+    co_return Bad(
+        Error::Conflict("cluster-down", "{} is down: there is nothing to scale", (*found)->row().key)
+            .Hint("bring it up again: muster up FILE"));
+  }
   auto scaled = deps_.clusters->Scaled(*found, service, instances, call.who);
   if (!scaled.ok()) co_return Bad(scaled.error());
-  co_return co_await Begin(std::move(*scaled), "", options);
+  std::string any_plan;
+  co_return co_await Begin(std::move(*scaled), std::move(any_plan), options);
 }
 
 net::Task<Answer> Api::Rollback(Call call) {
@@ -348,20 +354,17 @@ net::Task<Answer> Api::Rollback(Call call) {
   accepted.bundle.author = call.who;
   accepted.bundle.action = "rollback";
   accepted.bundle.note = fmt::format("rollback to {}", revision);
-  co_return co_await Begin(std::move(accepted), "", options);
+  std::string any_plan;
+  co_return co_await Begin(std::move(accepted), std::move(any_plan), options);
 }
 
 net::Task<Answer> Api::Resume(Call call) {
   const auto found = FindController(call);
   if (!found.ok()) co_return Bad(found.error());
-  Accepted accepted;
-  accepted.controller = *found;
-  auto bundle = (*found)->CurrentBundle();
-  if (!bundle.ok()) co_return Bad(bundle.error());
-  accepted.bundle = std::move(*bundle);
-  accepted.bundle.author = call.who;
-  accepted.bundle.action = "resume";
-  co_return co_await Begin(std::move(accepted), "", {});
+  const std::shared_ptr<control::Controller> controller = *found;
+  const auto started = co_await controller->Resume(call.who);
+  if (!started.ok()) co_return Bad(started.error());
+  co_return this->Started(*controller, *started);
 }
 
 net::Task<Answer> Api::Verify(Call call) {
@@ -373,6 +376,10 @@ net::Task<Answer> Api::Verify(Call call) {
   if (!service.empty() && !(*found)->cluster().FindService(service)) {
     co_return Bad(Error::NotFound("unknown-service", "{} has no service {}", (*found)->row().key, service)
                       .Hint("muster status lists them"));
+  }
+  if ((*found)->down()) {
+    co_return Bad(Error::Conflict("cluster-down", "{} is down: there is nothing to try", (*found)->row().key)
+                      .Hint("bring it up again: muster up FILE"));
   }
   const auto checks = co_await (*found)->Verify(service);
   if (!checks.ok()) co_return Bad(checks.error());

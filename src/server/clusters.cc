@@ -6,6 +6,7 @@
 
 #include "api/fields.h"
 #include "api/json.h"
+#include "net/addresses.h"
 #include "recipes/recipe.h"
 #include "server/local_agents.h"
 
@@ -173,6 +174,19 @@ Result<Accepted> Clusters::Accept(const Incoming& incoming, const std::string& a
     }
     accepted.controller = std::make_shared<control::Controller>(dependencies_, row);
   }
+  if (!incoming.rehearse && !cluster.hosts_left_out) {
+    for (const Host& host : cluster.hosts) {
+      if (net::IsLocalAddress(host.address)) continue;
+      accepted.findings.push_back(
+          {.severity = Severity::kError,
+           .code = "host-elsewhere",
+           .mark = host.mark,
+           .message = fmt::format("{} ({}) is not this machine, and others can't be reached yet", host.name,
+                                  host.address),
+           .fix = "--rehearse runs all hosts of the file on this machine",
+           .file = incoming.file_name});
+    }
+  }
   if (incoming.rehearse) spec::Rehearse(cluster, accepted.controller->row().block);
   for (Finding& finding : plan::CheckCluster(cluster)) {
     finding.file = incoming.file_name;
@@ -208,6 +222,13 @@ Result<Accepted> Clusters::Scaled(const std::shared_ptr<control::Controller>& co
   if (!scalable) {
     return Error::Invalid("not-scalable", "a service of kind {} has no `instances`", found->kind)
         .Hint("change the cluster file and run muster up");
+  }
+  const size_t digits = std::min(instances.find_first_not_of("0123456789"), instances.size());
+  const bool counts =
+      digits > 0 && digits <= 6 && (digits == instances.size() || instances.substr(digits) == " per host");
+  if (!counts || std::atoi(instances.c_str()) < 1) {
+    return Error::Invalid("bad-argument", "\"{}\" is no number of instances", instances)
+        .Hint("write a number such as 12, or \"5 per host\"");
   }
   MUSTER_TRY(Json files, api::ParseJson(bundle.files));
   files["overrides"][service]["instances"] = instances;

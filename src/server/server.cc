@@ -43,6 +43,10 @@ Status RunServer(const ServerOptions& options) {
   callbacks.connected = [&](const std::string& cluster, const std::string& host, bool connected) {
     if (const auto controller = clusters->Find(cluster)) controller->OnConnected(host, connected);
   };
+  callbacks.released = [&](const std::string& cluster, const std::string& host) {
+    const auto controller = clusters->Find(cluster);
+    return controller && controller->row().revision > 0 && (controller->down() || !controller->Wants(host));
+  };
   callbacks.blob_path = [&](const std::string& sha256) { return store->BlobPath(sha256); };
   MUSTER_TRY(const auto agents, control::Agents::Listen(loop, folder + "/agents.sock", std::move(callbacks)));
 

@@ -17,7 +17,7 @@ using Type = Shape::Type;
 // Reads a cluster from the root of the file, reporting what is wrong on the way.
 class Reader {
  public:
-  Reader(const Shapes& shapes, std::vector<Finding>& findings) : shapes_(shapes), findings_(findings) {}
+  explicit Reader(std::vector<Finding>& findings) : findings_(findings) {}
 
   Cluster Read(const Value& root) {
     cluster_.name = root.Text("cluster");
@@ -181,7 +181,6 @@ class Reader {
     }
   }
 
-  const Shapes& shapes_;
   std::vector<Finding>& findings_;
   Cluster cluster_;
 };
@@ -283,7 +282,7 @@ Parsed ParseCluster(std::string_view text, std::string_view file_name, const Sha
                                .file = ""});
   }
   parsed.shape_ok = parsed.findings.empty();
-  if (readable) parsed.cluster = Reader(shapes, parsed.findings).Read(root);
+  if (readable) parsed.cluster = Reader(parsed.findings).Read(root);
   if (parsed.cluster.hosts.empty()) {
     parsed.cluster.hosts.push_back({.name = "local", .address = "127.0.0.1", .mark = {}});
   }

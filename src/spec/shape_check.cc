@@ -23,16 +23,49 @@ void Add(std::vector<Finding>& findings, std::string_view code, Mark mark, std::
 
 }  // namespace
 
+namespace {
+
+// Characters, so that a pattern's {0,200} counts those and not bytes, as the JSON Schema does.
+std::wstring Characters(std::string_view text) {
+  std::wstring characters;
+  for (size_t i = 0; i < text.size();) {
+    const auto first = static_cast<unsigned char>(text[i++]);
+    const int more = first < 0xc0 ? 0 : first < 0xe0 ? 1 : first < 0xf0 ? 2 : 3;
+    wchar_t character = more == 0 ? first : first & (0x3f >> more);
+    for (int k = 0; k < more && i < text.size(); ++k) {
+      character = (character << 6) | (static_cast<unsigned char>(text[i++]) & 0x3f);
+    }
+    characters += character;
+  }
+  return characters;
+}
+
+// An integer as JSON has it: 0640 is 640, +7 is 7.
+std::string Canonical(const std::string& integer) {
+  const size_t digits = integer.find_first_not_of("+-0");
+  if (digits == std::string::npos) return "0";
+  return (integer[0] == '-' ? "-" : "") + integer.substr(digits);
+}
+
+// The JSON Schema sees an integer without quotes as JSON has it.
+bool MatchesBothWays(const Value& value, std::string_view pattern) {
+  return Matches(value.text, pattern) &&
+         (value.type != Value::Type::kInteger || Matches(Canonical(value.text), pattern));
+}
+
+}  // namespace
+
 bool Matches(const std::string& text, std::string_view pattern) {
-  static std::map<std::string, std::regex, std::less<>> known;
+  static std::map<std::string, std::wregex, std::less<>> known;
   static std::mutex mutex;
-  if (text.size() > 4096) return false;  // std::regex recurses
+  const std::wstring characters = Characters(text);
+  if (characters.size() > kPatternMost) return false;
   const std::lock_guard lock(mutex);
   auto found = known.find(pattern);
   if (found == known.end()) {
-    found = known.emplace(std::string(pattern), std::regex(pattern.begin(), pattern.end())).first;
+    found = known.emplace(std::string(pattern), std::wregex(Characters(pattern))).first;
   }
-  return std::regex_match(text, found->second);
+  return std::regex_match(characters, found->second);
 }
 
 namespace {
@@ -108,7 +141,7 @@ void CheckScalar(const Value& value, const Shape& shape, const std::string& wher
       break;
     }
     case Type::kText:
-      if (!shape.pattern.empty() && (!whole || !Matches(value.text, shape.pattern))) {
+      if (!shape.pattern.empty() && (!whole || !MatchesBothWays(value, shape.pattern))) {
         Add(findings, "bad-pattern", value.mark, fmt::format("{} is \"{}\"", where, value.text),
             shape.help.empty() ? "it must match " + shape.pattern : shape.help);
       }

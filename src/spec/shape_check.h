@@ -19,7 +19,11 @@ void CheckShape(const Value& value, const Shape& shape, const std::string& where
 // the JSON Schema use.
 std::string_view PatternOf(Shape::Type type);
 
-// Whether the whole of `text` matches the ECMA regular expression. Patterns come from recipes and from here,
+// So many characters a text may have where there is a pattern for it: std::regex recurses.
+constexpr size_t kPatternMost = 4096;
+
+// Whether the whole of `text` matches the ECMA regular expression, character by character (UTF-8); `\s`, `\w`
+// and `\d` are those of ASCII. Patterns come from recipes and from here,
 // never from a user. From any thread.
 bool Matches(const std::string& text, std::string_view pattern);
 

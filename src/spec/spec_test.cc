@@ -138,6 +138,24 @@ TEST(Spec, SurvivesAnything) {
   EXPECT_EQ(Findings(laughs).size(), 1u);
 }
 
+TEST(Spec, TellsDeepFromWide) {
+  std::string wide = "cluster: x\nservices: {a: {kind: box, command: '[[', ports: {p0: 1";
+  for (int i = 1; i < 100; ++i) wide += fmt::format(", p{}: {}", i, i);
+  EXPECT_EQ(Findings(wide + "}}}\n"), Lines{});
+  std::string deep;
+  for (int i = 0; i < 100; ++i) deep += std::string(static_cast<size_t>(i), ' ') + "a:\n";
+  EXPECT_EQ(Findings(deep), Lines{"65:65 yaml-too-deep"});
+  std::string dashes;
+  for (int i = 0; i < 100; ++i) dashes += "- ";
+  EXPECT_EQ(Findings(dashes), Lines{"1:129 yaml-too-deep"});
+}
+
+TEST(Spec, KeepsKeysThatBeginWithAControlCharacter) {
+  EXPECT_EQ(
+      Findings("cluster: x\nservices: {a: {kind: box, command: y, \"\\x01size\": 1, every: 2s, every: 3}}\n"),
+      (Lines{"2:39 unknown-key", "2:65 duplicate-key"}));
+}
+
 TEST(Spec, LeavesHostsOutForThisMachine) {
   const auto parsed = ParseCluster("cluster: x\nservices: {a: {kind: box, command: y}}\n", "f", TestShapes());
   EXPECT_TRUE(parsed.findings.empty());

@@ -12,7 +12,7 @@
 namespace muster::spec {
 namespace {
 
-constexpr size_t kDepthMost = 64;
+constexpr size_t kDepthMost = 64;         // yaml-cpp recurses, in step with its events
 constexpr size_t kNodesMost = 2'000'000;  // aliases can make a small file enormous
 
 struct TooMuch {
@@ -75,6 +75,7 @@ class Builder : public YAML::EventHandler {
     Value value;
     YAML::anchor_t anchor;
     bool has_key = false;
+    bool is_double = false;  // the key has been there before: kept out of the tree
     std::string key;
     Mark key_mark;
     std::unordered_map<std::string, int> lines;  // of the keys so far
@@ -127,12 +128,12 @@ class Builder : public YAML::EventHandler {
                                                     level.key, first->second),
                              .fix = "remove one of the two; the first counts",
                              .file = ""});
-        level.key = "\x01" + level.key;  // kept out of the tree below
       }
+      level.is_double = !is_new;
       return;
     }
     level.has_key = false;
-    if (level.key.starts_with('\x01')) return;
+    if (level.is_double) return;
     level.value.entries.push_back(
         {.key = std::move(level.key), .key_mark = level.key_mark, .value = std::move(value)});
   }
@@ -234,29 +235,6 @@ Mark MarkAt(std::string_view text, size_t offset) {
   return mark;
 }
 
-// yaml-cpp recurses for each level of nesting, before any event: depth is bounded on the text.
-std::optional<Mark> TooDeep(std::string_view text) {
-  size_t depth = 0;
-  for (size_t i = 0; i < text.size(); ++i) {
-    const char c = text[i];
-    if (c == '[' || c == '{') {
-      if (++depth > kDepthMost) return MarkAt(text, i);
-    } else if ((c == ']' || c == '}') && depth > 0) {
-      --depth;
-    }
-  }
-  // "- - - - x" and "? ? ? x" nest without brackets.
-  size_t run = 0;
-  for (size_t i = 0; i + 1 < text.size(); ++i) {
-    if ((text[i] == '-' || text[i] == '?' || text[i] == ':') && (text[i + 1] == ' ' || text[i + 1] == '\t')) {
-      if (++run > kDepthMost) return MarkAt(text, i);
-    } else if (text[i] == '\n') {
-      run = 0;
-    }
-  }
-  return std::nullopt;
-}
-
 }  // namespace
 
 Value::Type PlainType(std::string_view text) {
@@ -303,12 +281,6 @@ Value ReadYaml(std::string_view text, std::vector<Finding>& findings) {
     error("yaml-syntax", MarkAt(text, bad), "the file is not UTF-8 from here", "save it as UTF-8");
     return {};
   }
-  if (const auto deep = TooDeep(text)) {
-    error("yaml-too-deep", *deep,
-          fmt::format("lists and maps are nested more than {} levels deep", kDepthMost),
-          "no cluster file needs that");
-    return {};
-  }
   std::istringstream stream(QuoteBraces(text, findings));
   Builder builder(findings);
   try {
@@ -324,7 +296,9 @@ Value ReadYaml(std::string_view text, std::vector<Finding>& findings) {
   } catch (const YAML::Exception& failure) {
     error("yaml-syntax", MarkOf(failure.mark), failure.msg, "mend the YAML there or in the line above");
   } catch (const TooMuch& much) {
-    error("yaml-too-deep", much.mark, "the file is nested too deeply, or its aliases make it enormous",
+    error("yaml-too-deep", much.mark,
+          fmt::format("the file is nested more than {} levels deep, or its aliases make it enormous",
+                      kDepthMost),
           "write it out plainly");
   } catch (const std::exception& failure) {
     error("yaml-syntax", {}, failure.what(), "mend the YAML");

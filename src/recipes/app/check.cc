@@ -13,6 +13,9 @@
 namespace muster::app {
 namespace {
 
+constexpr size_t kMembersMost = 20000;
+constexpr size_t kPeersMost = 2000;  // each knows all others: the text grows with the square
+
 // A text of the service, with where it stands and what it is for.
 struct Part {
   const Value* value = nullptr;  // in the cluster file; null for a line of another file
@@ -197,6 +200,15 @@ void CheckMeaning(const Service& service, const Cluster& cluster, std::vector<Fi
   const Value& settings = service.settings;
   const common::Count count = common::ReadCount(settings.Text("instances"));
   const auto ports = PortsOf(service);
+  const size_t hosts = std::max<size_t>(1, common::HostsOf(service, cluster).size());
+  const size_t wanted = static_cast<size_t>(std::max(count.number, 0)) * (count.per_host ? hosts : 1);
+  if (wanted > kMembersMost) {
+    const Value* value = settings.Find("instances");
+    Add(findings, "out-of-range", value ? value->mark : service.mark,
+        fmt::format("{} would have {} instances", service.name, wanted),
+        fmt::format("write at most {} for one service", kMembersMost));
+    return;
+  }
   const Placement members = common::PlaceMembers(service, cluster, {}, count, ports);
   const common::Known known{.service = &service,
                             .cluster = &cluster,
@@ -256,6 +268,11 @@ void CheckMeaning(const Service& service, const Cluster& cluster, std::vector<Fi
     CheckSeeds(service, part, endpoints, findings);
     if (cluster.hosts.size() > 1) CheckLocalhost(part, findings);
     identity |= UsesIdentity(part.text);
+    if (members.size() > kPeersMost && part.text.find("{{peers.") != std::string::npos) {
+      Add(findings, "out-of-range", part.mark,
+          fmt::format("{} names all {} peers to each of them", part.where, members.size()),
+          fmt::format("more than {} members need another way to find each other", kPeersMost));
+    }
     if (part.where == "command") CheckSecretsInCommand(*part.value, findings);
   }
   // It runs beside its own instance, so localhost is right there.

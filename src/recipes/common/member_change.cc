@@ -135,6 +135,10 @@ class Builder {
       work.need = Need::kStart;
       work.impact = Impact::kRestart;
       work.reason = observed->state == InstanceState::kFailed ? "had failed" : "is stopped";
+    } else if (observed->state == InstanceState::kStarting || observed->state == InstanceState::kUnhealthy ||
+               observed->state == InstanceState::kBackoff) {
+      work.need = Need::kStart;  // it runs, or will: whoever says `up` wants to know whether it gets ready
+      work.reason = fmt::format("is not ready ({})", StateName(observed->state));
     } else if (!observed->running_hash.empty() && observed->running_hash != observed->hash) {
       work.need = Need::kRestart;
       work.install = false;
@@ -213,6 +217,9 @@ class Builder {
       }
       case Need::kRestart:
         stop();
+        // A run that ends early leaves nobody stopped.
+        steps.back().put_back = "start";
+        steps.back().deadline = std::max(steps.back().deadline, desired.ready_within + kSlack);
         if (work.install) install();
         start();
         break;

@@ -1,0 +1,497 @@
+// One instance with real processes on a real loop: installed, started, killed, adopted, removed.
+#include "agent/member.h"
+
+#include <arpa/inet.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/digest.h"
+#include "base/files.h"
+#include "base/text.h"
+
+namespace muster::agent {
+namespace {
+
+using ::testing::Contains;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+class MemberTest : public ::testing::Test {
+ protected:
+  MemberTest() : root("/tmp/mm-" + RandomHex(4)) {
+    fs::create_directories(root);
+    host.loop = &loop;
+    host.cluster = "t" + RandomHex(4);
+    host.folder = root + "/host";
+    host.changed = [this](const Observed& observed) {
+      states.emplace_back(StateName(observed.state));
+      if (observed.pid > 0) pids.push_back(observed.pid);
+      loop.Stop();
+    };
+    host.fetch_blob = [this](std::string sha256) { return Fetch(std::move(sha256)); };
+    host.clean_artifacts = [] {};
+    member = std::make_shared<Member>(&host, "web-1");
+  }
+  ~MemberTest() override {
+    member.reset();
+    for (const int pid : pids) {
+      if (::waitpid(pid, nullptr, WNOHANG) != 0) continue;
+      ::kill(-pid, SIGKILL);
+      ::kill(pid, SIGKILL);
+      ::waitpid(pid, nullptr, 0);
+    }
+    runtime::RemoveCgroups(host.cluster, "");
+    fs::remove_all(root);
+  }
+
+  net::Task<Status> Fetch(std::string) { co_return Error::Unavailable("server-gone", "nobody is there"); }
+
+  // Ready once it has said "up".
+  static Instance Shell(const std::string& script) {
+    Instance instance;
+    instance.name = "web-1";
+    instance.service = "web";
+    instance.kind = "app";
+    instance.host = "one";
+    instance.address = "127.0.0.1";
+    instance.argv = {"/bin/sh", "-c", script};
+    instance.user = "root";
+    instance.probe = {.kind = Probe::Kind::kLog, .target = "^up$", .every = 10ms};
+    instance.ready_within = 20s;
+    instance.restart = {.backoff_first = 5ms, .backoff_most = 20ms, .healthy_after = 60s, .crashes_most = 5};
+    instance.hash = "h1";
+    return instance;
+  }
+  static Instance Sleeper() { return Shell("echo up; exec sleep 1000"); }
+
+  using Outcome = std::shared_ptr<std::optional<Result<Values>>>;
+  Outcome Begin(const std::string& verb, std::optional<Instance> instance = {}, Values args = {}) {
+    const auto outcome = std::make_shared<std::optional<Result<Values>>>();
+    const Step step{.id = "web-1." + verb, .instance = "web-1", .verb = verb, .args = std::move(args)};
+    net::SpawnThen(member->Perform(step, std::move(instance)), [this, outcome](Result<Values> done) {
+      outcome->emplace(std::move(done));
+      loop.Stop();
+    });
+    return outcome;
+  }
+  // Runs the loop until `condition`, which can change only by what stops the loop.
+  bool Until(const std::function<bool()>& condition) {
+    bool late = false;
+    const auto deadline = loop.After(20s, [&] {
+      late = true;
+      loop.Stop();
+    });
+    while (!condition() && !late) loop.Run();
+    loop.Cancel(deadline);
+    EXPECT_FALSE(late) << "nothing came within 20 s; states: " << Join(states, " ");
+    return !late;
+  }
+  bool UntilState(InstanceState state) {
+    return Until([this, state] { return member->Observe(false).state == state; });
+  }
+  Result<Values> Wait(const Outcome& outcome) {
+    if (!Until([&] { return outcome->has_value(); })) return Error::Timeout("late", "it didn't end");
+    return **outcome;
+  }
+  // "" or the error's code.
+  static std::string CodeOf(const Result<Values>& done) { return done.ok() ? "" : done.error().code(); }
+  std::string Do(const std::string& verb, std::optional<Instance> instance = {}, Values args = {}) {
+    return CodeOf(Wait(Begin(verb, std::move(instance), std::move(args))));
+  }
+  // As when the agent dies: what runs goes on, and another agent finds it.
+  void ReplaceAgent() {
+    member = std::make_shared<Member>(&host, "web-1");
+    member->Restore();
+  }
+  Observed Now() const { return member->Observe(false); }
+  std::string State() const { return std::string(StateName(Now().state)); }
+  std::string Of(const std::string& path) const { return member->paths().folder + "/" + path; }
+  static bool Lives(int pid) { return ::kill(pid, 0) == 0; }
+
+  const std::string root;
+  net::Loop loop;
+  HostContext host;
+  std::vector<std::string> states;
+  std::vector<int> pids;
+  std::shared_ptr<Member> member;
+};
+
+// --- Failures first.
+
+TEST_F(MemberTest, SaysThatItIsNotInstalled) {
+  EXPECT_EQ(Do("start"), "not-installed");
+  EXPECT_EQ(Do("install"), "not-installed");
+  EXPECT_EQ(Do("reload"), "not-installed");
+  EXPECT_EQ(Do("drain"), "not-installed");
+  EXPECT_EQ(State(), "absent");
+}
+
+TEST_F(MemberTest, StopsAndRemovesWhatIsNotThere) {
+  EXPECT_EQ(Do("stop"), "");
+  EXPECT_EQ(Do("remove"), "");
+}
+
+TEST_F(MemberTest, SaysAtOnceThatTheProgramIsMissing) {
+  Instance instance = Sleeper();
+  instance.argv = {"/no/such/program"};
+  EXPECT_EQ(Do("start", instance), "program-missing");
+  EXPECT_EQ(State(), "failed");
+}
+
+TEST_F(MemberTest, SaysAtOnceThatItsPortIsTaken) {
+  const Fd taken(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_in name{};
+  name.sin_family = AF_INET;
+  name.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t size = sizeof name;
+  ASSERT_EQ(::bind(taken.get(), reinterpret_cast<sockaddr*>(&name), size), 0);
+  ASSERT_EQ(::listen(taken.get(), 1), 0);
+  ASSERT_EQ(::getsockname(taken.get(), reinterpret_cast<sockaddr*>(&name), &size), 0);
+  Instance instance = Sleeper();
+  instance.ports = {{"http", {.first = ntohs(name.sin_port)}}};
+  EXPECT_EQ(Do("start", instance), "port-taken");
+  EXPECT_EQ(State(), "failed");
+}
+
+TEST_F(MemberTest, ShowsTheEndOfTheLogOfWhatKeepsDying) {
+  Instance instance = Shell("echo cannot read my config; exit 3");
+  instance.restart.crashes_most = 3;
+  const Result<Values> started = Wait(Begin("start", instance));
+  ASSERT_FALSE(started.ok());
+  EXPECT_EQ(started.error().code(), "crash-loop");
+  EXPECT_THAT(started.error().message(), HasSubstr("the last time with exit 3"));
+  EXPECT_THAT(started.error().evidence(), Contains(HasSubstr("cannot read my config")));
+  EXPECT_EQ(Now().last_exit, "exit 3");
+  EXPECT_THAT(Now().evidence, Contains(HasSubstr("cannot read my config")));
+  EXPECT_EQ(Now().restarts, 2);
+}
+
+TEST_F(MemberTest, LetsWhatIsNotReadyInTimeRunOn) {
+  Instance instance = Shell("echo still loading; exec sleep 1000");
+  instance.ready_within = 100ms;
+  EXPECT_EQ(Do("start", instance), "not-ready");
+  EXPECT_EQ(State(), "starting");
+  EXPECT_GT(Now().pid, 0);
+  EXPECT_EQ(Do("stop"), "");
+  EXPECT_EQ(State(), "stopped");
+}
+
+TEST_F(MemberTest, TakesNoneForReadyThatDiesSoonAfter) {
+  host.changed = [this](const Observed& observed) {
+    if (observed.pid > 0) pids.push_back(observed.pid);
+    if (observed.state == InstanceState::kReady) ::kill(observed.pid, SIGKILL);
+  };
+  EXPECT_EQ(Do("start", Sleeper(), {{"min_ready_ms", "200"}}), "not-ready");
+}
+
+TEST_F(MemberTest, IsAsItWasAfterAnInstallThatFailed) {
+  Instance before = Sleeper();
+  before.files = {{.path = "a.conf", .content = "old"}};
+  ASSERT_EQ(Do("install", before), "");
+  Instance after = before;
+  after.hash = "h2";
+  after.files = {{.path = "a.conf", .content = "new"}, {.path = "../b.conf", .content = "out"}};
+  EXPECT_EQ(Do("install", after), "bad-path");
+  EXPECT_EQ(ReadFile(Of("a.conf")).value(), "old");
+  EXPECT_EQ(Now().hash, "h1");
+  EXPECT_THAT(member->Observe(true).drift, IsEmpty());
+}
+
+TEST_F(MemberTest, IsNotInstalledWithoutItsBlobs) {
+  Instance instance = Sleeper();
+  instance.artifact = {.name = "app.jar", .sha256 = std::string(64, 'a')};
+  EXPECT_EQ(Do("install", instance), "server-gone");
+  EXPECT_FALSE(member->installed());
+  EXPECT_FALSE(fs::exists(member->paths().folder));
+}
+
+TEST_F(MemberTest, GivesUpWaitingWhenTold) {
+  const Outcome start = Begin("start", Shell("exec sleep 1000"));
+  ASSERT_TRUE(UntilState(InstanceState::kStarting));
+  member->GiveUpStart();
+  EXPECT_EQ(CodeOf(Wait(start)), "cancelled");
+  EXPECT_EQ(State(), "starting");  // it goes on as it can
+  EXPECT_EQ(Do("stop"), "");
+}
+
+TEST_F(MemberTest, RefusesVerbsThatItsKindDoesNotKnow) {
+  ASSERT_EQ(Do("install", Sleeper()), "");
+  EXPECT_EQ(Do("fly"), "unknown-verb");
+}
+
+TEST_F(MemberTest, CannotReloadWhatDoesNotRun) {
+  ASSERT_EQ(Do("install", Sleeper()), "");
+  EXPECT_EQ(Do("reload"), "not-running");
+}
+
+// --- From nothing to nothing.
+
+TEST_F(MemberTest, IsInstalledStartedStoppedAndRemoved) {
+  Instance instance = Sleeper();
+  instance.files = {{.path = "a.conf", .content = "in {folder}"}};
+  ASSERT_EQ(Do("install", instance), "");
+  EXPECT_EQ(State(), "stopped");
+  EXPECT_EQ(ReadFile(Of("a.conf")).value(), "in " + member->paths().folder);
+  EXPECT_EQ(Now().hash, "h1");
+  EXPECT_EQ(Now().running_hash, "");
+
+  ASSERT_EQ(Do("start"), "");
+  const Observed ready = Now();
+  EXPECT_EQ(ready.state, InstanceState::kReady);
+  EXPECT_TRUE(Lives(ready.pid));
+  EXPECT_EQ(ready.running_hash, "h1");
+  EXPECT_EQ(ready.restarts, 0);
+
+  ASSERT_EQ(Do("start"), "");  // a second time changes nothing
+  EXPECT_EQ(Now().pid, ready.pid);
+
+  ASSERT_EQ(Do("stop"), "");
+  EXPECT_EQ(State(), "stopped");
+  EXPECT_FALSE(Lives(ready.pid));
+  EXPECT_EQ(Now().last_exit, "signal 15");
+  EXPECT_EQ(Now().pid, 0);
+
+  ASSERT_EQ(Do("remove", {}, {{"delete_data", "yes"}}), "");
+  EXPECT_EQ(State(), "absent");
+  EXPECT_FALSE(member->installed());
+  EXPECT_FALSE(fs::exists(member->paths().folder));
+  EXPECT_FALSE(fs::exists(member->paths().records));
+  EXPECT_THAT(states, ElementsAre("stopped", "starting", "ready", "stopping", "stopped", "absent"));
+}
+
+TEST_F(MemberTest, StopsBeforeItIsRemovedAndKeepsItsData) {
+  ASSERT_EQ(Do("start", Shell("echo rows > {data}/rows; echo up; exec sleep 1000")), "");
+  const int pid = Now().pid;
+  ASSERT_EQ(Do("remove", {}, {{"delete_data", "no"}}), "");
+  EXPECT_FALSE(Lives(pid));
+  EXPECT_EQ(ReadFile(member->paths().data + "/rows").value(), "rows\n");
+  EXPECT_FALSE(fs::exists(member->paths().logs));
+}
+
+TEST_F(MemberTest, RunsWithItsOwnEnvironmentInItsOwnFolder) {
+  Instance instance = Shell("pwd; echo $MUSTER_SERVICE $MUSTER_INSTANCE $WHERE; echo up; exec sleep 1000");
+  instance.env = {{"WHERE", "{data}"}};
+  ASSERT_EQ(Do("start", instance), "");
+  EXPECT_EQ(LastLogLines(member->paths().logs),
+            (std::vector<std::string>{member->paths().folder, "web web-1 " + member->paths().data, "up"}));
+  EXPECT_EQ(member->Environment().at("MUSTER_CLUSTER"), host.cluster);
+  instance.working_folder = "{data}";
+  ASSERT_EQ(Do("install", instance), "");
+  EXPECT_EQ(member->working_folder(), member->paths().data);
+}
+
+TEST_F(MemberTest, KillsWhatDoesNotStopWithAllItsChildren) {
+  Instance instance =
+      Shell("trap '' TERM; sleep 1000 & echo $! > {data}/child; echo up; while :; do sleep 1000; done");
+  instance.stop_timeout = 50ms;
+  ASSERT_EQ(Do("start", instance), "");
+  const int pid = Now().pid;
+  const int child = std::atoi(ReadFile(member->paths().data + "/child").value().c_str());
+  ASSERT_TRUE(Lives(child));
+  ASSERT_EQ(Do("stop"), "");
+  EXPECT_EQ(Now().last_exit, "signal 9");
+  EXPECT_FALSE(Lives(pid));
+  const auto stat = ReadFile(fmt::format("/proc/{}/stat", child));
+  EXPECT_TRUE(!stat.ok() || stat->find(") Z ") != std::string::npos);
+}
+
+TEST_F(MemberTest, UsesTheStopSignalOfTheInstance) {
+  Instance instance = Sleeper();
+  instance.stop_signal = SIGINT;
+  ASSERT_EQ(Do("start", instance), "");
+  ASSERT_EQ(Do("stop"), "");
+  EXPECT_EQ(Now().last_exit, "signal 2");
+}
+
+TEST_F(MemberTest, PerformsStepsOneAfterTheOther) {
+  const Outcome start = Begin("start", Sleeper());
+  const Outcome stop = Begin("stop");
+  const Outcome again = Begin("start");
+  EXPECT_EQ(CodeOf(Wait(again)), "");
+  ASSERT_TRUE(start->has_value() && stop->has_value());
+  EXPECT_EQ(CodeOf(**start), "");
+  EXPECT_EQ(CodeOf(**stop), "");
+  EXPECT_THAT(states,
+              ElementsAre("stopped", "starting", "ready", "stopping", "stopped", "starting", "ready"));
+}
+
+TEST_F(MemberTest, TakesAReloadForWhatIsRunning) {
+  ASSERT_EQ(Do("start", Sleeper()), "");
+  Instance next = Sleeper();
+  next.hash = "h2";
+  ASSERT_EQ(Do("install", next), "");
+  EXPECT_EQ(Now().hash, "h2");
+  EXPECT_EQ(Now().running_hash, "h1");
+  ASSERT_EQ(Do("reload"), "");
+  EXPECT_EQ(Now().running_hash, "h2");
+}
+
+TEST_F(MemberTest, LooksAtItsFilesOnlyWhenAsked) {
+  Instance instance = Sleeper();
+  instance.files = {{.path = "a.conf", .content = "ours"}};
+  ASSERT_EQ(Do("install", instance), "");
+  ASSERT_TRUE(WriteFile(Of("a.conf"), "theirs").ok());
+  EXPECT_THAT(member->Observe(false).drift, IsEmpty());
+  const std::vector<Drift> drift = member->Observe(true).drift;
+  ASSERT_EQ(drift.size(), 1u);
+  EXPECT_EQ(drift[0].path, "a.conf");
+}
+
+// --- Dying and hanging.
+
+TEST_F(MemberTest, BringsBackWhatWasKilled) {
+  ASSERT_EQ(Do("start", Sleeper()), "");
+  const int pid = Now().pid;
+  ::kill(pid, SIGKILL);
+  ASSERT_TRUE(Until([&] { return Now().state == InstanceState::kReady && Now().pid != pid; }));
+  EXPECT_EQ(Now().restarts, 1);
+  EXPECT_EQ(Now().last_exit, "signal 9");
+  EXPECT_THAT(states, ElementsAre("stopped", "starting", "ready", "backoff", "starting", "ready"));
+}
+
+TEST_F(MemberTest, KillsWhatHangsAndBringsItBack) {
+  Instance instance = Sleeper();
+  instance.probe = {.kind = Probe::Kind::kCommand,
+                    .target = "test ! -e {data}/hang",
+                    .every = 10ms,
+                    .timeout = 10s,
+                    .fail_after = 2};
+  ASSERT_EQ(Do("start", instance), "");
+  const int pid = Now().pid;
+  ASSERT_TRUE(WriteFile(member->paths().data + "/hang", "").ok());
+  ASSERT_TRUE(Until([&] { return Now().state == InstanceState::kStarting; }));
+  EXPECT_FALSE(Lives(pid));
+  EXPECT_EQ(Now().last_exit, "signal 9");
+  fs::remove(member->paths().data + "/hang");
+  ASSERT_TRUE(UntilState(InstanceState::kReady));
+  EXPECT_EQ(Now().restarts, 1);
+  EXPECT_THAT(states, Contains("unhealthy"));
+}
+
+TEST_F(MemberTest, StopsWhatKeepsDying) {
+  Instance instance = Shell("echo up; exit 1");
+  instance.probe = {};
+  instance.restart = {.backoff_first = 60s, .backoff_most = 60s, .healthy_after = 60s, .crashes_most = 5};
+  const Outcome start = Begin("start", instance);
+  ASSERT_TRUE(UntilState(InstanceState::kBackoff));
+  member->GiveUpStart();
+  EXPECT_EQ(CodeOf(Wait(start)), "cancelled");
+  EXPECT_EQ(Do("stop"), "");
+  EXPECT_EQ(State(), "stopped");
+}
+
+// What the process before it said says nothing about this one.
+TEST_F(MemberTest, DoesNotTakeTheLastProcesssLogForReadiness) {
+  Instance instance = Shell("test -e {data}/second || echo up; exec sleep 1000");
+  instance.ready_within = 300ms;
+  ASSERT_EQ(Do("start", instance), "");
+  ASSERT_EQ(Do("stop"), "");
+  ASSERT_TRUE(WriteFile(member->paths().data + "/second", "").ok());
+  EXPECT_EQ(Do("start"), "not-ready");
+}
+
+// --- After the death of the agent.
+
+TEST_F(MemberTest, AdoptsWhatRunsOn) {
+  ASSERT_EQ(Do("start", Sleeper()), "");
+  const int pid = Now().pid;
+  states.clear();
+  ReplaceAgent();
+  EXPECT_TRUE(member->installed());
+  EXPECT_EQ(Now().pid, pid);
+  EXPECT_EQ(State(), "ready");
+  EXPECT_EQ(Now().running_hash, "h1");
+  EXPECT_EQ(Now().restarts, 0);
+  EXPECT_EQ(Do("start"), "");
+  EXPECT_EQ(Now().pid, pid);
+  EXPECT_EQ(Do("stop"), "");
+  EXPECT_EQ(Now().pid, 0);
+  EXPECT_THAT(states, ElementsAre("stopping", "stopped"));
+}
+
+TEST_F(MemberTest, NoticesTheEndOfWhatItAdopted) {
+  ASSERT_EQ(Do("start", Sleeper()), "");
+  const int pid = Now().pid;
+  ReplaceAgent();
+  ::kill(pid, SIGKILL);
+  ASSERT_TRUE(Until([&] { return Now().state == InstanceState::kReady && Now().pid != pid; }));
+  EXPECT_EQ(Now().restarts, 1);
+}
+
+TEST_F(MemberTest, StartsAnewWhatDiedWhileNoAgentLooked) {
+  ASSERT_EQ(Do("start", Sleeper()), "");
+  const int pid = Now().pid;
+  member.reset();
+  ::kill(pid, SIGKILL);
+  ASSERT_EQ(::waitpid(pid, nullptr, 0), pid);
+  ReplaceAgent();
+  ASSERT_TRUE(UntilState(InstanceState::kReady));
+  EXPECT_NE(Now().pid, pid);
+  EXPECT_EQ(Now().restarts, 1);
+  EXPECT_EQ(Now().last_exit, "unknown");
+}
+
+TEST_F(MemberTest, LeavesWhatWasStoppedAlone) {
+  ASSERT_EQ(Do("start", Sleeper()), "");
+  ASSERT_EQ(Do("stop"), "");
+  states.clear();
+  ReplaceAgent();
+  EXPECT_EQ(State(), "stopped");
+  EXPECT_EQ(Now().hash, "h1");
+  EXPECT_THAT(states, IsEmpty());
+}
+
+TEST_F(MemberTest, IsAbsentWhereItsRecordIsTorn) {
+  ASSERT_EQ(Do("install", Sleeper()), "");
+  ASSERT_TRUE(WriteFile(member->paths().records + "/desired.json", "{\"name\":\"web").ok());
+  ReplaceAgent();
+  EXPECT_FALSE(member->installed());
+  EXPECT_EQ(Do("start", Sleeper()), "");  // and can be installed over it
+}
+
+// A stop may come between the decision to start a process and the process.
+TEST_F(MemberTest, StopsWhatWasAboutToBeStarted) {
+  ASSERT_EQ(Do("start", Sleeper()), "");
+  const int pid = Now().pid;
+  member.reset();
+  ::kill(pid, SIGKILL);
+  ASSERT_EQ(::waitpid(pid, nullptr, 0), pid);
+  ReplaceAgent();  // wants it started in the loop's next turn
+  EXPECT_EQ(Do("stop"), "");
+  EXPECT_EQ(State(), "stopped");
+}
+
+TEST_F(MemberTest, StopsWhatRunsThoughItsNotesAreTorn) {
+  ASSERT_EQ(Do("start", Sleeper()), "");
+  const int pid = Now().pid;
+  ASSERT_TRUE(WriteFile(member->paths().records + "/state.json", "{\"wan").ok());
+  ReplaceAgent();
+  EXPECT_EQ(Do("remove", {}, {{"delete_data", "yes"}}), "");
+  EXPECT_FALSE(Lives(pid));
+}
+
+// --- Checks.
+
+TEST_F(MemberTest, VerifiesThatItRuns) {
+  Instance instance = Sleeper();
+  instance.probe = {};
+  ASSERT_EQ(Do("start", instance), "");
+  std::optional<Result<std::vector<Check>>> checks;
+  net::SpawnThen(member->Verify({}), [&](Result<std::vector<Check>> done) {
+    checks = std::move(done);
+    loop.Stop();
+  });
+  ASSERT_TRUE(Until([&] { return checks.has_value(); }));
+  ASSERT_TRUE(checks->ok());
+  ASSERT_EQ((*checks)->size(), 1u);
+  EXPECT_TRUE((**checks)[0].passed);
+}
+
+}  // namespace
+}  // namespace muster::agent

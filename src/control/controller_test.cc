@@ -1,0 +1,568 @@
+#include "control/controller.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "api/json.h"
+#include "base/digest.h"
+#include "base/files.h"
+#include "control/testing_agent.h"
+
+namespace muster::control {
+namespace {
+
+using testing::Contains;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::Not;
+
+Value Scalar(const std::string& text) {
+  Value value;
+  value.type = !text.empty() && text.find_first_not_of("0123456789") == std::string::npos
+                   ? Value::Type::kInteger
+                   : Value::Type::kString;
+  value.text = text;
+  return value;
+}
+
+Value Map(std::vector<std::pair<std::string, Value>> entries) {
+  Value value;
+  value.type = Value::Type::kMap;
+  for (auto& [key, entry] : entries)
+    value.entries.push_back({.key = key, .key_mark = {}, .value = std::move(entry)});
+  return value;
+}
+
+Service Web(const std::string& command, const std::string& token = "") {
+  Service service;
+  service.name = "web";
+  service.kind = "app";
+  std::vector<std::pair<std::string, Value>> settings{{"kind", Scalar("app")},
+                                                      {"command", Scalar(command)},
+                                                      {"instances", Scalar("2")},
+                                                      {"ports", Map({{"http", Scalar("8101")}})}};
+  if (!token.empty()) settings.emplace_back("env", Map({{"TOKEN", Scalar(token)}}));
+  service.settings = Map(std::move(settings));
+  return service;
+}
+
+Service Edge() {
+  Service service;
+  service.name = "edge";
+  service.kind = "nginx";
+  service.hosts = {"a"};
+  Value routes;
+  routes.type = Value::Type::kList;
+  routes.items.push_back(Map({{"path", Scalar("/")}, {"to", Scalar("web")}}));
+  service.settings = Map({{"kind", Scalar("nginx")}, {"listen", Scalar("8080")}, {"routes", routes}});
+  return service;
+}
+
+Cluster Mall(std::vector<Service> services) {
+  Cluster cluster;
+  cluster.name = "mall";
+  cluster.hosts = {{.name = "a", .address = "10.0.0.1", .mark = {}},
+                   {.name = "b", .address = "10.0.0.2", .mark = {}}};
+  cluster.services = std::move(services);
+  return cluster;
+}
+
+// One life of a server with one cluster.
+struct Server {
+  net::Loop loop;
+  std::string socket;
+  std::map<std::string, std::shared_ptr<FakeAgent>> fakes;
+  std::vector<RunProgress> finished;
+  std::vector<std::pair<std::string, std::string>> events;
+  Lines removed_hosts;
+  std::function<bool()> until;
+  std::unique_ptr<Agents> agents;
+  std::shared_ptr<Controller> controller;
+
+  // Whatever happened: is it what the test waits for?
+  void Look() {
+    loop.Post([this] {
+      if (until && until()) loop.Stop();
+    });
+  }
+};
+
+class ControllerTest : public testing::Test {
+ protected:
+  ControllerTest() : folder_(fs::temp_directory_path() / ("muster-control-" + RandomHex(6))) {
+    auto store = store::Store::Open(folder_.string());
+    EXPECT_TRUE(store.ok());
+    store_ = std::move(store).value();
+    StartServer({.key = "mall", .name = "mall", .epoch = 1});
+  }
+  ~ControllerTest() override {
+    server_.reset();
+    store_.reset();
+    std::error_code ignored;
+    fs::remove_all(folder_, ignored);
+  }
+
+  void StartServer(store::ClusterRow row) {
+    server_ = std::make_unique<Server>();
+    Server& server = *server_;
+    server.socket = (folder_ / fmt::format("agents-{}.sock", ++servers_)).string();
+    world_.changed = [&server] { server.Look(); };
+    Agents::Callbacks callbacks;
+    callbacks.start = [this, &server](const Agents::Wanted& wanted) {
+      auto& fake = server.fakes[wanted.host];
+      fake = std::make_shared<FakeAgent>(world_, wanted.cluster, wanted.host);
+      net::Spawn(FakeAgent::Connect(fake, server.loop, server.socket));
+      return Done();
+    };
+    callbacks.changed = [&server](const std::string&, const Observed& observed) {
+      server.controller->OnChanged(observed);
+    };
+    callbacks.connected = [&server](const std::string&, const std::string& host, bool connected) {
+      server.controller->OnConnected(host, connected);
+    };
+    callbacks.blob_path = [](const std::string&) { return ""; };
+    callbacks.released = [](const std::string&, const std::string&) { return false; };
+    auto agents = Agents::Listen(server.loop, server.socket, std::move(callbacks));
+    ASSERT_TRUE(agents.ok()) << agents.error().Text();
+    server.agents = std::move(agents).value();
+    Dependencies dependencies{.loop = &server.loop, .store = store_.get(), .agents = server.agents.get()};
+    dependencies.read_revision = [this](const store::RevisionRow& revision,
+                                        const store::ClusterRow&) -> Result<Cluster> {
+      return files_.at(revision.text);
+    };
+    dependencies.publish = [&server](const std::string&, const std::string& name, const std::string& data) {
+      server.events.emplace_back(name, data);
+      server.Look();
+    };
+    dependencies.finished = [&server](const std::string&, const RunProgress& progress) {
+      server.finished.push_back(progress);
+      server.Look();
+    };
+    dependencies.remove_hosts = [&server](const std::string& cluster) {
+      server.removed_hosts.push_back(cluster);
+    };
+    server.controller = std::make_shared<Controller>(std::move(dependencies), std::move(row));
+  }
+
+  // The server dies where it stands: nothing of it runs any more. What it held in memory is left where it is,
+  // as whoever was waiting in it can't be told.
+  void KillServer() {
+    static auto* dead = new std::vector<std::unique_ptr<Server>>;
+    world_.changed = [] {};
+    dead->push_back(std::move(server_));
+    world_.orders.clear();
+    for (auto& [name, host] : world_.hosts) host.held.clear();
+  }
+
+  // Runs the loop until `condition` holds, at most ten seconds.
+  void RunUntil(std::function<bool()> condition) {
+    if (condition()) return;
+    server_->until = condition;
+    const auto guard = server_->loop.After(10s, [this] { server_->loop.Stop(); });
+    server_->loop.Run();
+    server_->loop.Cancel(guard);
+    server_->until = nullptr;
+    EXPECT_TRUE(condition());
+  }
+  void RunUntilFinished(size_t runs) {
+    RunUntil([this, runs] { return server_->finished.size() >= runs && server_->controller->idle(); });
+  }
+  void RunUntilHeld(const std::string& host) {
+    RunUntil([this, host] { return !world_.hosts[host].held.empty(); });
+  }
+
+  Bundle File(const std::string& text, Cluster cluster, const std::string& author = "ann") {
+    files_[text] = cluster;
+    return {.cluster = std::move(cluster),
+            .text = text,
+            .file_name = "mall.yaml",
+            .files = R"({"files":{}})",
+            .author = author,
+            .note = ""};
+  }
+
+  Result<StartedRun> Up(Bundle bundle, PlanOptions options = {}, const std::string& plan_id = "") {
+    return server_->loop.RunTask(server_->controller->Up(std::move(bundle), plan_id, std::move(options)));
+  }
+  Result<StartedRun> Act(const std::string& action, Lines names = {}, PlanOptions options = {}) {
+    return server_->loop.RunTask(
+        server_->controller->Act(action, std::move(names), std::move(options), "ann"));
+  }
+
+  // Brings `text` up and waits for the run's end.
+  void BringUp(const std::string& text, Cluster cluster) {
+    const size_t before = server_->finished.size();
+    const auto started = Up(File(text, std::move(cluster)));
+    ASSERT_TRUE(started.ok()) << started.error().Text();
+    ASSERT_NE(started->run, "");
+    RunUntilFinished(before + 1);
+    ASSERT_EQ(server_->finished.back().row.state, "done") << server_->finished.back().row.error;
+  }
+  // The same with the orders so far forgotten afterwards.
+  void BringUpFirst() {
+    BringUp("v1", Mall({Web("run old"), Edge()}));
+    world_.orders.clear();
+  }
+
+  store::ClusterRow StoredCluster() {
+    const auto row = store_->FindCluster("mall");
+    return row.ok() && *row ? **row : store::ClusterRow{};
+  }
+  store::RunRow StoredRun(const std::string& id) {
+    const auto row = store_->FindRun(id);
+    return row.ok() && *row ? **row : store::RunRow{};
+  }
+  size_t Revisions() {
+    const auto rows = store_->Revisions("mall");
+    return rows.ok() ? rows->size() : 0;
+  }
+  // Steps without an outcome and put-backs that are still to be done.
+  Lines OpenSteps(const std::string& run) {
+    Lines open;
+    const auto steps = store_->Steps(run);
+    const auto put_backs = store_->PutBacks(run);
+    if (!steps.ok() || !put_backs.ok()) return {"the store can't be read"};
+    for (const store::StepRow& step : *steps) {
+      if (step.settled == WallTime{}) open.push_back(step.step);
+    }
+    for (const store::PutBackRow& one : *put_backs) open.push_back(one.step);
+    return open;
+  }
+  std::string EverythingOnDisk() {
+    std::string all;
+    for (const auto& entry : fs::recursive_directory_iterator(folder_)) {
+      if (!entry.is_regular_file()) continue;
+      const auto text = ReadFile(entry.path().string());
+      if (text.ok()) all += *text;
+    }
+    return all;
+  }
+
+  const fs::path folder_;
+  World world_;
+  std::unique_ptr<store::Store> store_;
+  std::unique_ptr<Server> server_;
+  std::map<std::string, Cluster> files_;  // by text
+  int servers_ = 0;
+};
+
+TEST_F(ControllerTest, UpBringsUpWhatTheFileSaysAndRemembersIt) {
+  BringUp("v1", Mall({Web("run"), Edge()}));
+  for (const char* name : {"web-1", "web-2", "edge-1"}) {
+    EXPECT_EQ(world_.StateOf(name), InstanceState::kReady) << name;
+  }
+  EXPECT_EQ(StoredCluster().revision, 1);
+  const store::RunRow run = StoredRun(server_->finished[0].row.id);
+  EXPECT_EQ(run.state, "done");
+  EXPECT_EQ(run.author, "ann");
+  const auto steps = store_->Steps(run.id);
+  ASSERT_TRUE(steps.ok());
+  EXPECT_EQ(steps->size(), server_->finished[0].total);
+  for (const store::StepRow& step : *steps) {
+    EXPECT_NE(step.settled, WallTime{}) << step.step;
+    EXPECT_EQ(step.error, "");
+  }
+}
+
+TEST_F(ControllerTest, UpOfTheSameFileDoesNothing) {
+  BringUpFirst();
+  const auto again = Up(File("v1", files_["v1"]));
+  ASSERT_TRUE(again.ok());
+  EXPECT_EQ(again->run, "");
+  EXPECT_TRUE(again->plan.empty());
+  EXPECT_EQ(StoredCluster().revision, 1);
+  EXPECT_EQ(Revisions(), 1u);
+  EXPECT_THAT(world_.Told(), IsEmpty());
+}
+
+TEST_F(ControllerTest, APlanWritesAndOrdersNothing) {
+  BringUpFirst();
+  const store::ClusterRow before = StoredCluster();
+  const Bundle changed = File("v2", Mall({Web("run new"), Edge()}));
+  const auto plan = server_->loop.RunTask(server_->controller->MakePlan(changed, {}));
+  ASSERT_TRUE(plan.ok());
+  EXPECT_FALSE(plan->empty());
+  const auto only = Up(changed, {.plan_only = true});
+  ASSERT_TRUE(only.ok());
+  EXPECT_EQ(only->run, "");
+  EXPECT_EQ(only->plan.id, plan->id);
+  EXPECT_EQ(StoredCluster().placement, before.placement);
+  EXPECT_EQ(Revisions(), 1u);
+  EXPECT_EQ(store_->Runs("mall", 10).value().size(), 1u);
+  EXPECT_THAT(world_.Told(), IsEmpty());
+}
+
+TEST_F(ControllerTest, UpWithAPlanThatHasMovedIsRefused) {
+  BringUpFirst();
+  const Bundle changed = File("v2", Mall({Web("run new"), Edge()}));
+  const auto moved = Up(changed, {}, "0123456789ab");
+  ASSERT_FALSE(moved.ok());
+  EXPECT_EQ(moved.error().code(), "plan-moved");
+  EXPECT_EQ(Revisions(), 1u);
+  EXPECT_TRUE(server_->controller->idle());
+  const auto plan = server_->loop.RunTask(server_->controller->MakePlan(changed, {}));
+  EXPECT_TRUE(Up(changed, {}, plan->id).ok());
+  RunUntilFinished(2);
+}
+
+TEST_F(ControllerTest, ARollTakesEachMemberOutAndGivesItBackBeforeTheNext) {
+  BringUpFirst();
+  BringUp("v2", Mall({Web("run new"), Edge()}));
+  EXPECT_THAT(world_.Told(), ElementsAre("drain edge-1 web-1", "stop web-1", "install web-1", "start web-1",
+                                         "restore edge-1 web-1", "drain edge-1 web-2", "stop web-2",
+                                         "install web-2", "start web-2", "restore edge-1 web-2"));
+  EXPECT_EQ(world_.FactOf("edge-1", "run"), "");
+  EXPECT_THAT(store_->PutBacks(server_->finished.back().row.id).value(), IsEmpty());
+}
+
+TEST_F(ControllerTest, AFailureStopsTheRunAndHandsBackWhatItTook) {
+  BringUpFirst();
+  world_.fail.emplace("web-1.start", Error::Timeout("not-ready", "web-1 was not ready in time"));
+  const auto started = Up(File("v2", Mall({Web("run new"), Edge()})));
+  ASSERT_TRUE(started.ok());
+  RunUntilFinished(2);
+  EXPECT_THAT(world_.Told(), ElementsAre("drain edge-1 web-1", "stop web-1", "install web-1", "start web-1",
+                                         "restore edge-1 web-1"));
+  const store::RunRow run = StoredRun(started->run);
+  EXPECT_EQ(run.state, "failed");
+  EXPECT_THAT(run.error, HasSubstr("not-ready"));
+  EXPECT_THAT(store_->PutBacks(run.id).value(), IsEmpty());
+  EXPECT_EQ(world_.StateOf("web-2"), InstanceState::kReady);
+  // The balancer's own watch keeps out what isn't ready.
+  RunUntil([this] { return world_.FactOf("edge-1", "health") == "web-1"; });
+}
+
+TEST_F(ControllerTest, AFailedReleaseGoesBackWhereTheFileSaysSo) {
+  Service careful = Web("run old");
+  careful.update.rollback_on_failure = true;
+  BringUp("v1", Mall({careful, Edge()}));
+  Service broken = Web("run broken");
+  broken.update.rollback_on_failure = true;
+  world_.fail.emplace("web-1.start", Error::Timeout("not-ready", "web-1 was not ready in time"));
+  ASSERT_TRUE(Up(File("v2", Mall({broken, Edge()}))).ok());
+  RunUntilFinished(3);
+  EXPECT_EQ(server_->finished[1].row.state, "failed");
+  EXPECT_EQ(server_->finished[2].row.state, "done");
+  EXPECT_EQ(server_->finished[2].row.action, "rollback");
+  EXPECT_EQ(StoredCluster().revision, 3);
+  EXPECT_EQ((*store_->FindRevision("mall", 3).value()).text, "v1");
+  EXPECT_EQ(world_.StateOf("web-1"), InstanceState::kReady);
+  EXPECT_THAT(world_.Told(), Not(Contains("stop web-2")));
+}
+
+TEST_F(ControllerTest, CancelGivesUpAStartThatWaitsAndPutsBack) {
+  BringUpFirst();
+  world_.hold.insert("web-1.start");
+  const auto started = Up(File("v2", Mall({Web("run new"), Edge()})));
+  ASSERT_TRUE(started.ok());
+  RunUntilHeld("a");
+  const Status other = server_->controller->Cancel("nobody");
+  ASSERT_FALSE(other.ok());
+  EXPECT_EQ(other.error().code(), "run-not-active");
+  ASSERT_TRUE(server_->controller->Cancel(started->run).ok());
+  RunUntilFinished(2);
+  EXPECT_EQ(StoredRun(started->run).state, "cancelled");
+  EXPECT_THAT(world_.Told(), ElementsAre("drain edge-1 web-1", "stop web-1", "install web-1", "start web-1",
+                                         "restore edge-1 web-1"));
+}
+
+TEST_F(ControllerTest, OneThingAtATime) {
+  BringUpFirst();
+  world_.hold.insert("web-1.start");
+  const auto started = Up(File("v2", Mall({Web("run new"), Edge()})));
+  ASSERT_TRUE(started.ok());
+  RunUntilHeld("a");
+  const auto second = Up(File("v3", Mall({Web("run newer"), Edge()})));
+  ASSERT_FALSE(second.ok());
+  EXPECT_EQ(second.error().code(), "run-active");
+  EXPECT_THAT(second.error().Text(), HasSubstr(started->run));
+  EXPECT_EQ(Act("restart").error().code(), "run-active");
+  EXPECT_EQ(StoredCluster().revision, 2);
+  server_->fakes["a"]->Release("web-1.start");
+  RunUntilFinished(2);
+  EXPECT_EQ(StoredRun(started->run).state, "done");
+}
+
+TEST_F(ControllerTest, WhatIsPlannedAtTheSameMomentIsRefusedToo) {
+  std::optional<Result<StartedRun>> first, second;
+  const auto begin = [&](std::optional<Result<StartedRun>>& into, const std::string& text) {
+    Bundle bundle = File(text, Mall({Web("run " + text)}));
+    net::SpawnThen(server_->controller->Up(std::move(bundle), "", {}),
+                   [&into](Result<StartedRun> started) { into.emplace(std::move(started)); });
+  };
+  begin(first, "v1");
+  world_.hold.insert("web-1.install");
+  begin(second, "v2");
+  RunUntil([&] { return first && second; });
+  ASSERT_TRUE(first->ok());
+  ASSERT_FALSE(second->ok());
+  EXPECT_EQ(second->error().code(), "run-active");
+  RunUntilHeld("a");
+  server_->fakes["a"]->Release("web-1.install");
+  RunUntilFinished(1);
+}
+
+TEST_F(ControllerTest, ARunThatItsServerLeftIsSettledByTheNext) {
+  BringUpFirst();
+  world_.hold.insert("web-1.install");
+  const auto started = Up(File("v2", Mall({Web("run new"), Edge()})));
+  ASSERT_TRUE(started.ok());
+  RunUntilHeld("a");
+  const int64_t epoch = world_.hosts["a"].epoch;
+  const std::string order = world_.orders.back().second.id;
+  KillServer();
+
+  StartServer(StoredCluster());
+  ASSERT_TRUE(server_->controller->TakeOver().ok());
+  RunUntilHeld("a");
+  EXPECT_GT(world_.hosts["a"].epoch, epoch);
+  EXPECT_EQ(StoredCluster().epoch, world_.hosts["a"].epoch);
+  // Sent again under its id, so that the agent does it once.
+  EXPECT_EQ(world_.orders.back().second.id, order);
+  EXPECT_EQ(world_.orders.back().second.epoch, world_.hosts["a"].epoch);
+  const auto meanwhile = Up(File("v3", Mall({Web("run newer"), Edge()})));
+  ASSERT_FALSE(meanwhile.ok());
+  EXPECT_THAT(meanwhile.error().Text(), HasSubstr(started->run));
+
+  world_.hold.clear();
+  server_->fakes["a"]->Release("web-1.install");
+  RunUntilFinished(1);
+  EXPECT_EQ(server_->finished[0].row.state, "paused");
+  EXPECT_EQ(StoredRun(started->run).state, "paused");
+  EXPECT_THAT(world_.Told(),
+              testing::UnorderedElementsAre("install web-1", "start web-1", "restore edge-1 web-1"));
+  EXPECT_EQ(world_.FactOf("edge-1", "run"), "");
+  EXPECT_THAT(OpenSteps(started->run), IsEmpty());
+
+  // The rest of the way.
+  world_.orders.clear();
+  ASSERT_TRUE(server_->loop.RunTask(server_->controller->Resume("ann")).ok());
+  RunUntilFinished(2);
+  EXPECT_EQ(server_->finished[1].row.state, "done");
+  EXPECT_THAT(world_.Told(), ElementsAre("drain edge-1 web-2", "stop web-2", "install web-2", "start web-2",
+                                         "restore edge-1 web-2"));
+}
+
+TEST_F(ControllerTest, AStartThatItsServerLeftIsNotWaitedFor) {
+  BringUpFirst();
+  world_.hold.insert("web-1.start");
+  const auto started = Up(File("v2", Mall({Web("run new"), Edge()})));
+  ASSERT_TRUE(started.ok());
+  RunUntilHeld("a");
+  KillServer();
+
+  StartServer(StoredCluster());
+  ASSERT_TRUE(server_->controller->TakeOver().ok());
+  RunUntilFinished(1);
+  EXPECT_EQ(StoredRun(started->run).state, "paused");
+  for (const auto& [host, order] : world_.orders) EXPECT_NE(order.step.id, "web-1.start");
+  EXPECT_THAT(world_.Told(), Contains("restore edge-1 web-1"));
+  EXPECT_EQ(world_.FactOf("edge-1", "run"), "");
+  EXPECT_THAT(OpenSteps(started->run), IsEmpty());
+}
+
+TEST_F(ControllerTest, ASecretIsInTheOrderAndNowhereElse) {
+  const Bundle file = File("v1", Mall({Web("run", "key={{secret.token}}")}));
+  const auto missing = Up(file);
+  ASSERT_FALSE(missing.ok());
+  EXPECT_EQ(missing.error().code(), "secret-missing");
+
+  ASSERT_TRUE(store_->PutSecret("mall", "token", "hunter2-hunter2").ok());
+  const auto started = Up(file);
+  ASSERT_TRUE(started.ok()) << started.error().Text();
+  RunUntilFinished(1);
+  size_t told = 0;
+  for (const auto& [host, order] : world_.orders) {
+    if (!order.instance) continue;
+    ++told;
+    EXPECT_EQ(order.instance->env.at("TOKEN"), "key=hunter2-hunter2");
+  }
+  EXPECT_GE(told, 2u);
+  EXPECT_THAT(EverythingOnDisk(), Not(HasSubstr("hunter2")));
+  for (const auto& [name, data] : server_->events) EXPECT_THAT(data, Not(HasSubstr("hunter2")));
+  EXPECT_THAT(api::ToJson(started->plan).dump(), Not(HasSubstr("hunter2")));
+
+  // Another value is another desired state.
+  ASSERT_TRUE(store_->PutSecret("mall", "token", "correct-horse").ok());
+  world_.orders.clear();
+  ASSERT_TRUE(Up(file).ok());
+  RunUntilFinished(2);
+  EXPECT_THAT(world_.Told(), Contains("start web-1"));
+  EXPECT_EQ(world_.orders.back().second.instance->env.at("TOKEN"), "key=correct-horse");
+  EXPECT_THAT(EverythingOnDisk(), Not(HasSubstr("correct-horse")));
+}
+
+TEST_F(ControllerTest, DownTakesEverythingAwayAndKeepsTheData) {
+  BringUpFirst();
+  const auto started = Act("down");
+  ASSERT_TRUE(started.ok());
+  RunUntilFinished(2);
+  const Lines told = world_.Told();
+  ASSERT_EQ(told.size(), 6u);
+  EXPECT_EQ(told[0], "stop edge-1");  // whoever sends requests goes first
+  EXPECT_THAT(told, Contains("remove web-2"));
+  for (const auto& [host, order] : world_.orders) {
+    if (order.step.verb != "remove") continue;
+    EXPECT_EQ(order.step.args.at("delete_data"), "no");
+  }
+  RunUntil([this] { return world_.hosts["a"].left == 1 && world_.hosts["b"].left == 1; });
+  EXPECT_TRUE(server_->controller->down());
+  EXPECT_THAT(server_->removed_hosts, IsEmpty());
+  EXPECT_EQ(StoredCluster().revision, 1);
+
+  // Once more is nothing; up brings it all back.
+  const auto again = Act("down");
+  ASSERT_TRUE(again.ok());
+  EXPECT_EQ(again->run, "");
+  BringUp("v1", files_["v1"]);
+  EXPECT_FALSE(server_->controller->down());
+  EXPECT_EQ(world_.StateOf("edge-1"), InstanceState::kReady);
+}
+
+TEST_F(ControllerTest, DownWithItsDataForgetsTheCluster) {
+  BringUpFirst();
+  const auto started = Act("down", {}, {.delete_data = true});
+  ASSERT_TRUE(started.ok());
+  RunUntilFinished(2);
+  for (const auto& [host, order] : world_.orders) {
+    if (order.step.verb != "remove") continue;
+    EXPECT_EQ(order.step.args.at("delete_data"), "yes");
+  }
+  EXPECT_THAT(server_->removed_hosts, ElementsAre("mall"));
+  EXPECT_FALSE(store_->FindCluster("mall").value().has_value());
+  EXPECT_EQ(Revisions(), 0u);
+}
+
+TEST_F(ControllerTest, DownDoesNotWaitForWhatIsOnItsWayUp) {
+  BringUpFirst();
+  world_.hold.insert("web-1.start");
+  const auto started = Up(File("v2", Mall({Web("run new"), Edge()})));
+  ASSERT_TRUE(started.ok());
+  RunUntilHeld("a");
+  ASSERT_TRUE(Act("down").ok());
+  RunUntilFinished(3);
+  EXPECT_EQ(StoredRun(started->run).state, "cancelled");
+  EXPECT_EQ(server_->finished[2].row.state, "done");
+  EXPECT_EQ(world_.StateOf("web-1"), InstanceState::kAbsent);
+}
+
+TEST_F(ControllerTest, WhatIsStoppedByHandStaysStoppedUntilItIsLetGo) {
+  BringUpFirst();
+  ASSERT_TRUE(Act("stop", {"web-2"}).ok());
+  RunUntilFinished(2);
+  EXPECT_EQ(world_.StateOf("web-2"), InstanceState::kStopped);
+  BringUp("v2", Mall({Web("run new"), Edge()}));
+  EXPECT_EQ(world_.StateOf("web-2"), InstanceState::kStopped);
+  EXPECT_EQ(Act("start", {"web-9"}).error().code(), "unknown-instance");
+  ASSERT_TRUE(Act("start", {"web-2"}).ok());
+  RunUntilFinished(4);
+  EXPECT_EQ(world_.StateOf("web-2"), InstanceState::kReady);
+  EXPECT_EQ(StoredCluster().revision, 2);
+}
+
+}  // namespace
+}  // namespace muster::control

@@ -446,7 +446,7 @@ class Agent {
       fs::remove(folder_ + name, error);  // only what is empty
     }
     ::unlink((folder_ + "/agent.json").c_str());
-    runtime::RemoveCgroups(options_.cluster, "");
+    runtime::RemoveCgroups(options_.cluster, "-");  // the cluster's own group, where it is empty
     left_ = true;
     loop_.Stop();
   }

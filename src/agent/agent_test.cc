@@ -42,7 +42,12 @@ class WholeAgentTest : public ::testing::Test {
   ~WholeAgentTest() override {
     channel.reset();
     KillAgent();
+    for (const std::string& name : RecordedInstances(folder)) {  // some may have been started unreported
+      const auto run = ReadFile(PathsOf(folder, name).records + "/run");
+      if (run.ok()) pids.push_back(std::atoi(run->c_str()));
+    }
     for (const int pid : pids) {
+      if (pid <= 0) continue;
       if (::waitpid(pid, nullptr, WNOHANG) != 0) continue;  // it has ended, or never was ours
       ::kill(-pid, SIGKILL);
       ::kill(pid, SIGKILL);

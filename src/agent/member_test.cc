@@ -39,8 +39,10 @@ class MemberTest : public ::testing::Test {
     member = std::make_shared<Member>(&host, "web-1");
   }
   ~MemberTest() override {
+    pids.push_back(member ? member->Observe(false).pid : 0);
     member.reset();
     for (const int pid : pids) {
+      if (pid <= 0) continue;
       if (::waitpid(pid, nullptr, WNOHANG) != 0) continue;
       ::kill(-pid, SIGKILL);
       ::kill(pid, SIGKILL);

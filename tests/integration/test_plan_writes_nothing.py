@@ -20,7 +20,7 @@ def traced(path):
 
 def test_plan_writes_nothing(muster):
     file = muster.file(web(muster, instances=2))
-    trace = ["strace", "-f", "-qq", "-e", "trace=file,desc", "-e", "signal=none"]
+    trace = ["strace", "-f", "-y", "-qq", "-e", "trace=file,desc", "-e", "signal=none"]
 
     # With nothing there: no server, no store, and none afterwards.
     log = muster.folder / "fresh.trace"

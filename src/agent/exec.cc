@@ -16,7 +16,11 @@ Result<std::shared_ptr<Execution>> Execution::Start(
     net::Loop& loop, const Command& command, std::function<void(std::string_view, std::string)> on_output,
     std::function<void(int)> on_end) {
   std::string program = command.argv[0];
-  if (program.find('/') == std::string::npos) program = FindProgram(program);
+  if (program.find('/') == std::string::npos) {
+    program = FindProgram(program);
+  } else if (program[0] != '/') {
+    program = command.folder + "/" + program;  // where the command itself will be
+  }
   if (program.empty() || ::access(program.c_str(), X_OK) != 0) {
     return Error::NotFound("program-missing", "there is no program {} on this host", command.argv[0]);
   }

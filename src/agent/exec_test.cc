@@ -202,7 +202,7 @@ TEST_F(Exec, IgnoresNoSignalThatTheAgentIgnores) {
   EXPECT_EQ(out, "");
 }
 
-TEST_F(Exec, DISABLED_FindsAProgramByItsPathInTheInstancesFolder) {
+TEST_F(Exec, FindsAProgramByItsPathInTheInstancesFolder) {
   ASSERT_TRUE(WriteFile(folder + "/hello", "#!/bin/sh\necho hello\n", {.mode = 0755}).ok());
   ASSERT_TRUE(Begin({"./hello"}).ok());
   Wait();

@@ -433,6 +433,8 @@ TEST_F(ControllerTest, ARunThatItsServerLeftIsSettledByTheNext) {
   RunUntilFinished(1);
   EXPECT_EQ(server_->finished[0].row.state, "paused");
   EXPECT_EQ(StoredRun(started->run).state, "paused");
+  // The start is sent last, and nobody waits until it is ready.
+  RunUntil([&] { return world_.Told().size() == 3; });
   EXPECT_THAT(world_.Told(),
               testing::UnorderedElementsAre("install web-1", "start web-1", "restore edge-1 web-1"));
   EXPECT_EQ(world_.FactOf("edge-1", "run"), "");

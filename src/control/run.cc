@@ -190,7 +190,7 @@ void Controller::Finish() {
     extra["good"] = row_.revision;  // what `on_failure: rollback` goes back to
     row_.extra = extra.dump();
     (void)deps_.store->PutCluster(row_);
-    int keep = 10;
+    int keep = cluster_.services.empty() ? UpdatePolicy{}.keep : 1;
     for (const Service& service : cluster_.services) keep = std::max(keep, service.update.keep);
     (void)deps_.store->KeepRevisions(row_.key, keep);
   }
@@ -258,8 +258,12 @@ Status Controller::Cancel(const std::string& run) {
   run_.machine->Cancel();
   // A start may wait for many minutes to be ready; nobody waits with it any more.
   for (const std::string& id : open) {
-    if (!id.ends_with(".start")) continue;
-    const Instance* instance = FindDesired(id.substr(0, id.rfind('.')));
+    std::string name = id;
+    for (const std::string_view verb : {".put-back", ".stop", ".start"}) {
+      if (name.ends_with(verb)) name.resize(name.size() - verb.size());
+    }
+    if (name == id) continue;
+    const Instance* instance = FindDesired(name);
     if (instance) deps_.agents->CancelOrder(row_.key, instance->host, run + "/" + id);
   }
   Flush();
@@ -345,6 +349,13 @@ net::Task<void> Controller::Recover(store::RunRow row) {
                               .epoch = row_.epoch,
                               .step = *step,
                               .instance = std::nullopt};
+      if (step->verb == "start") {
+        // It may take its time to get ready, and nobody waits for that here.
+        (void)deps_.store->RemovePutBack(one.id);
+        net::SpawnThen(deps_.agents->Perform(row_.key, order),
+                       [self](Result<std::map<std::string, std::string>>) { self->MendSoon(); });
+        continue;
+      }
       auto outcome = co_await deps_.agents->Perform(row_.key, order);
       if (outcome.ok()) (void)deps_.store->RemovePutBack(one.id);
     }

@@ -134,7 +134,7 @@ void RunMachine::Failed(const std::string& step_id, Error error) {
     // Tried once: the journal keeps it no longer, the error says what is left to a person.
     put_backs_.erase(step_id);
     forget_.push_back(step_id);
-    if (!error_) error_ = std::move(error).While("putting back {}", step_id);
+    if (!error_ && error.code() != "cancelled") error_ = std::move(error).While("putting back {}", step_id);
     return;
   }
   Settle(step_id, Progress::kFailed);

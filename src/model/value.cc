@@ -20,8 +20,9 @@ int64_t Value::Integer(std::string_view key, int64_t fallback) const {
   const Value* found = Find(key);
   if (!found || !found->is_scalar()) return fallback;
   int64_t number = 0;
+  const char* begin = found->text.data() + (found->text.starts_with('+') ? 1 : 0);
   const char* end = found->text.data() + found->text.size();
-  const auto [stop, error] = std::from_chars(found->text.data(), end, number);
+  const auto [stop, error] = std::from_chars(begin, end, number);
   return error == std::errc() && stop == end ? number : fallback;
 }
 
@@ -42,10 +43,10 @@ std::vector<std::string> Value::Texts(std::string_view key) const {
 }
 
 bool ReadBool(const Value& value, bool fallback) {
-  for (const std::string_view yes : {"true", "yes", "on"}) {
+  for (const std::string_view yes : {"true", "True", "TRUE", "yes", "on"}) {
     if (value.text == yes) return true;
   }
-  for (const std::string_view no : {"false", "no", "off"}) {
+  for (const std::string_view no : {"false", "False", "FALSE", "no", "off"}) {
     if (value.text == no) return false;
   }
   return fallback;

@@ -112,6 +112,9 @@ net::Task<Answer> Api::PutSecret(Call call) {
   std::string value;
   const Status read = api::Fields(*call.body, "body").Text("value", value).Give(Ok{});
   if (!read.ok()) co_return Bad(read.error());
+  if (!call.body->contains("value")) {
+    co_return Bad(Error::Invalid("bad-json", "value: the secret's value is missing"));
+  }
   const std::string& name = call.part("name");
   const bool well_named =
       !name.empty() && name.size() <= 64 &&

@@ -1,18 +1,52 @@
+#include <arpa/inet.h>
+
 #include <algorithm>
 #include <functional>
 #include <map>
+#include <optional>
 #include <set>
+#include <unordered_map>
+#include <unordered_set>
 
 #include "base/text.h"
 #include "spec/file_shape.h"
 #include "spec/shape_check.h"
 #include "spec/spec.h"
+#include "spec/words.h"
 #include "spec/yaml.h"
 
 namespace muster::spec {
 namespace {
 
 using Type = Shape::Type;
+
+// The address in the one spelling that all its spellings share; nullopt for what is no address.
+std::optional<std::string> NormalAddress(const std::string& text) {
+  in6_addr six{};
+  in_addr four{};
+  char normal[INET6_ADDRSTRLEN];
+  if (::inet_pton(AF_INET6, text.c_str(), &six) == 1) {
+    if (IN6_IS_ADDR_UNSPECIFIED(&six)) return std::nullopt;
+    return ::inet_ntop(AF_INET6, &six, normal, sizeof normal);
+  }
+  if (text.find_first_not_of("0123456789.") == std::string::npos) {
+    if (::inet_pton(AF_INET, text.c_str(), &four) != 1 || four.s_addr == 0) return std::nullopt;
+    return text;
+  }
+  if (text.size() > 253) return std::nullopt;
+  std::string name;
+  for (const std::string& label : Split(text, '.')) {
+    if (label.empty() || label.size() > 63 || label.front() == '-' || label.back() == '-')
+      return std::nullopt;
+    if (!name.empty()) name += '.';
+    for (const char c : label) {
+      const bool upper = c >= 'A' && c <= 'Z';
+      if (!upper && !(c >= 'a' && c <= 'z') && !(c >= '0' && c <= '9') && c != '-') return std::nullopt;
+      name += upper ? static_cast<char>(c | 0x20) : c;
+    }
+  }
+  return name;
+}
 
 // Reads a cluster from the root of the file, reporting what is wrong on the way.
 class Reader {
@@ -26,6 +60,7 @@ class Reader {
       for (const Value::Entry& entry : services->entries) ReadService(entry);
       if (services->entries.empty()) Add("no-services", services->mark, "the file has no service", "add one");
     }
+    CheckNames();
     CheckUses();
     return std::move(cluster_);
   }
@@ -45,32 +80,38 @@ class Reader {
       cluster_.hosts_left_out = true;
       cluster_.hosts.push_back(
           {.name = "local", .address = "127.0.0.1", .mark = hosts ? hosts->mark : Mark{}});
-      return;
+    } else {
+      std::unordered_map<std::string, std::string> owners;
+      for (const Value::Entry& entry : hosts->entries) {
+        const Value* address = entry.value.Find("address");
+        const Mark mark = address ? address->mark : entry.key_mark;
+        Host host{.name = entry.key, .address = entry.value.Text("address"), .mark = entry.key_mark};
+        if (address && address->is_scalar()) CheckAddress(host, mark, hosts->entries.size() > 1, owners);
+        cluster_.hosts.push_back(std::move(host));
+      }
     }
-    std::map<std::string, std::string> owners;
-    for (const Value::Entry& entry : hosts->entries) {
-      const Value* address = entry.value.Find("address");
-      const Mark mark = address ? address->mark : entry.key_mark;
-      Host host{.name = entry.key, .address = entry.value.Text("address"), .mark = entry.key_mark};
-      const std::string& text = host.address;
-      const bool plausible =
-          !text.empty() &&
-          text.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-:") ==
-              std::string::npos;
-      if (address && !plausible) {
-        Add("bad-address", mark, fmt::format("\"{}\" is neither an IP address nor a host name", text),
-            "write the address that other hosts reach it at, without port or scheme");
-      }
-      if (hosts->entries.size() > 1 && (text == "localhost" || text.starts_with("127.") || text == "::1")) {
-        Add("host-localhost", mark,
-            fmt::format("{} is {}: the other hosts would reach themselves there", host.name, text),
-            "write the address that other hosts reach it at");
-      } else if (const auto [owner, is_new] = owners.emplace(text, host.name); !is_new && !text.empty()) {
-        Add("duplicate-address", mark,
-            fmt::format("{} has the address of {}: {}", host.name, owner->second, text),
-            "each host needs an address of its own; --rehearse gives them some on one machine");
-      }
-      cluster_.hosts.push_back(std::move(host));
+    for (const Host& host : cluster_.hosts) {
+      host_names_.push_back(host.name);
+      is_host_.insert(host.name);
+    }
+  }
+
+  void CheckAddress(const Host& host, Mark mark, bool others,
+                    std::unordered_map<std::string, std::string>& owners) {
+    const auto address = NormalAddress(host.address);
+    if (!address) {
+      Add("bad-address", mark,
+          fmt::format("\"{}\" is neither an IP address nor a host name", Shown(host.address)),
+          "write the address that other hosts reach it at, without port or scheme");
+    } else if (others && (*address == "localhost" || address->starts_with("127.") || *address == "::1")) {
+      Add("host-localhost", mark,
+          fmt::format("{} is {}: the other hosts would reach themselves there", Shown(host.name),
+                      host.address),
+          "write the address that other hosts reach it at");
+    } else if (const auto [owner, is_new] = owners.emplace(*address, host.name); !is_new) {
+      Add("duplicate-address", mark,
+          fmt::format("{} has the address of {}: {}", Shown(host.name), Shown(owner->second), host.address),
+          "each host needs an address of its own; --rehearse gives them some on one machine");
     }
   }
 
@@ -114,83 +155,128 @@ class Reader {
   }
 
   void CheckHosts(const Value& hosts) {
-    std::vector<std::string> known;
-    for (const Host& host : cluster_.hosts) known.push_back(host.name);
     const auto check = [&](const Value& one) {
-      if (!one.is_scalar() || cluster_.FindHost(one.text)) return;
-      const auto near = Nearest(one.text, known);
-      Add("unknown-host", one.mark, fmt::format("there is no host {}", one.text),
-          near ? fmt::format("did you mean {}?", *near) : "known are: " + Join(known, ", "));
+      if (!one.is_scalar() || is_host_.contains(one.text)) return;
+      Add("unknown-host", one.mark, fmt::format("there is no host {}", Shown(one.text)),
+          SuggestOf(one.text, host_names_));
     };
-    if (hosts.is_list()) {
-      for (const Value& one : hosts.items) check(one);
-    } else {
-      check(hosts);
+    if (!hosts.is_list()) return check(hosts);
+    for (const Value& one : hosts.items) check(one);
+  }
+
+  // Comparing a word with all names takes its time: where nearly everything is wrong, the first are enough.
+  std::string SuggestOf(std::string_view word, const std::vector<std::string>& known) {
+    if (suggestions_left_ == 0) return "define it, or correct the name";
+    --suggestions_left_;
+    return Suggest(word, known);
+  }
+
+  void CheckNames() {
+    for (size_t i = 0; i < cluster_.services.size(); ++i) by_name_.emplace(cluster_.services[i].name, i);
+    for (const Service& service : cluster_.services) {
+      const std::string& name = service.name;
+      if (name == "ports" || name == "peers" || name == "secret") {
+        Add("name-clash", service.mark,
+            fmt::format("a service can't be called {0}: {{{{{0}.…}}}} has a meaning of its own", name),
+            "give it another name");
+      }
+      const size_t dash = name.find_last_not_of("0123456789");
+      if (dash == std::string::npos || dash + 1 == name.size() || name[dash] != '-') continue;
+      const auto other = by_name_.find(name.substr(0, dash));
+      if (other == by_name_.end()) continue;
+      Add("name-clash", service.mark,
+          fmt::format("{} is what an instance of {} is called", name, cluster_.services[other->second].name),
+          "give one of the two services another name");
     }
   }
 
   void CheckUses() {
-    std::map<std::string, const Service*> by_name;
     std::vector<std::string> known;
-    for (const Service& service : cluster_.services) {
-      by_name[service.name] = &service;
-      known.push_back(service.name);
-    }
-    const auto mark_of = [](const Service& service, const std::string& used) {
-      const Value* uses = service.settings.Find("uses");
-      if (uses && uses->is_list()) {
-        for (const Value& one : uses->items) {
-          if (one.text == used) return one.mark;
-        }
-      }
-      return uses ? uses->mark : service.mark;
-    };
+    for (const Service& service : cluster_.services) known.push_back(service.name);
     for (const Service& service : cluster_.services) {
       for (const std::string& used : service.uses) {
-        if (by_name.contains(used)) continue;
-        const auto near = Nearest(used, known);
-        Add("unknown-service", mark_of(service, used),
-            fmt::format("{} uses {}, which is no service", service.name, used),
-            near ? fmt::format("did you mean {}?", *near) : "known are: " + Join(known, ", "));
+        if (by_name_.contains(used)) continue;
+        Add("unknown-service", MarkOfUse(service, used),
+            fmt::format("{} uses {}, which is no service", Shown(service.name), Shown(used)),
+            SuggestOf(used, known));
       }
     }
-    // Each cycle is told once, at the edge that closes it.
-    std::map<std::string, int> seen;  // 1: on the path, 2: done
-    std::vector<std::string> path;
-    const std::function<void(const Service&)> visit = [&](const Service& service) {
-      seen[service.name] = 1;
-      path.push_back(service.name);
-      for (const std::string& used : service.uses) {
-        const auto next = by_name.find(used);
-        if (next == by_name.end()) continue;
-        if (seen[used] == 1) {
-          std::vector<std::string> cycle(std::find(path.begin(), path.end(), used), path.end());
-          cycle.push_back(used);
-          Add("uses-cycle", mark_of(service, used),
-              "services use each other in a circle: " + Join(cycle, " → "),
-              "each must be able to start before those that use it: remove one of these");
-        } else if (seen[used] == 0) {
-          visit(*next->second);
+    FindCycles();
+  }
+
+  static Mark MarkOfUse(const Service& service, const std::string& used) {
+    const Value* uses = service.settings.Find("uses");
+    if (uses && uses->is_list()) {
+      for (const Value& one : uses->items) {
+        if (one.text == used) return one.mark;
+      }
+    }
+    return uses ? uses->mark : service.mark;
+  }
+
+  // Each cycle is told once, at the edge that closes it. A walk in depth with its own stack: chains may be
+  // long.
+  void FindCycles() {
+    struct Step {
+      size_t service;
+      size_t next_use = 0;
+    };
+    enum class Seen : char { kNo, kOnPath, kDone };
+    std::vector<Seen> seen(cluster_.services.size(), Seen::kNo);
+    std::vector<Step> path;
+    for (size_t first = 0; first < cluster_.services.size(); ++first) {
+      if (seen[first] != Seen::kNo) continue;
+      seen[first] = Seen::kOnPath;
+      path.push_back({.service = first});
+      while (!path.empty()) {
+        const Service& service = cluster_.services[path.back().service];
+        if (path.back().next_use == service.uses.size()) {
+          seen[path.back().service] = Seen::kDone;
+          path.pop_back();
+          continue;
+        }
+        const std::string& used = service.uses[path.back().next_use++];
+        const auto found = by_name_.find(used);
+        if (found == by_name_.end()) continue;
+        const size_t next = found->second;
+        if (seen[next] == Seen::kOnPath) {
+          std::vector<std::string> names;
+          for (const Step& step : path) {
+            if (!names.empty() || step.service == next) names.push_back(cluster_.services[step.service].name);
+          }
+          AddCycle(service, used, std::move(names));
+        } else if (seen[next] == Seen::kNo) {
+          seen[next] = Seen::kOnPath;
+          path.push_back({.service = next});
         }
       }
-      path.pop_back();
-      seen[service.name] = 2;
-    };
-    for (const Service& service : cluster_.services) {
-      if (seen[service.name] == 0) visit(service);
     }
+  }
+
+  void AddCycle(const Service& service, const std::string& used, std::vector<std::string> names) {
+    constexpr size_t kNamedMost = 20;
+    names.push_back(used);
+    if (names.size() > kNamedMost) names.erase(names.begin() + kNamedMost / 2, names.end() - kNamedMost / 2);
+    Add("uses-cycle", MarkOfUse(service, used), "services use each other in a circle: " + Join(names, " → "),
+        "each must be able to start before those that use it: remove one of these");
   }
 
   std::vector<Finding>& findings_;
   Cluster cluster_;
+  std::vector<std::string> host_names_;
+  std::unordered_set<std::string> is_host_;
+  std::unordered_map<std::string, size_t> by_name_;  // services, by their index
+  int suggestions_left_ = 100;
 };
 
 // The shape stage beyond FileShape: each service against the shape of its kind. An unknown kind is a matter
 // of shape too: the schema knows all kinds.
 void CheckServices(const Value& services, const Shapes& shapes, std::vector<Finding>& findings) {
   std::map<std::string, Shape> known;
+  std::vector<std::string> kinds;
+  for (const auto& [name, shape] : shapes) kinds.push_back(name);
   for (const Value::Entry& entry : services.entries) {
-    const std::string where = "services." + entry.key;
+    const std::string where = "services." + Shown(entry.key);
     const auto add = [&](std::string_view code, Mark mark, std::string message, std::string fix) {
       findings.push_back({.severity = Severity::kError,
                           .code = std::string(code),
@@ -204,8 +290,6 @@ void CheckServices(const Value& services, const Shapes& shapes, std::vector<Find
           fmt::format("{} must be a map", where), "write its kind and settings below it");
       continue;
     }
-    std::vector<std::string> kinds;
-    for (const auto& [name, shape] : shapes) kinds.push_back(name);
     const Value* kind = entry.value.Find("kind");
     if (!kind || !kind->is_scalar()) {
       add("missing-key", entry.key_mark, fmt::format("{} needs the key kind", where),
@@ -214,9 +298,8 @@ void CheckServices(const Value& services, const Shapes& shapes, std::vector<Find
     }
     const auto shape = shapes.find(kind->text);
     if (shape == shapes.end()) {
-      const auto near = Nearest(kind->text, kinds);
-      add("unknown-kind", kind->mark, fmt::format("there is no kind {}", kind->text),
-          near ? fmt::format("did you mean {}?", *near) : "known are: " + Join(kinds, ", "));
+      add("unknown-kind", kind->mark, fmt::format("there is no kind {}", Shown(kind->text)),
+          Suggest(kind->text, kinds));
       continue;
     }
     auto [whole, is_new] = known.try_emplace(kind->text);
@@ -299,9 +382,7 @@ std::vector<FileReference> FilesIn(const Cluster& cluster, const Shapes& shapes)
   for (const Service& service : cluster.services) {
     const auto shape = shapes.find(service.kind);
     if (shape == shapes.end()) continue;
-    Shape object = shape->second;
-    object.type = Type::kObject;
-    EachFile(service.settings, object, [&](const Value& value) {
+    EachFile(service.settings, shape->second, [&](const Value& value) {
       if (seen.insert(value.text).second) files.push_back({.path = value.text, .mark = value.mark});
     });
   }

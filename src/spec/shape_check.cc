@@ -187,14 +187,15 @@ void CheckObject(const Value& value, const Shape& shape, const std::string& wher
 }  // namespace
 
 std::string_view PatternOf(Type type) {
+  // No wider than what ParseDuration and ParseSize take: what those refuse would count as not written.
   switch (type) {
     case Type::kInteger:
     case Type::kPort:
       return "[-+]?[0-9]+";
     case Type::kDuration:
-      return "([0-9]{1,9}(ms|s|m|h|d))+";
+      return "(?=[0-9])([0-9]{1,3}d)?([0-9]{1,4}h)?([0-9]{1,6}m)?([0-9]{1,8}s)?([0-9]{1,11}ms)?";
     case Type::kSize:
-      return "[0-9]{1,12}([kKmMgGtT])?";
+      return "[0-9]{1,12}[kKmM]?|[0-9]{1,9}[gG]";
     case Type::kPorts:
       return "[0-9]{1,5}(-[0-9]{1,5})?(/(tcp|udp))?";
     case Type::kCount:

@@ -156,6 +156,89 @@ TEST(Spec, KeepsKeysThatBeginWithAControlCharacter) {
       (Lines{"2:39 unknown-key", "2:65 duplicate-key"}));
 }
 
+TEST(Spec, BoundsWhatAliasesAdd) {
+  const std::string text = "x: &x " + std::string(1'000'000, 'y') + "\nz: [*x, *x, *x, *x, *x, *x]\n";
+  EXPECT_EQ(Findings(text), Lines{"2:21 yaml-too-deep"});
+  EXPECT_EQ(Findings("a: &a [*a]\n"), Lines{"1:8 yaml-syntax"});
+}
+
+TEST(Spec, LeavesBracesAloneWhereTheyAreText) {
+  EXPECT_EQ(Findings(R"(cluster: x
+services:
+  a:
+    kind: box
+    command: |
+      port: {{ports.http}}
+      - {{a}}
+    artifact: run
+      {{instance}}
+    balance: "least_conn
+      x: {{a}}"  # x: {{a}}
+    fast: yes
+)"),
+            Lines{"10:14 bad-word"});
+}
+
+TEST(Spec, KeepsPlacesBehindBracesThatGotQuotes) {
+  EXPECT_EQ(Findings("cluster: x\nservices:\n  a: { kind: box, command: {{a}} it's, size: {{b}}, x: 1 }\n"),
+            (Lines{"3:28 unquoted-braces", "3:46 unquoted-braces", "3:46 wrong-type", "3:53 unknown-key"}));
+  EXPECT_EQ(Findings("cluster: x\nservices:\n  a:\n    kind: box\n    command:\n      {{a}} b\n    x: 1\n"),
+            (Lines{"6:7 unquoted-braces", "7:5 unknown-key"}));
+  EXPECT_EQ(Findings("cluster: x\nservices:\n  a: { kind: box, command: run {{a}}, x: 1 }\n"),
+            (Lines{"3:32 unquoted-braces", "3:39 unknown-key"}));
+}
+
+TEST(Spec, TakesNoUnitsThatNobodyCanRead) {
+  const auto with = [](std::string_view line) {
+    return Findings(fmt::format("cluster: x\nservices:\n  a: {{ kind: box, command: y, {} }}\n", line));
+  };
+  for (const char* good :
+       {"every: 1h30m", "every: 5ms", "every: 1m5ms", "size: 1g", "size: 512k", "size: 0"}) {
+    EXPECT_EQ(with(good), Lines{}) << good;
+  }
+  for (const char* bad : {"every: 5s5s", "every: 1s1m", "every: 0", "size: 5t", "size: 99999999999g"}) {
+    EXPECT_EQ(with(bad).size(), 1u) << bad;
+  }
+}
+
+TEST(Spec, KnowsAddresses) {
+  const auto with = [](std::string_view address) {
+    return Findings(
+        fmt::format("cluster: x\nhosts: {{ a: {{ address: \"{}\" }}, b: {{ address: h.example }} }}\n"
+                    "services: {{ s: {{ kind: box, command: y }} }}\n",
+                    address));
+  };
+  for (const char* good : {"10.0.0.1", "fd00::1", "db-1.example.org", "h", "1and1.com"}) {
+    EXPECT_EQ(with(good), Lines{}) << good;
+  }
+  for (const char* bad :
+       {"10.0.0.256", "10.0.0", "10.0.0.1:22", "http://h", "-h", "h..x", "h_x", "", "0.0.0.0", "::"}) {
+    EXPECT_EQ(with(bad), Lines{"2:24 bad-address"}) << bad;
+  }
+  for (const char* own : {"127.0.0.9", "localhost", "LOCALHOST", "::1", "0:0::1"}) {
+    EXPECT_EQ(with(own), Lines{"2:24 host-localhost"}) << own;
+  }
+  EXPECT_EQ(with("H.Example"), Lines{"2:53 duplicate-address"});
+}
+
+TEST(Spec, TellsNamesThatMeanSomethingElse) {
+  EXPECT_EQ(
+      Findings("cluster: x\nservices:\n  web: { kind: box, command: y }\n  web-1: { kind: box, command: y }\n"
+               "  peers: { kind: box, command: y }\n  api-1: { kind: box, command: y }\n"),
+      (Lines{"4:3 name-clash", "5:3 name-clash"}));
+}
+
+TEST(Spec, FollowsChainsOfAnyLength) {
+  constexpr int kLength = 30000;
+  std::string text = "cluster: x\nservices:\n";
+  for (int i = 0; i < kLength; ++i)
+    text += fmt::format("  s{}: {{ kind: box, command: y, uses: s{} }}\n", i, i + 1);
+  text += fmt::format("  s{}: {{ kind: box, command: y, uses: s0 }}\n", kLength);
+  EXPECT_EQ(Findings(text).size(), 1u);
+  EXPECT_EQ(Findings("cluster: x\nservices: { a: { kind: box, command: y, uses: a } }\n"),
+            Lines{"2:47 uses-cycle"});
+}
+
 TEST(Spec, LeavesHostsOutForThisMachine) {
   const auto parsed = ParseCluster("cluster: x\nservices: {a: {kind: box, command: y}}\n", "f", TestShapes());
   EXPECT_TRUE(parsed.findings.empty());

@@ -8,12 +8,13 @@
 #include <unordered_map>
 
 #include "base/text.h"
+#include "spec/scan.h"
 
 namespace muster::spec {
 namespace {
 
 constexpr size_t kDepthMost = 64;         // yaml-cpp recurses, in step with its events
-constexpr size_t kNodesMost = 2'000'000;  // aliases can make a small file enormous
+constexpr size_t kAliasedMost = 4 << 20;  // bytes, roughly: aliases can make a small file enormous
 
 struct TooMuch {
   Mark mark;
@@ -21,42 +22,66 @@ struct TooMuch {
 
 Mark MarkOf(const YAML::Mark& mark) { return {.line = mark.line + 1, .column = mark.column + 1}; }
 
-size_t CountNodes(const Value& value) {
-  size_t count = 1;
-  for (const Value& item : value.items) count += CountNodes(item);
-  for (const Value::Entry& entry : value.entries) count += CountNodes(entry.value);
-  return count;
+// What a copy of it takes, roughly, and how deep it is.
+struct Extent {
+  size_t bytes = 0;
+  size_t depth = 0;
+};
+
+Extent ExtentOf(const Value& value) {
+  Extent extent{.bytes = sizeof value + value.text.size()};
+  const auto add = [&](const Value& child) {
+    const Extent below = ExtentOf(child);
+    extent.bytes += below.bytes;
+    extent.depth = std::max(extent.depth, below.depth + 1);
+  };
+  for (const Value& item : value.items) add(item);
+  for (const Value::Entry& entry : value.entries) {
+    extent.bytes += entry.key.size();
+    add(entry.value);
+  }
+  return extent;
 }
 
 // Builds the tree from the parser's events.
 class Builder : public YAML::EventHandler {
  public:
-  explicit Builder(std::vector<Finding>& findings) : findings_(findings) {}
+  Builder(const Scanned& scanned, std::vector<Finding>& findings) : scanned_(scanned), findings_(findings) {}
 
   Value root;
+
+  // Where that is in the file, which lacks the quotes that were added.
+  Mark InFile(const YAML::Mark& mark) const { return scanned_.InFile(MarkOf(mark)); }
 
   void OnDocumentStart(const YAML::Mark&) override {}
   void OnDocumentEnd() override {}
   void OnNull(const YAML::Mark& mark, YAML::anchor_t anchor) override {
     Value value;
-    value.mark = MarkOf(mark);
+    value.mark = InFile(mark);
     Add(std::move(value), anchor);
   }
   void OnAlias(const YAML::Mark& mark, YAML::anchor_t anchor) override {
     const auto found = anchors_.find(anchor);
-    Value value = found == anchors_.end() ? Value() : found->second;
-    nodes_ += CountNodes(value);
-    if (nodes_ > kNodesMost) throw TooMuch{MarkOf(mark)};
-    value.mark = MarkOf(mark);
+    // An alias within what it stands for has no value yet.
+    if (found == anchors_.end())
+      throw YAML::ParserException(mark, "the alias stands within what it stands for");
+    const Extent extent = ExtentOf(found->second);
+    aliased_bytes_ += extent.bytes;
+    if (aliased_bytes_ > kAliasedMost || levels_.size() + extent.depth > kDepthMost)
+      throw TooMuch{InFile(mark)};
+    Value value = found->second;
+    value.mark = InFile(mark);
     Add(std::move(value), 0);
   }
   void OnScalar(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
                 const std::string& text) override {
     Value value;
-    value.mark = MarkOf(mark);
+    value.mark = InFile(mark);
     value.text = text;
     value.quoted = tag == "!";
     value.type = value.quoted ? Value::Type::kString : PlainType(text);
+    if (value.quoted && scanned_.IsQuotedHere(MarkOf(mark)))
+      value.quoted = false;  // as it stands in the file
     Add(std::move(value), anchor);
   }
   void OnSequenceStart(const YAML::Mark& mark, const std::string&, YAML::anchor_t anchor,
@@ -82,10 +107,10 @@ class Builder : public YAML::EventHandler {
   };
 
   void Open(Value::Type type, const YAML::Mark& mark, YAML::anchor_t anchor) {
-    if (levels_.size() >= kDepthMost) throw TooMuch{MarkOf(mark)};
+    if (levels_.size() >= kDepthMost) throw TooMuch{InFile(mark)};
     Level level{.value = {}, .anchor = anchor};
     level.value.type = type;
-    level.value.mark = MarkOf(mark);
+    level.value.mark = InFile(mark);
     levels_.push_back(std::move(level));
   }
 
@@ -96,7 +121,6 @@ class Builder : public YAML::EventHandler {
   }
 
   void Add(Value value, YAML::anchor_t anchor) {
-    if (++nodes_ > kNodesMost) throw TooMuch{value.mark};
     if (anchor != 0) anchors_[anchor] = value;
     if (levels_.empty()) {
       root = std::move(value);
@@ -138,70 +162,12 @@ class Builder : public YAML::EventHandler {
         {.key = std::move(level.key), .key_mark = level.key_mark, .value = std::move(value)});
   }
 
+  const Scanned& scanned_;
   std::vector<Finding>& findings_;
   std::vector<Level> levels_;
   std::map<YAML::anchor_t, Value> anchors_;
-  size_t nodes_ = 0;
+  size_t aliased_bytes_ = 0;
 };
-
-// `key: {{x}}` without quotes is a map to YAML, or nonsense. It is told as what it is, and read as if it had
-// quotes, so that everything else in the file is still looked at. Quotes shift columns of that line only.
-std::string QuoteBraces(std::string_view text, std::vector<Finding>& findings) {
-  std::string result;
-  result.reserve(text.size());
-  int number = 0;
-  for (size_t at = 0; at <= text.size();) {
-    const size_t end = std::min(text.find('\n', at), text.size());
-    const std::string_view line = text.substr(at, end - at);
-    ++number;
-    const size_t braces = line.find("{{");
-    bool begins = false;
-    if (braces != std::string_view::npos) {
-      const std::string_view before = line.substr(0, braces);
-      const std::string_view head = Trim(before);
-      const bool spaced = !before.empty() && before.back() == ' ';
-      // After `key:` or `-`; what is quoted, commented or in a flow collection ends otherwise.
-      begins = spaced && (head.ends_with(':') || head == "-" || head.ends_with(" -")) &&
-               head.find_first_of("'\"#") == std::string_view::npos;
-    }
-    if (begins) {
-      size_t stop = line.size();
-      if (const size_t comment = line.find(" #", braces); comment != std::string_view::npos) stop = comment;
-      if (stop > braces && line[stop - 1] == '\r') --stop;
-      if (line.substr(0, braces).find_first_of("{[") != std::string_view::npos) {
-        // In a flow collection the value ends at its comma or bracket.
-        for (size_t i = braces; i < stop; ++i) {
-          if (line.substr(i, 2) == "{{") {
-            i = std::min(line.find("}}", i), stop - 2) + 1;
-          } else if (line[i] == ',' || line[i] == '}' || line[i] == ']') {
-            stop = i;
-          }
-        }
-      }
-      const std::string_view value = line.substr(braces, stop - braces);
-      findings.push_back({.severity = Severity::kError,
-                          .code = "unquoted-braces",
-                          .mark = {.line = number, .column = static_cast<int>(braces) + 1},
-                          .message = "a value that begins with {{ is a map to YAML",
-                          .fix = fmt::format("put it in quotes: \"{}\"", Trim(value)),
-                          .file = ""});
-      result += line.substr(0, braces);
-      result += '\'';
-      for (const char c : Trim(value)) {
-        result += c;
-        if (c == '\'') result += c;
-      }
-      result += '\'';
-      if (value.ends_with(' ')) result += ' ';
-      result += line.substr(stop);
-    } else {
-      result += line;
-    }
-    if (end < text.size()) result += '\n';
-    at = end + 1;
-  }
-  return result;
-}
 
 // The first byte that is no UTF-8, or npos.
 size_t NotUtf8(std::string_view text) {
@@ -281,20 +247,22 @@ Value ReadYaml(std::string_view text, std::vector<Finding>& findings) {
     error("yaml-syntax", MarkAt(text, bad), "the file is not UTF-8 from here", "save it as UTF-8");
     return {};
   }
-  std::istringstream stream(QuoteBraces(text, findings));
-  Builder builder(findings);
+  const Scanned scanned = Scan(text, findings);
+  std::istringstream stream(scanned.text);
+  Builder builder(scanned, findings);
   try {
     YAML::Parser parser(stream);
     parser.HandleNextDocument(builder);
     Value root = std::move(builder.root);
-    Builder rest(findings);
+    Builder rest(scanned, findings);
     if (parser.HandleNextDocument(rest)) {
       error("yaml-several-documents", rest.root.mark, "the file has a second YAML document",
             "one cluster a file: remove the line ---");
     }
     return root;
   } catch (const YAML::Exception& failure) {
-    error("yaml-syntax", MarkOf(failure.mark), failure.msg, "mend the YAML there or in the line above");
+    error("yaml-syntax", builder.InFile(failure.mark), failure.msg,
+          "mend the YAML there or in the line above");
   } catch (const TooMuch& much) {
     error("yaml-too-deep", much.mark,
           fmt::format("the file is nested more than {} levels deep, or its aliases make it enormous",

@@ -2,14 +2,19 @@
 
 import os
 import pathlib
+import re
 import signal
 
 import pytest
 
-from conftest import BUILD, Muster, edge, get, wait_until, web
+from conftest import BUILD, TOP, Muster, edge, get, wait_until, web
 
 FAULTS = pathlib.Path(os.environ.get("MUSTER_FAULT_BUILD", BUILD.parent / "build-faults"))
 pytestmark = pytest.mark.skipif(not (FAULTS / "muster").exists(), reason="no build with fault points")
+
+
+NAMES = sorted({name for path in (TOP / "src").rglob("*.cc") if not path.name.endswith("_test.cc")
+                for name in re.findall(r'MUSTER_FAULT\("([^"]+)"\)', path.read_text())})
 
 
 @pytest.fixture
@@ -20,14 +25,10 @@ def muster():
     one.close()
 
 
-def points(muster, act):
-    """The fault points that `act` passes, each with how often."""
-    listing = pathlib.Path(muster.home, "points")
-    act({"MUSTER_FAULT_LIST": str(listing)})
-    counts = {}
-    for line in listing.read_text().splitlines():
-        counts[line] = counts.get(line, 0) + 1
-    return counts
+def fault(muster, name, nth):
+    """The environment that kills whoever comes to the point the nth time, and the file that tells it was hit."""
+    once = pathlib.Path(muster.home, "once")
+    return {"MUSTER_FAULT": f"{name}:{nth}", "MUSTER_FAULT_ONCE": str(once)}, once
 
 
 def converge(muster, file):
@@ -42,65 +43,60 @@ def converge(muster, file):
     assert names == {"app-1", "app-2"}
 
 
-def bring_up(muster, file, env, code=None):
-    # The environment reaches the server and its agents through the command that starts the server.
-    return muster.run("up", file, "--rehearse", code=code, env=env, timeout=90)
-
-
 def everything_dies(muster):
-    for pid in [*muster.agent_pids(), muster.server_pid()]:
+    os.kill(muster.server_pid(), signal.SIGKILL)  # first: it would start its agents again
+    for pid in muster.agent_pids():
         os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: not muster.agent_pids(), what="agents to be gone")
 
 
-def test_every_fault_point_of_an_up():
-    first = Muster(FAULTS)
-    first.app = str(BUILD / "example-app")
-    try:
-        file = first.file(web(first, instances=2))
-        found = points(first, lambda env: bring_up(first, file, env, code=0))
-    finally:
-        first.close()
-    assert len(found) >= 6, found
-    for name, count in sorted(found.items()):
-        for nth in sorted({1, (count + 1) // 2, count}):
-            one = Muster(FAULTS)
-            one.app = str(BUILD / "example-app")
-            try:
-                file = one.file(web(one, instances=2))
-                once = str(pathlib.Path(one.home, "once"))
-                bring_up(one, file, {"MUSTER_FAULT": f"{name}:{nth}", "MUSTER_FAULT_ONCE": once})
-                print(name, nth, "hit" if os.path.exists(once) else "not hit")
-                converge(one, file)
-            finally:
-                one.close()
+def change(file):
+    file.write_text(file.read_text().replace("    health:", "    env: { APP_COLOR: red }\n    health:"))
 
 
-def test_every_fault_point_of_a_roll():
-    def rolled(one, env):
-        file = one.file(web(one, instances=2))
-        one.run("up", file, "--rehearse")
-        everything_dies(one)
-        file.write_text(file.read_text().replace("    health:", "    env: { APP_COLOR: red }\n    health:"))
-        one.run("server", "start", env=env)
-        return file
+def test_the_points_are_passed_by_up_roll_and_down(muster):
+    listing = pathlib.Path(muster.home, "points")
+    file = muster.file(web(muster, instances=2))
+    env = {"MUSTER_FAULT_LIST": str(listing)}
+    muster.run("up", file, "--rehearse", env=env, timeout=90)
+    change(file)
+    muster.run("up", file, "--rehearse", timeout=90)
+    muster.run("down", "--cluster", "web@rehearsal", timeout=90)
+    wait_until(lambda: set(NAMES) <= set(listing.read_text().split()), what=f"all of {NAMES}")
 
-    first = Muster(FAULTS)
-    first.app = str(BUILD / "example-app")
-    try:
-        listing = {"MUSTER_FAULT_LIST": str(pathlib.Path(first.home, "points"))}
-        file = rolled(first, listing)
-        found = points(first, lambda env: bring_up(first, file, env, code=0))
-    finally:
-        first.close()
-    for name, count in sorted(found.items()):
-        one = Muster(FAULTS)
-        one.app = str(BUILD / "example-app")
-        try:
-            once = str(pathlib.Path(one.home, "once"))
-            env = {"MUSTER_FAULT": f"{name}:{(count + 1) // 2}", "MUSTER_FAULT_ONCE": once}
-            file = rolled(one, env)
-            bring_up(one, file, env)
-            print(name, "hit" if os.path.exists(once) else "not hit")
-            converge(one, file)
-        finally:
-            one.close()
+
+@pytest.mark.parametrize("nth", [1, 2])
+@pytest.mark.parametrize("name", NAMES)
+def test_a_death_in_an_up(muster, name, nth):
+    file = muster.file(web(muster, instances=2))
+    env, once = fault(muster, name, nth)
+    # The environment reaches the server and its agents through the command that starts the server.
+    done = muster.run("up", file, "--rehearse", code=None, env=env, timeout=120)
+    assert once.exists() or done.returncode == 0, done.stderr
+    converge(muster, file)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_death_in_a_roll(muster, name):
+    file = muster.file(web(muster, instances=2))
+    muster.run("up", file, "--rehearse", timeout=90)
+    everything_dies(muster)
+    change(file)
+    env, once = fault(muster, name, 1)
+    muster.run("server", "start", env=env, code=None)
+    done = muster.run("up", file, "--rehearse", code=None, timeout=120)
+    assert once.exists() or done.returncode == 0, done.stderr
+    converge(muster, file)
+    assert "red" in get(edge(muster, "web@rehearsal"))[2]
+
+
+def test_server_and_agents_die_together_in_a_roll(muster):
+    file = muster.file(web(muster, instances=2))
+    muster.run("up", file, "--rehearse", timeout=90)
+    file.write_text(file.read_text().replace("--peers=", "--start-delay=1s --peers="))
+    rolling = muster.start("up", file, "--rehearse")
+    wait_until(lambda: any(one["state"] in ("starting", "stopping", "stopped") for one in
+                           muster.instances("web@rehearsal").values()), what="the roll to be under way")
+    everything_dies(muster)
+    rolling.wait(timeout=120)
+    converge(muster, file)

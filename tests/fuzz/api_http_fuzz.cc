@@ -53,7 +53,7 @@ struct World {
     Home() = home;
   }
   static std::string& Home() {
-    static std::string home;
+    static std::string& home = *new std::string;  // it is still needed at exit
     return home;
   }
 

@@ -43,9 +43,11 @@ def processes_below(folder):
             state = pathlib.Path(f"/proc/{entry}/stat").read_text().rpartition(")")[2].split()[0]
             command = pathlib.Path(f"/proc/{entry}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
             where = os.readlink(f"/proc/{entry}/cwd")
+            environment = pathlib.Path(f"/proc/{entry}/environ").read_bytes().decode(errors="replace")
         except (OSError, IndexError):
             continue
-        if state != "Z" and (folder in command or where.startswith(folder)):
+        home = f"MUSTER_HOME={folder}/" in environment and "pytest" not in command
+        if state != "Z" and (home or folder in command or where.startswith(folder)):
             found[int(entry)] = command
     return found
 

@@ -295,7 +295,6 @@ net::Task<Status> Member::Reload() {
 net::Task<Status> Member::Remove(bool delete_data) {
   const Status stopped = co_await Stop();
   if (!stopped.ok()) co_return stopped.error();
-  runtime::RemoveCgroups(host_->cluster, paths_.name);
   const std::string service = remembered_ ? remembered_->desired.service : "";
   const std::string host = remembered_ ? remembered_->desired.host : "";
   MUSTER_CO_DO(RemoveInstance(paths_, delete_data));

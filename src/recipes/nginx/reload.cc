@@ -6,9 +6,8 @@
 
 #include <charconv>
 #include <filesystem>
-#include <fstream>
-#include <iterator>
 
+#include "base/files.h"
 #include "base/text.h"
 
 namespace muster::nginx {
@@ -18,9 +17,10 @@ constexpr Duration kLookAgain = 2ms;  // /proc tells nobody when it changes
 constexpr Duration kTestWithin = 10s;
 
 std::string Slurp(const std::string& path, std::streamoff from = 0) {
-  std::ifstream file(path, std::ios::binary);
-  if (from > 0) file.seekg(from);
-  return std::string(std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>());
+  // Not by a stream's buffer: that throws where a process ends while it is looked at.
+  const auto text = ReadFile(path);
+  return text.ok() && static_cast<size_t>(from) <= text->size() ? text->substr(static_cast<size_t>(from))
+                                                                : "";
 }
 
 // Kernels without CONFIG_PROC_CHILDREN have no list of children: there all processes are looked at.

@@ -1,7 +1,9 @@
 // What a real agent does at the edges: ports that are taken elsewhere, logs of earlier runs, leftovers.
 #include <arpa/inet.h>
 #include <gmock/gmock.h>
+#include <poll.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <csignal>
@@ -45,7 +47,11 @@ TEST_F(AgentTest, WhatDiedWhileNoAgentLookedIsStartedAndWhatWasStoppedIsNot) {
   MustOrder("stop", idle);
   const int pid = Observe("web-1").pid;
   KillAgent();
+  const int ended = static_cast<int>(::syscall(SYS_pidfd_open, pid, 0));
   ::kill(pid, SIGKILL);
+  pollfd until_dead{.fd = ended, .events = POLLIN, .revents = 0};
+  EXPECT_EQ(::poll(&until_dead, 1, 5000), 1);
+  ::close(ended);
   StartAgent();
   UntilState("web-1", InstanceState::kReady);
   EXPECT_NE(Observe("web-1").pid, pid);

@@ -47,7 +47,8 @@ struct World {
     net::HttpLimits limits;
     limits.body_max_bytes = 1 << 20;
     limits.idle = 100ms;
-    http = std::move(net::HttpServer::Listen(loop, endpoint, [this](net::Exchange& e) { return api->Handle(e); }, limits)
+    http = std::move(net::HttpServer::Listen(
+                         loop, endpoint, [this](net::Exchange& e) { return api->Handle(e); }, limits)
                          .value());
     std::atexit([] { (void)RemoveTree(World::Home()); });
     Home() = home;
@@ -83,7 +84,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     const ssize_t got = ::recv(fd, buffer, sizeof buffer, MSG_DONTWAIT);
     if (got == 0 || (got < 0 && errno != EAGAIN)) world.loop.Stop();
   });
-  const auto timer = world.loop.After(2s, [] { std::abort(); });  // nothing may keep a connection that has ended
+  const auto timer =
+      world.loop.After(2s, [] { std::abort(); });  // nothing may keep a connection that has ended
   world.loop.Run();
   world.loop.Cancel(timer);
   world.loop.Unwatch(watch);

@@ -105,7 +105,14 @@ def test_random_deaths_under_load_end_green(muster):
         for _ in range(6):
             ready = [one for name, one in muster.instances("web@rehearsal").items()
                      if name.startswith("app-") and one["state"] == "ready"]
-            os.kill(randomly.choice(ready)["pid"], signal.SIGKILL)
+            victim = randomly.choice(ready)
+            os.kill(victim["pid"], signal.SIGKILL)
+
+            def back():
+                now = muster.instances("web@rehearsal")[victim["name"]]
+                return now["state"] == "ready" and now["pid"] != victim["pid"]
+
+            wait_until(back, what=f"{victim['name']} to return")
             wait_until(lambda: muster.status("web@rehearsal")["health"] == "green", what="green again")
     finally:
         stop.set()

@@ -7,10 +7,10 @@
 #include <algorithm>
 #include <set>
 
-#include "agent/within.h"
 #include "base/files.h"
 #include "base/subprocess.h"
 #include "base/text.h"
+#include "base/within.h"
 
 namespace muster::agent {
 namespace {
@@ -47,33 +47,6 @@ bool Inside(const std::string& path) {
     if (part == ".." || part.empty() || part == ".") return false;
   }
   return true;
-}
-
-Status WriteWithin(const Paths& paths, const std::string& file, const std::string& content, int mode,
-                   const User& user) {
-  MUSTER_TRY(const Fd folder, MakeFolderWithin(paths.folder, FolderOf(file), user));
-  const WriteOptions options{.mode = static_cast<mode_t>(mode), .owner = user.uid, .group = user.gid};
-  const Status written = WriteFile(PathIn(folder, NameOf(file)), content, options);
-  if (written.ok()) return written;
-  // The path by descriptor says nothing to people.
-  const Error& error = written.error();
-  std::string message = error.message();
-  const std::string by_descriptor = PathIn(folder, "");
-  if (const size_t at = message.find(by_descriptor); at != std::string::npos) {
-    const std::string of_folder = FolderOf(file).empty() ? paths.folder : paths.folder + "/" + FolderOf(file);
-    message.replace(at, by_descriptor.size(), of_folder + "/");
-  }
-  return Error(error.kind(), error.code(), message).Hint("{}", error.hint());
-}
-
-// The content of a regular file in an open folder.
-Result<std::string> ReadWithin(const Fd& folder, const std::string& name) {
-  // O_NONBLOCK: a fifo that somebody put in its place must not hold the agent.
-  const Fd file(::openat(folder.get(), name.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
-  struct stat status {};
-  if (!file.valid() || ::fstat(file.get(), &status) != 0) return Error::Os("open " + name, errno);
-  if (!S_ISREG(status.st_mode)) return Error::Conflict("not-a-file", "{} is not a file", name);
-  return ReadFile(fmt::format("/proc/self/fd/{}", file.get()));
 }
 
 Result<std::string> ContentOf(const Paths& paths, const Instance& instance, const InstanceFile& file) {
@@ -117,10 +90,11 @@ Status WriteInstance(const Paths& paths, const Instance& instance, const Instanc
   MUSTER_DO(MakeFolder(paths.host + "/records", 0700));
   MUSTER_DO(MakeFolder(paths.records, 0700));
   MUSTER_DO(OwnFolder(paths, user));
-  for (const char* folder : {"logs", "data"}) MUSTER_DO(MakeFolderWithin(paths.folder, folder, user));
+  const Owner owner{.uid = user.uid, .gid = user.gid};
+  for (const char* folder : {"logs", "data"}) MUSTER_DO(MakeFolderWithin(paths.folder, folder, owner));
   for (const std::string& folder : instance.data_folders) {
     if (!Inside(folder)) return Error::Invalid("bad-path", "{} is not a path inside of {{data}}", folder);
-    MUSTER_DO(MakeFolderWithin(paths.folder, "data/" + folder, user));
+    MUSTER_DO(MakeFolderWithin(paths.folder, "data/" + folder, owner));
   }
   if (!instance.artifact.name.empty()) {
     // A second name for the same bytes; the name is what the program sees itself called.
@@ -139,7 +113,8 @@ Status WriteInstance(const Paths& paths, const Instance& instance, const Instanc
   for (size_t i = 0; i < instance.files.size(); ++i) {
     const InstanceFile& file = instance.files[i];
     kept.insert(file.path);
-    MUSTER_DO(WriteWithin(paths, file.path, contents[i], file.mode, user).While("writing {}", file.path));
+    MUSTER_DO(WriteWithin(paths.folder, file.path, contents[i], static_cast<mode_t>(file.mode), owner)
+                  .While("writing {}", file.path));
   }
   if (!before) return Done();
   for (const InstanceFile& file : before->files) {

@@ -113,6 +113,7 @@ Operator::Context Member::OperatorContext() const {
   return {.loop = host_->loop,
           .instance = &remembered_->desired,
           .folder = paths_.folder,
+          .records = paths_.records,
           .pid = process_ ? process_->pid() : 0,
           .uid = user_.uid,
           .gid = user_.gid};

@@ -4,6 +4,7 @@
 
 #include "api/json.h"
 #include "base/files.h"
+#include "model/words.h"
 
 namespace muster::agent {
 
@@ -23,20 +24,14 @@ std::string ArtifactPath(const Paths& paths, const std::string& sha256, const st
   return paths.artifacts + "/" + sha256 + "/" + name;
 }
 
-std::string FillIn(std::string text, const Paths& paths, const Instance& instance) {
-  const auto fill = [&](std::string_view word, const std::string& value) {
-    for (size_t at = text.find(word); at != std::string::npos; at = text.find(word, at + value.size())) {
-      text.replace(at, word.size(), value);
-    }
-  };
-  if (text.find('{') == std::string::npos) return text;
-  fill("{folder}", paths.folder);
-  fill("{data}", paths.data);
-  fill("{logs}", paths.logs);
-  if (!instance.artifact.name.empty()) {
-    fill("{artifact}", ArtifactPath(paths, instance.artifact.sha256, instance.artifact.name));
-  }
-  return text;
+std::string FillIn(const std::string& text, const Paths& paths, const Instance& instance) {
+  return FillWords(text, [&](std::string_view word) -> std::optional<std::string> {
+    if (word == "folder") return paths.folder;
+    if (word == "data") return paths.data;
+    if (word == "logs") return paths.logs;
+    if (instance.artifact.name.empty()) return std::nullopt;
+    return ArtifactPath(paths, instance.artifact.sha256, instance.artifact.name);
+  });
 }
 
 std::vector<std::string> RecordedInstances(const std::string& host_folder) {

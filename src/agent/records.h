@@ -28,8 +28,8 @@ Paths PathsOf(const std::string& host_folder, const std::string& instance);
 // The path of an installed artifact, or of a blob that is a file's content (`name` "blob").
 std::string ArtifactPath(const Paths& paths, const std::string& sha256, const std::string& name);
 
-// Puts absolute paths in place of {folder} {data} {logs} {artifact}.
-std::string FillIn(std::string text, const Paths& paths, const Instance& instance);
+// Puts absolute paths in place of {folder} {data} {logs} {artifact} (model/words.h).
+std::string FillIn(const std::string& text, const Paths& paths, const Instance& instance);
 
 struct Remembered {
   Instance desired;  // as last installed

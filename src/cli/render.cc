@@ -3,6 +3,7 @@
 #include "base/files.h"
 #include "model/secret.h"
 #include "model/template.h"
+#include "model/words.h"
 
 namespace muster::cli {
 namespace {
@@ -28,8 +29,13 @@ bool IsBelow(const fs::path& relative) {
   return !relative.empty();
 }
 
+// As its agent would have it, but for paths, which only an agent knows, and secrets.
+std::string Shown(const std::string& text) {
+  return MaskMarkers(FillWords(text, [](std::string_view) { return std::nullopt; }));
+}
+
 Result<std::string> ContentOf(const Bundle& bundle, const InstanceFile& file) {
-  if (file.blob.empty()) return MaskMarkers(file.content);
+  if (file.blob.empty()) return Shown(file.content);
   for (const auto& [path, bundled] : bundle.cluster.files) {
     if (bundled.sha256 == file.blob) return ReadFile(bundle.paths.at(path), 512u << 20);
   }
@@ -74,9 +80,9 @@ Result<size_t> RenderToFiles(const Bundle& bundle, const std::vector<Instance>& 
     const fs::path home = folder / instance.host / instance.name;
     MUSTER_DO(MakeFolder(home));
     std::string env;
-    for (const auto& [name, value] : instance.env) env += name + "=" + MaskMarkers(value) + "\n";
+    for (const auto& [name, value] : instance.env) env += name + "=" + Shown(value) + "\n";
     std::vector<std::string> argv;
-    for (const std::string& word : instance.argv) argv.push_back(MaskMarkers(word));
+    for (const std::string& word : instance.argv) argv.push_back(Shown(word));
     MUSTER_DO(WriteFile(home / "command", ShellLine(argv) + "\n"));
     MUSTER_DO(WriteFile(home / "env", env));
     written += 2;

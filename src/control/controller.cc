@@ -9,6 +9,7 @@
 #include "base/text.h"
 #include "control/run_machine.h"
 #include "model/secret.h"
+#include "model/words.h"
 
 namespace muster::control {
 namespace {
@@ -152,7 +153,7 @@ Result<Instance> Controller::Reveal(const Instance& instance) const {
   const auto reveal = [&](std::string_view text) {
     return ReplaceSecrets(text, [&](std::string_view name) -> std::string {
       const auto value = deps_.store->Secret(row_.key, std::string(name));
-      if (value.ok() && *value) return **value;
+      if (value.ok() && *value) return SealWords(**value);
       missing = Error::NotFound("secret-missing", "the cluster has no secret {}", name)
                     .Hint("muster secret set {}", name);
       return "";

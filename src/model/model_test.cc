@@ -7,6 +7,7 @@
 #include "model/instance.h"
 #include "model/secret.h"
 #include "model/template.h"
+#include "model/words.h"
 
 namespace muster {
 namespace {
@@ -64,6 +65,30 @@ TEST(Secrets, AreMarkersUntilReplaced) {
   EXPECT_EQ(MaskMarkers(text), "a={{secret.db}};b={{secret.api}}{{secret.db}}");
   EXPECT_EQ(ReplaceSecrets(text, [](auto name) { return std::string(name) + "!"; }), "a=db!;b=api!db!");
   EXPECT_EQ(MaskMarkers("\x01secret:open"), "\x01secret:open");
+}
+
+std::string FilledIn(const std::string& text) {
+  return FillWords(text, [](std::string_view word) -> std::optional<std::string> {
+    if (word == "artifact") return std::nullopt;
+    return "/h/" + std::string(word) + "{logs}";
+  });
+}
+
+TEST(Words, StandForPathsOnlyWhereMusterPutThem) {
+  const std::string users = "import {data} from '{folder}'; {{artifact}} {brace} {brace}data} {other} {";
+  const std::string sealed = SealWords(PathMarker("data") + "/db; " + users);
+  EXPECT_EQ(FilledIn(sealed), "/h/data{logs}/db; " + users);
+}
+
+TEST(Words, AreFilledInOnceFromLeftToRight) {
+  EXPECT_EQ(FilledIn("{folder}:{artifact}:{data"), "/h/folder{logs}:{artifact}:{data");
+  EXPECT_EQ(FilledIn("{{data}}"), "{/h/data{logs}}");
+  EXPECT_EQ(FilledIn(""), "");
+}
+
+TEST(Words, LeaveWhatIsNoWordAsItStands) {
+  EXPECT_EQ(SealWords("{ \"a\": {} }"), "{ \"a\": {} }");
+  EXPECT_EQ(SealWords(SealWords("{data}")), "{brace}brace}data}");
 }
 
 TEST(Templates, KnowPlacesAndLeaveTheUnknown) {

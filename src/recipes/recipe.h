@@ -129,8 +129,9 @@ class Operator {
  public:
   struct Context {
     net::Loop* loop;
-    const Instance* instance;  // as installed, paths resolved
-    std::string folder;        // absolute; conf, data and logs lie below
+    const Instance* instance;  // as installed; its paths are still words (model/words.h)
+    std::string folder;        // absolute; conf, data and logs lie below. Its user's: see base/within.h
+    std::string records;       // absolute; the agent's own, for what the operator must remember
     int pid = 0;               // 0: not running
     uid_t uid = 0;             // what it runs as
     gid_t gid = 0;

@@ -3,6 +3,7 @@
 #include <unordered_map>
 
 #include "base/text.h"
+#include "model/words.h"
 #include "recipes/common/placement.h"
 #include "recipes/common/shapes.h"
 #include "recipes/common/variables.h"
@@ -39,7 +40,7 @@ void AddFiles(const Service& service, const Cluster& cluster, common::Variables&
       // What is small text is a template; anything else is copied as it is.
       if (known && (!bundled->second.text.empty() || bundled->second.size == 0)) {
         file.content = entry.value.Bool("template", true) ? variables.Expand(bundled->second.text)
-                                                          : bundled->second.text;
+                                                          : SealWords(bundled->second.text);
       } else if (known) {
         file.blob = bundled->second.sha256;
       }

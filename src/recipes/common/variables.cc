@@ -6,6 +6,7 @@
 #include "base/text.h"
 #include "model/secret.h"
 #include "model/template.h"
+#include "model/words.h"
 #include "recipes/common/placement.h"
 #include "recipes/recipe.h"
 
@@ -37,7 +38,7 @@ std::optional<std::string> Variables::Lookup(std::string_view name) {
   if (name == "address") return address_;
   if (name == "cluster") return cluster_.name;
   for (const std::string_view path : kPaths) {
-    if (name == path) return "{" + std::string(path) + "}";
+    if (name == path) return PathMarker(path);
   }
   const size_t dot = name.find('.');
   if (dot == std::string_view::npos) return std::nullopt;
@@ -66,7 +67,7 @@ std::optional<std::string> Variables::Lookup(std::string_view name) {
 }
 
 std::string Variables::Expand(std::string_view text) {
-  return muster::Expand(text, [this](std::string_view name) { return Lookup(name); });
+  return SealWords(muster::Expand(text, [this](std::string_view name) { return Lookup(name); }));
 }
 
 namespace {

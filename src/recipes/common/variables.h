@@ -27,6 +27,8 @@ class Variables {
   void Choose(const std::string& instance, const Place& place, const std::string& id,
               const std::string& address);
   std::optional<std::string> Lookup(std::string_view name);
+  // The text as it goes into an instance: paths are words that the agent fills in (model/words.h), and the
+  // rest is sealed against being taken for one.
   std::string Expand(std::string_view text);
 
  private:

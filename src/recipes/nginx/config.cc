@@ -6,6 +6,7 @@
 #include <set>
 
 #include "base/text.h"
+#include "model/words.h"
 
 namespace muster::nginx {
 namespace {
@@ -88,6 +89,8 @@ void SayTuning(Block& block, const Tuning& tuning) {
   for (const std::string& directive : tuning.raw) block.Say("{}", directive);
 }
 
+const std::string kFolder = PathMarker("folder");
+
 class Renderer {
  public:
   Renderer(const Settings& settings, const Upstreams& upstreams, std::string_view address)
@@ -96,7 +99,7 @@ class Renderer {
   std::string Config() {
     Block main(0);
     main.Say("daemon off");
-    main.Say("pid {{folder}}/nginx.pid");
+    main.Say("pid {}/nginx.pid", kFolder);
     main.Say("error_log stderr warn");
     main.Say("worker_processes {}", settings_.workers > 0 ? std::to_string(settings_.workers) : "auto");
     main.Say("worker_shutdown_timeout {}", DurationText(settings_.shutdown_timeout));
@@ -116,7 +119,7 @@ class Renderer {
     http.Say("include /etc/nginx/mime.types");
     http.Say("default_type application/octet-stream");
     for (const std::string_view what : {"client_body", "proxy", "fastcgi", "uwsgi", "scgi"}) {
-      http.Say("{}_temp_path {{folder}}/{}_temp", what, what);
+      http.Say("{}_temp_path {}/{}_temp", what, kFolder, what);
     }
     http.Say(
         "log_format muster '$remote_addr \"$request\" $status $body_bytes_sent $request_time "
@@ -141,7 +144,7 @@ class Renderer {
     http.Say("proxy_next_upstream error timeout");
     if (!settings_.tuning.connect_timeout) http.Say("proxy_connect_timeout 5s");
     SayTuning(http, settings_.tuning);
-    http.Say("include {{folder}}/{}", kUpstreamsFile);
+    http.Say("include {}/{}", kFolder, kUpstreamsFile);
     return http.text;
   }
 
@@ -158,8 +161,8 @@ class Renderer {
     }
     if (!server.names.empty()) block.Say("server_name {}", Join(server.names, " "));
     if (server.tls) {
-      block.Say("ssl_certificate {{folder}}/{}", CertificatePath(index));
-      block.Say("ssl_certificate_key {{folder}}/{}", KeyPath(index));
+      block.Say("ssl_certificate {}/{}", kFolder, CertificatePath(index));
+      block.Say("ssl_certificate_key {}/{}", kFolder, KeyPath(index));
       block.Say("ssl_protocols TLSv1.2 TLSv1.3");
       block.Say("ssl_session_cache shared:tls:2m");
     }
@@ -202,7 +205,7 @@ class Renderer {
   void SayStatic(Block& block, const Route& route, size_t server, size_t index) {
     const Static& files = *route.files;
     std::string folder = files.root;
-    if (folder.empty()) folder = "{folder}/" + StaticFolder(server, index);
+    if (folder.empty()) folder = kFolder + "/" + StaticFolder(server, index);
     while (folder.size() > 1 && folder.ends_with('/')) folder.pop_back();
     switch (route.match) {
       case Match::kExact: {
@@ -276,7 +279,7 @@ std::string StaticFolder(size_t server, size_t route) {
 }
 
 std::string RenderConfig(const Settings& settings, const Upstreams& upstreams, std::string_view address) {
-  return Renderer(settings, upstreams, address).Config();
+  return SealWords(Renderer(settings, upstreams, address).Config());
 }
 
 std::string StripPattern(const Route& route) {

@@ -12,7 +12,6 @@ namespace muster::nginx {
 inline constexpr std::string_view kHealthPath = "/.muster/health";
 // Rendered by the operator, included by nginx.conf.
 inline constexpr std::string_view kUpstreamsFile = "conf/upstreams.conf";
-inline constexpr std::string_view kStateFile = "conf/out.state";
 
 // Below the instance's folder.
 std::string CertificatePath(size_t server);

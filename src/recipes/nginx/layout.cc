@@ -6,6 +6,7 @@
 #include <csignal>
 
 #include "model/secret.h"
+#include "model/words.h"
 #include "recipes/common/member_change.h"
 #include "recipes/common/placement.h"
 #include "recipes/common/shapes.h"
@@ -26,7 +27,7 @@ Result<InstanceFile> FileFrom(const Cluster& cluster, const std::string& path, s
   if (found->second.text.empty()) {
     file.blob = found->second.sha256;
   } else {
-    file.content = found->second.text;
+    file.content = SealWords(found->second.text);
   }
   return file;
 }

@@ -6,6 +6,7 @@
 #include "base/digest.h"
 #include "base/files.h"
 #include "base/text.h"
+#include "base/within.h"
 #include "recipes/nginx/config.h"
 #include "recipes/nginx/layout.h"
 #include "recipes/nginx/reload.h"
@@ -41,6 +42,7 @@ struct State {
   int reloads = 0;
   std::set<int> left;  // workers that the last reload replaced
 
+  std::string records;  // the agent's folder for this instance
   Running running;
   std::string upstreams;  // as in the desired state
   bool forced = false;    // the rest of the configuration has changed, too
@@ -62,26 +64,25 @@ struct State {
 };
 using SharedState = std::shared_ptr<State>;
 
-WriteOptions Options(const Running& running) {
-  WriteOptions options{.mode = 0640};
-  if (geteuid() == 0) {
-    options.owner = running.uid;
-    options.group = running.gid;
-  }
-  return options;
+Status WriteUpstreams(const Running& running, const std::string& content) {
+  Owner owner;
+  if (geteuid() == 0) owner = {.uid = running.uid, .gid = running.gid};
+  return WriteWithin(running.folder, std::string(kUpstreamsFile), content, 0640, owner);
 }
+
+// Beside the instance's folder: nginx has no business with it.
+std::string StatePath(const State& state) { return state.records + "/upstreams.state"; }
 
 Status Save(const State& state) {
   const std::string text =
       fmt::format("token {}\nrun {}\nhealth {}\n", state.token, Listed(state.run), Listed(state.health));
-  return WriteFile(state.running.folder + "/" + std::string(kStateFile), text,
-                   {.mode = 0600});  // The agent's own: nginx has no business with it.
+  return WriteFile(StatePath(state), text, {.mode = 0600});
 }
 
 void Load(State& state) {
   if (state.loaded) return;
   state.loaded = true;
-  const auto text = ReadFile(state.running.folder + "/" + std::string(kStateFile));
+  const auto text = ReadFile(StatePath(state));
   if (text.ok()) {
     for (const std::string& line : Split(*text, '\n')) {
       if (line.starts_with("token ")) state.token = line.substr(6);
@@ -94,6 +95,7 @@ void Load(State& state) {
 
 void Take(State& state, const Operator::Context& context) {
   state.running.loop = context.loop;
+  state.records = context.records;
   state.running.folder = context.folder;
   state.running.pid = context.pid;
   state.running.uid = context.uid;
@@ -121,12 +123,10 @@ bool Forget(State& state) {
 // Writes the upstreams and tests all of the configuration. Where nginx doesn't like it, the file is as
 // before.
 net::Task<Status> WriteAndTest(SharedState state, std::string content) {
-  const std::string path = state->running.folder + "/" + std::string(kUpstreamsFile);
-  const auto before = ReadFile(path);
-  const WriteOptions options = Options(state->running);
-  if (!before.ok() || *before != content) MUSTER_CO_DO(WriteFile(path, content, options));
+  const auto before = ReadWithin(state->running.folder, std::string(kUpstreamsFile));
+  if (!before.ok() || *before != content) MUSTER_CO_DO(WriteUpstreams(state->running, content));
   Status tested = co_await TestConfig(state->running);
-  if (!tested.ok() && before.ok()) (void)WriteFile(path, *before, options);
+  if (!tested.ok() && before.ok()) (void)WriteUpstreams(state->running, *before);
   co_return tested;
 }
 
@@ -135,8 +135,7 @@ net::Task<Status> Apply(SharedState state) {
   const std::string content = state->Rendered();
   if (state->running.pid <= 0) {
     state->applied.clear();
-    co_return WriteFile(state->running.folder + "/" + std::string(kUpstreamsFile), content,
-                        Options(state->running));
+    co_return WriteUpstreams(state->running, content);
   }
   if (!forced && content == state->applied) co_return Done();
   MUSTER_CO_DO(co_await WriteAndTest(state, content));

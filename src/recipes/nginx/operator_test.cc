@@ -46,6 +46,8 @@ class NginxOperatorTest : public ::testing::Test {
     if (FindProgram("nginx").empty()) GTEST_SKIP() << "nginx is not installed";
     char made[] = "/tmp/muster-nginx-XXXXXX";
     folder_ = mkdtemp(made);
+    char beside[] = "/tmp/muster-nginx-XXXXXX";
+    records_ = mkdtemp(beside);
     uid_ = geteuid() == 0 ? 65534 : geteuid();
     gid_ = geteuid() == 0 ? 65534 : getegid();
     for (const int n : {1, 2}) {
@@ -65,6 +67,7 @@ class NginxOperatorTest : public ::testing::Test {
   void TearDown() override {
     StopNginx(SIGKILL);
     if (!folder_.empty()) (void)RemoveTree(folder_);
+    if (!records_.empty()) (void)RemoveTree(records_);
   }
 
   // Writes the files as an agent would.
@@ -114,7 +117,13 @@ class NginxOperatorTest : public ::testing::Test {
   }
 
   Operator::Context Context() {
-    return {.loop = &loop_, .instance = &instance_, .folder = folder_, .pid = pid_, .uid = uid_, .gid = gid_};
+    return {.loop = &loop_,
+            .instance = &instance_,
+            .folder = folder_,
+            .records = records_,
+            .pid = pid_,
+            .uid = uid_,
+            .gid = gid_};
   }
 
   std::string Order(const std::string& verb, std::map<std::string, std::string> args) {
@@ -144,7 +153,7 @@ class NginxOperatorTest : public ::testing::Test {
   std::string Plain() { return Settings("", R"({"path": "/", "to": "app"})"); }
 
   net::Loop loop_;
-  std::string folder_;
+  std::string folder_, records_;
   uid_t uid_ = 0;
   gid_t gid_ = 0;
   pid_t pid_ = 0;
@@ -202,6 +211,18 @@ TEST_F(NginxOperatorTest, MergesReloads) {
   loop_.Run();
   EXPECT_EQ(done, 3);
   EXPECT_EQ(operator_->Facts(Context()).at("reloads"), "1");
+}
+
+TEST_F(NginxOperatorTest, WritesThroughNoLinkOfItsUsers) {
+  Install(Plain());
+  const std::string outside = records_ + "/outside";
+  ASSERT_TRUE(MakeFolder(outside).ok());
+  fs::rename(folder_ + "/conf", folder_ + "/moved");
+  fs::create_directory_symlink(outside, folder_ + "/conf");
+  const Status refused = loop_.RunTask(operator_->Prepare(Context()));
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(refused.error().code(), "not-a-folder");
+  EXPECT_TRUE(fs::is_empty(outside));
 }
 
 TEST_F(NginxOperatorTest, RefusesWhatNginxRefusesAndKeepsServing) {

@@ -9,6 +9,7 @@
 
 #include "base/files.h"
 #include "base/text.h"
+#include "base/within.h"
 
 namespace muster::nginx {
 namespace {
@@ -16,12 +17,35 @@ namespace {
 constexpr Duration kLookAgain = 2ms;  // /proc tells nobody when it changes
 constexpr Duration kTestWithin = 10s;
 
-std::string Slurp(const std::string& path, std::streamoff from = 0) {
+std::string Slurp(const std::string& path) {
   // Not by a stream's buffer: that throws where a process ends while it is looked at.
   const auto text = ReadFile(path);
-  return text.ok() && static_cast<size_t>(from) <= text->size() ? text->substr(static_cast<size_t>(from))
-                                                                : "";
+  return text.ok() ? *text : "";
 }
+
+// What nginx logs from now on. Its user may put anything in the log's place.
+class LogTail {
+ public:
+  explicit LogTail(const std::string& folder) {
+    auto log = OpenWithin(folder, "logs/current.log");
+    if (!log.ok()) return;
+    log_ = std::move(*log);
+    lseek(log_.get(), 0, SEEK_END);
+  }
+  const std::string& Said() {
+    char bytes[4096];
+    ssize_t got = 0;
+    while (said_.size() < kLogMost && log_.valid() && (got = read(log_.get(), bytes, sizeof bytes)) > 0) {
+      said_.append(bytes, static_cast<size_t>(got));
+    }
+    return said_;
+  }
+
+ private:
+  static constexpr size_t kLogMost = 1 << 20;
+  Fd log_;
+  std::string said_;
+};
 
 // Kernels without CONFIG_PROC_CHILDREN have no list of children: there all processes are looked at.
 std::vector<int> ChildrenOf(int pid) {
@@ -49,12 +73,6 @@ bool IsGone(int pid) {
   const std::string stat = Slurp(fmt::format("/proc/{}/stat", pid));
   const size_t name_end = stat.rfind(')');
   return name_end == std::string::npos || stat.substr(name_end).starts_with(") Z");
-}
-
-std::streamoff SizeOf(const std::string& path) {
-  std::error_code error;
-  const auto size = std::filesystem::file_size(path, error);
-  return error ? 0 : static_cast<std::streamoff>(size);
 }
 
 std::vector<std::string> EmergenciesIn(const std::string& text) {
@@ -114,8 +132,7 @@ net::Task<Status> TestConfig(Running running) {
 
 net::Task<Result<std::set<int>>> ReloadMaster(Running running, Duration within) {
   const Workers before = WorkersOf(running.pid);
-  const std::string log = running.folder + "/logs/current.log";
-  const std::streamoff log_end = SizeOf(log);
+  LogTail log(running.folder);
   if (kill(running.pid, SIGHUP) != 0) co_return Error::Os(fmt::format("signal pid {}", running.pid), errno);
   const Time end = Now() + within;
   while (true) {
@@ -125,8 +142,7 @@ net::Task<Result<std::set<int>>> ReloadMaster(Running running, Duration within) 
       (before.serving.contains(worker) ? old_serve : new_serve) = true;
     }
     if (new_serve && !old_serve) co_return before.serving;
-    std::vector<std::string> lines;
-    if (SizeOf(log) > log_end) lines = EmergenciesIn(Slurp(log, log_end));
+    std::vector<std::string> lines = EmergenciesIn(log.Said());
     if (!lines.empty()) {
       co_return Error::Invalid("nginx-config", "nginx kept its old configuration")
           .Hint("see what it says below; nothing is interrupted")
@@ -136,7 +152,7 @@ net::Task<Result<std::set<int>>> ReloadMaster(Running running, Duration within) 
       co_return Error::Timeout("nginx-reload", "nginx (pid {}) didn't take up its new configuration",
                                running.pid)
           .Hint("look at its log")
-          .Evidence(LastLines(Slurp(log, std::max<std::streamoff>(0, SizeOf(log) - 4096)), 10));
+          .Evidence(LastLines(log.Said(), 10));
     }
     co_await running.loop->Sleep(kLookAgain);
   }

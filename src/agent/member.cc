@@ -207,7 +207,13 @@ net::Task<Status> Member::Install(const Step& step, Instance desired) {
     const Held held = Hold();
     if (held.recipe) written = co_await held.recipe->Prepare(held.context);
     if (written.ok()) written = RememberFiles(paths_, remembered_->desired);
-    if (written.ok()) written = WriteDesired(paths_, remembered_->desired);
+    if (written.ok()) {
+      // Waits for the disk. Those of ten instances share their waiting.
+      std::function<Status()> write = [paths = paths_, wanted = remembered_->desired] {
+        return WriteDesired(paths, wanted);
+      };
+      written = co_await host_->loop->Blocking(std::move(write));
+    }
   }
   if (!written.ok()) {
     // The instance is as it was.

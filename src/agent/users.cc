@@ -5,20 +5,31 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#include <map>
+
 #include "base/digest.h"
 #include "base/files.h"
 #include "base/subprocess.h"
+#include "base/time.h"
 
 namespace muster::agent {
 namespace {
 
 constexpr size_t kNameMost = 31;  // useradd's own limit is 32
 
+// A look-up asks every source that nsswitch.conf names, some of them over sockets; a host's instances share
+// a user or two. What isn't there is looked up anew.
 Result<User> Find(const std::string& name) {
+  constexpr Duration kRemembered = 5s;
+  thread_local std::map<std::string, std::pair<User, Time>> known;
+  if (const auto found = known.find(name); found != known.end() && Now() - found->second.second < kRemembered)
+    return found->second.first;
   const passwd* entry = ::getpwnam(name.c_str());
   if (!entry)
     return Error::NotFound("unknown-user", "there is no user {}", name).Hint("adduser --system {}", name);
-  return User{.uid = entry->pw_uid, .gid = entry->pw_gid, .name = name};
+  const User user{.uid = entry->pw_uid, .gid = entry->pw_gid, .name = name};
+  known[name] = {user, Now()};
+  return user;
 }
 
 }  // namespace

@@ -48,8 +48,7 @@ int FreePort() {
   return ntohs(own.sin_port);
 }
 
-// Connects and reads what the listener says; "" where nobody does.
-std::string Ask(const std::string& address, int port) {
+std::string AskOnce(const std::string& address, int port) {
   const Fd fd(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   const sockaddr_in other = Socket(address, port);
   connect(fd.get(), reinterpret_cast<const sockaddr*>(&other), sizeof other);
@@ -58,6 +57,15 @@ std::string Ask(const std::string& address, int port) {
   char text[128];
   const ssize_t got = read(fd.get(), text, sizeof text);
   return got > 0 ? std::string(text, static_cast<size_t>(got)) : "";
+}
+
+// Connects and reads what the listener says; "" where nobody does. A busy machine may need some time, and a
+// link that has just come up one round of ARP.
+std::string Ask(const std::string& address, int port) {
+  const Time end = Now() + 20s;
+  std::string answer = AskOnce(address, port);
+  while (answer.empty() && Now() < end) answer = AskOnce(address, port);
+  return answer;
 }
 
 // Answers each connection with its own name and the address the other came from, until killed.
@@ -129,7 +137,7 @@ TEST_F(RehearsedHosts, ReachEachOtherAndTheMachineByTheirOwnAddresses) {
   ASSERT_TRUE(SetUpHost(block, 1).ok());
   ASSERT_TRUE(SetUpHost(block, 2).ok());
   RecordProperty("set_up_ms", static_cast<int>((Now() - begin).count()));
-  EXPECT_LT(Now() - begin, 2s);
+  EXPECT_LT(Now() - begin, 10s);
   StartServer(1, "0.0.0.0", port, "one");
   StartServer(2, "0.0.0.0", port, "two");  // The same port, bound to everything: each sees only its own.
   const std::string machine = "127.77." + std::to_string(block) + ".254";
@@ -152,7 +160,7 @@ TEST_F(RehearsedHosts, CanBeCutOff) {
   EXPECT_NE(Ask(HostAddress(block, 1), port), "");
   const Exec down{.argv = {"ip", "link", "set", HostNamespace(block, 1), "down"}};
   ASSERT_EQ(RunCommand(down, 5s).value().status, 0);
-  EXPECT_EQ(Ask(HostAddress(block, 1), port), "");
+  EXPECT_EQ(AskOnce(HostAddress(block, 1), port), "");
   ASSERT_TRUE(SetUpHost(block, 1).ok()) << "set up again, it is whole again";
   EXPECT_NE(Ask(HostAddress(block, 1), port), "");
 }

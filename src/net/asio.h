@@ -27,16 +27,17 @@ struct Settled {
   size_t bytes = 0;
 };
 
-// Where `endpoint` is. Looks names up without blocking the loop. Code "connect-failed".
-Task<Result<std::vector<SocketAddress>>> Resolve(Loop& loop, Endpoint endpoint);
-
-// A listening Unix socket of mode 0600 at `path`, in place of a stale one. Code "address-in-use".
+// A listening Unix socket of mode 0600 at `path`, in place of a stale one. Code "address-in-use" where
+// somebody answers, or where something lies that is no socket. Whoever stops listening unlinks `path` first
+// and closes then: the other way round it could take away the socket of its successor.
 Result<asio::local::stream_protocol::acceptor> ListenUnix(Loop& loop, const std::string& path);
 
-// Connects `socket` to the first of `endpoint`'s addresses that answers. The caller closes the socket to end
-// it early.
-Task<Result<Ok>> ConnectSocket(Loop& loop, std::shared_ptr<Socket> socket, Endpoint endpoint);
+// Connects `socket` to the first of `endpoint`'s addresses that answers. Looks names up without blocking the
+// loop; that counts towards `timeout` too. Codes "connect-failed", "timeout".
+Task<Result<Ok>> ConnectSocket(Loop& loop, std::shared_ptr<Socket> socket, Endpoint endpoint,
+                               Duration timeout);
 
 std::string EndpointName(const Endpoint& endpoint);
+std::string HostHeader(const Endpoint& endpoint);
 
 }  // namespace muster::net

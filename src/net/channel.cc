@@ -1,5 +1,7 @@
 #include "net/channel.h"
 
+#include <sys/socket.h>
+
 #include <deque>
 
 #include "net/asio.h"
@@ -8,25 +10,32 @@ namespace muster::net {
 namespace {
 
 constexpr size_t kHeadBytes = 5;
+constexpr Duration kFarewellWithin = 5s;
+constexpr Duration kAcceptAgainAfter = 100ms;
 
 class SocketChannel : public Channel {
  public:
-  explicit SocketChannel(std::shared_ptr<Socket> socket) : socket_(std::move(socket)) {}
+  SocketChannel(Loop& loop, std::shared_ptr<Socket> socket) : loop_(loop), socket_(std::move(socket)) {}
 
   void Open() override { Read(); }
 
   void Send(Frame frame) override {
-    if (closed_) return;
+    if (closed_ || closing_) return;
     queue_.push_back(EncodeFrame(frame));
     queued_ += queue_.back().size();
     if (!writing_) Write();
   }
 
   void Close() override {
-    // What is queued still goes out: a farewell may be in it.
-    if (closed_) return;
+    // What is queued still goes out: a farewell may be in it. But a peer that reads nothing is not waited
+    // for.
+    if (closed_ || closing_) return;
     if (writing_) {
       closing_ = true;
+      farewell_ = loop_.After(kFarewellWithin, [weak = weak_from_this()] {
+        const auto self = std::static_pointer_cast<SocketChannel>(weak.lock());
+        if (self && !self->closed_) self->End(Error::Unavailable("closed", "closed by this side"));
+      });
     } else {
       End(Error::Unavailable("closed", "closed by this side"));
     }
@@ -40,17 +49,32 @@ class SocketChannel : public Channel {
   }
 
   void Read() {
-    socket_->async_read_some(asio::buffer(buffer_), [self = Self()](error_code error, size_t bytes) {
+    // Waits first and reads into the stack, so that a channel with nothing to say holds no buffer.
+    socket_->async_wait(Socket::wait_read, [self = Self()](error_code error) {
       if (self->closed_) return;
       if (error) return self->End(Error::Unavailable("closed", "{}", error.message()));
-      auto frames = self->parser_.Feed(std::string_view(self->buffer_.data(), bytes));
-      if (!frames.ok()) return self->End(frames.error());
-      for (Frame& frame : *frames) {
-        if (self->closed_) return;
-        if (self->on_frame) self->on_frame(std::move(frame));
+      char bytes[64 << 10];
+      const ssize_t got = ::recv(self->socket_->native_handle(), bytes, sizeof bytes, MSG_DONTWAIT);
+      if (got == 0) return self->End(Error::Unavailable("closed", "closed by the other side"));
+      if (got < 0 && errno != EAGAIN && errno != EINTR) {
+        error.assign(errno, boost::system::system_category());
+        return self->End(Error::Unavailable("closed", "{}", error.message()));
       }
+      if (got > 0) self->Take(std::string_view(bytes, static_cast<size_t>(got)));
       if (!self->closed_) self->Read();
     });
+  }
+
+  void Take(std::string_view bytes) {
+    auto frames = parser_.Feed(bytes);
+    if (!frames.ok()) return End(frames.error());
+    delivering_ = true;
+    for (Frame& frame : *frames) {
+      if (closed_ || closing_) break;
+      if (on_frame) on_frame(std::move(frame));
+    }
+    delivering_ = false;
+    if (closed_) on_frame = nullptr;
   }
 
   void Write() {
@@ -68,17 +92,20 @@ class SocketChannel : public Channel {
 
   void End(const Error& error) {
     closed_ = true;
+    loop_.Cancel(farewell_);
     error_code ignored;
     socket_->close(ignored);
-    on_frame = nullptr;
+    if (!delivering_) on_frame = nullptr;  // else it is running: Take forgets it
     if (auto closed = std::exchange(on_closed, nullptr)) closed(error);
   }
 
+  Loop& loop_;
   std::shared_ptr<Socket> socket_;
-  std::array<char, 16 << 10> buffer_;
   FrameParser parser_;
   std::deque<std::string> queue_;
   size_t queued_ = 0;
+  Loop::TimerId farewell_ = 0;
+  bool delivering_ = false;
   bool writing_ = false;
   bool closing_ = false;
   bool closed_ = false;
@@ -97,15 +124,25 @@ class UnixListener : public ChannelListener, public std::enable_shared_from_this
     auto socket = std::make_shared<Socket>(Io(loop_));
     acceptor_.async_accept(*socket, [self = shared_from_this(), socket](error_code error) {
       if (error == asio::error::operation_aborted || !self->acceptor_.is_open()) return;
-      if (!error) self->on_channel_(std::make_shared<SocketChannel>(socket));
-      self->Accept();
+      if (error) return self->AcceptLater();
+      // Called through a copy: it may stop this listener, which forgets it.
+      const auto on_channel = self->on_channel_;
+      on_channel(std::make_shared<SocketChannel>(self->loop_, socket));
+      if (self->acceptor_.is_open()) self->Accept();
+    });
+  }
+  // Out of descriptors: the peer stays in the queue, so accepting again at once would only spin.
+  void AcceptLater() {
+    loop_.After(kAcceptAgainAfter, [weak = weak_from_this()] {
+      const auto self = weak.lock();
+      if (self && self->acceptor_.is_open()) self->Accept();
     });
   }
   void Stop() {
     error_code ignored;
+    ::unlink(path_.c_str());  // first: see ListenUnix
     acceptor_.close(ignored);
     on_channel_ = nullptr;
-    ::unlink(path_.c_str());
   }
 
  private:
@@ -168,16 +205,11 @@ std::string EncodeFrame(const Frame& frame) {
 
 Task<Result<std::shared_ptr<Channel>>> ConnectChannel(Loop& loop, std::string socket_path, Duration timeout) {
   auto socket = std::make_shared<Socket>(Io(loop));
-  const Loop::TimerId timer = loop.After(timeout, [socket] {
-    error_code ignored;
-    socket->close(ignored);
-  });
   Endpoint endpoint;
   endpoint.socket_path = std::move(socket_path);
-  const Result<Ok> connected = co_await ConnectSocket(loop, socket, endpoint);
-  loop.Cancel(timer);
+  const Result<Ok> connected = co_await ConnectSocket(loop, socket, endpoint, timeout);
   if (!connected.ok()) co_return connected.error();
-  co_return std::shared_ptr<Channel>(std::make_shared<SocketChannel>(socket));
+  co_return std::shared_ptr<Channel>(std::make_shared<SocketChannel>(loop, socket));
 }
 
 Result<std::unique_ptr<ChannelListener>> ChannelListener::Listen(

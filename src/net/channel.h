@@ -39,10 +39,12 @@ class Channel : public std::enable_shared_from_this<Channel> {
   std::function<void(const Error&)> on_closed;
   virtual void Open() = 0;             // starts reading
   virtual void Send(Frame frame) = 0;  // queued; dropped after close
+  // Drops what comes from now on; what is queued still goes out, if the peer takes it within 5 s.
   virtual void Close() = 0;
   virtual size_t queued_bytes() const = 0;
 };
 
+// Codes "connect-failed", "timeout".
 Task<Result<std::shared_ptr<Channel>>> ConnectChannel(Loop& loop, std::string socket_path, Duration timeout);
 
 class ChannelListener {

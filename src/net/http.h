@@ -74,7 +74,8 @@ class HttpServer {
   virtual int port() const = 0;
 };
 
-// One request on a connection of its own. Codes: "connect-failed", "timeout", "bad-answer", "tls-failed".
+// One request on a connection of its own. Codes: "connect-failed", "timeout", "bad-answer", "tls-failed";
+// "bad-request" for a method, target or header that would break its line.
 Task<Result<Response>> Fetch(Loop& loop, Endpoint endpoint, Request request, Duration timeout);
 
 // The same with an answer that is handed on as it arrives, until the server ends it or `on_chunk` returns
@@ -92,14 +93,26 @@ class SseParser {
   struct Event {
     std::string name;
     std::string data;
-    std::string id;
+    std::string id;  // the last one the stream has given, in this event or before
   };
   std::vector<Event> Feed(std::string_view bytes);
 
  private:
-  std::string buffer_;
+  void TakeLine(std::string_view line, std::vector<Event>& events);
+
+  std::string line_;  // the one that isn't whole yet
+  Event event_;       // likewise
+  std::string last_id_;
+  bool has_data_ = false;
+  bool after_cr_ = false;
+  bool at_start_ = true;
 };
+// `data` may have several lines; of `name` and `id` the first counts.
 std::string FormatSse(std::string_view name, std::string_view data, std::string_view id = "");
+
+// Whether all words of the head stay where they are put: a line break in one would start a header, or a whole
+// request, of somebody else's choice. Code "bad-request".
+Status CheckHead(const Request& request);
 
 std::string UrlEncode(std::string_view text);
 std::string UrlDecode(std::string_view text);

@@ -1,32 +1,17 @@
-#include <boost/asio/ssl/context.hpp>
-#include <boost/asio/ssl/host_name_verification.hpp>
-#include <boost/asio/ssl/stream.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
 #include <boost/beast/http/parser.hpp>
 #include <boost/beast/http/read.hpp>
 #include <boost/beast/http/string_body.hpp>
 
 #include "net/asio.h"
+#include "net/tls.h"
 
 namespace muster::net {
 namespace {
 
 namespace http = boost::beast::http;
-namespace ssl = boost::asio::ssl;
 using Parser = http::response_parser<http::string_body>;
 constexpr uint64_t kBodyMaxBytes = 512u << 20;
-
-ssl::context& ClientContext(bool verify) {
-  static ssl::context verifying = [] {
-    ssl::context context(ssl::context::tls_client);
-    error_code ignored;
-    context.set_default_verify_paths(ignored);
-    context.set_verify_mode(ssl::verify_peer);
-    return context;
-  }();
-  static ssl::context trusting(ssl::context::tls_client);
-  return verify ? verifying : trusting;
-}
 
 // One request under way. Its socket is closed to end it early, whatever it is doing.
 struct Call : std::enable_shared_from_this<Call> {
@@ -76,13 +61,10 @@ struct CallHead {
 std::string FormatRequest(const Endpoint& endpoint, const Request& request) {
   std::string text = fmt::format("{} {} HTTP/1.1\r\n", request.method, request.target);
   if (!request.headers.contains("host")) {
-    text += endpoint.socket_path.empty() ? fmt::format("host: {}:{}\r\n", endpoint.host, endpoint.port)
-                                         : "host: localhost\r\n";
+    text += fmt::format("host: {}\r\n", HostHeader(endpoint));
   }
   if (!request.headers.contains("connection")) text += "connection: close\r\n";
-  for (const auto& [name, value] : request.headers) {
-    if (value.find_first_of("\r\n") == std::string::npos) text += fmt::format("{}: {}\r\n", name, value);
-  }
+  for (const auto& [name, value] : request.headers) text += fmt::format("{}: {}\r\n", name, value);
   if (!request.body.empty() || request.method == "POST" || request.method == "PUT") {
     text += fmt::format("content-length: {}\r\n", request.body.size());
   }
@@ -97,18 +79,17 @@ Error Failed(const Call& call, const Endpoint& endpoint, std::string_view code, 
 }
 
 // Connects, sends the request and reads the head of the answer.
-Task<Result<CallHead>> Begin(std::shared_ptr<Call> call, Endpoint endpoint, Request request) {
-  const Result<Ok> connected = co_await ConnectSocket(call->loop, call->socket, endpoint);
+Task<Result<CallHead>> Begin(std::shared_ptr<Call> call, Endpoint endpoint, Request request,
+                             Duration timeout) {
+  MUSTER_CO_DO(CheckHead(request));
+  const Result<Ok> connected = co_await ConnectSocket(call->loop, call->socket, endpoint, timeout);
   if (!connected.ok()) {
     if (call->timed_out) co_return Failed(*call, endpoint, "timeout", {});
     co_return connected.error();
   }
   if (endpoint.tls) {
     call->tls.emplace(*call->socket, ClientContext(endpoint.tls_verify));
-    const std::string name = endpoint.tls_name.empty() ? endpoint.host : endpoint.tls_name;
-    SSL_set_tlsext_host_name(call->tls->native_handle(), name.c_str());
-    error_code ignored;
-    if (endpoint.tls_verify) call->tls->set_verify_callback(ssl::host_name_verification(name), ignored);
+    NamePeer(*call->tls, endpoint);
     const Promised<error_code> shaken;
     call->tls->async_handshake(ssl::stream_base::client,
                                [call, shaken](error_code error) { shaken.Set(error); });
@@ -147,20 +128,27 @@ Task<Result<CallHead>> Begin(std::shared_ptr<Call> call, Endpoint endpoint, Requ
   co_return head;
 }
 
+// Whether `error` is how the answer's body ends: many servers close without TLS's farewell. A body that said
+// how long it is has been cut off instead.
+bool EndsBody(const Call& call, const error_code& error) {
+  if (call.timed_out) return false;
+  return error == http::error::end_of_stream ||
+         (error == ssl::error::stream_truncated && call.parser.need_eof());
+}
+
 }  // namespace
 
 Task<Result<Response>> Fetch(Loop& loop, Endpoint endpoint, Request request, Duration timeout) {
   auto call = std::make_shared<Call>(loop);
   call->Arm(timeout);
-  auto head = co_await Begin(call, endpoint, std::move(request));
+  auto head = co_await Begin(call, endpoint, std::move(request), timeout);
   if (!head.ok()) co_return head.error();
   while (!call->parser.is_done()) {
     const auto read = [&call](auto& stream, auto handler) {
       http::async_read_some(stream, call->buffer, call->parser, handler);
     };
     const error_code error = co_await call->Await(read);
-    if (error == http::error::end_of_stream || (error == ssl::error::stream_truncated && !call->timed_out))
-      break;
+    if (EndsBody(*call, error)) break;
     if (error) co_return Failed(*call, endpoint, "bad-answer", error);
   }
   Response response;
@@ -174,9 +162,10 @@ Task<Result<Response>> FetchStream(Loop& loop, Endpoint endpoint, Request reques
                                    std::function<bool(std::string_view chunk)> on_chunk, Duration idle) {
   auto call = std::make_shared<Call>(loop);
   call->Arm(idle);
-  auto head = co_await Begin(call, endpoint, std::move(request));
+  auto head = co_await Begin(call, endpoint, std::move(request), idle);
   if (!head.ok()) co_return head.error();
   const bool good = head->status >= 200 && head->status < 300;
+  if (good) call->parser.body_limit(boost::none);  // a stream may go on for days; it is not kept
   Response response;
   response.status = head->status;
   response.headers = std::move(head->headers);
@@ -194,7 +183,7 @@ Task<Result<Response>> FetchStream(Loop& loop, Endpoint endpoint, Request reques
       http::async_read_some(stream, call->buffer, call->parser, handler);
     };
     const error_code error = co_await call->Await(read);
-    if (error == http::error::end_of_stream && !call->timed_out) {
+    if (EndsBody(*call, error)) {
       std::string last = std::move(call->parser.get().body());
       if (good && !last.empty()) on_chunk(last);
       co_return response;
@@ -204,12 +193,8 @@ Task<Result<Response>> FetchStream(Loop& loop, Endpoint endpoint, Request reques
 }
 
 Task<Status> TryConnect(Loop& loop, Endpoint endpoint, Duration timeout) {
-  auto call = std::make_shared<Call>(loop);
-  call->Arm(timeout);
-  const Result<Ok> connected = co_await ConnectSocket(loop, call->socket, endpoint);
-  if (connected.ok()) co_return Done();
-  if (call->timed_out) co_return Failed(*call, endpoint, "timeout", {});
-  co_return connected.error();
+  auto socket = std::make_shared<Socket>(Io(loop));
+  co_return co_await ConnectSocket(loop, socket, endpoint, timeout);
 }
 
 }  // namespace muster::net

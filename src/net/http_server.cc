@@ -14,6 +14,9 @@ namespace {
 
 namespace http = boost::beast::http;
 
+constexpr size_t kIdleBufferBytes = 4096;
+constexpr Duration kAcceptAgainAfter = 100ms;
+
 std::string Lower(std::string_view text) {
   std::string lower(text);
   for (char& c : lower) {
@@ -22,21 +25,35 @@ std::string Lower(std::string_view text) {
   return lower;
 }
 
-std::string Head(const Response& response, bool chunked, bool keep_alive) {
+enum class Framing { kLength, kChunked, kUntilClose };
+
+std::string Head(const Response& response, Framing framing, bool keep_alive) {
   const auto reason = http::obsolete_reason(http::int_to_status(static_cast<unsigned>(response.status)));
   std::string head =
       fmt::format("HTTP/1.1 {} {}\r\n", response.status, std::string_view(reason.data(), reason.size()));
   for (const auto& [name, value] : response.headers) {
+    if (name == "content-length" || name == "transfer-encoding" || name == "connection") continue;  // ours
     // A line break in a value would start a header of somebody else's choice.
     if (value.find_first_of("\r\n") == std::string::npos) head += fmt::format("{}: {}\r\n", name, value);
   }
-  if (chunked) {
+  const bool never_has_body = response.status < 200 || response.status == 204;
+  if (framing == Framing::kChunked) {
     head += "transfer-encoding: chunked\r\n";
-  } else {
+  } else if (framing == Framing::kLength && !never_has_body) {
     head += fmt::format("content-length: {}\r\n", response.body.size());
   }
   head += keep_alive ? "\r\n" : "connection: close\r\n\r\n";
   return head;
+}
+
+// The answer to what is not HTTP; empty where the connection has ended instead.
+std::string Refusal(const error_code& error) {
+  const bool is_of_http = error.category() == http::make_error_code(http::error::bad_version).category();
+  if (!is_of_http || error == http::error::end_of_stream || error == http::error::partial_message) return "";
+  Response refusal;
+  refusal.status = error == http::error::body_limit ? 413 : error == http::error::header_limit ? 431 : 400;
+  refusal.body = error.message() + "\n";
+  return Head(refusal, Framing::kLength, false) + refusal.body;
 }
 
 // One client's connection.
@@ -54,43 +71,48 @@ class Session : public std::enable_shared_from_this<Session> {
     error_code ignored;
     socket_->shutdown(Socket::shutdown_both, ignored);
     socket_->close(ignored);
-    if (auto gone = std::exchange(on_gone_, nullptr)) loop_.Post(std::move(gone));
+    PostGone();
   }
 
   Task<Status> Write(std::string bytes) {
     auto self = shared_from_this();
     if (closed_) co_return Gone();
     auto data = std::make_shared<std::string>(std::move(bytes));
-    const Promised<Settled> written;
-    Arm();
-    asio::async_write(*socket_, asio::buffer(*data), [self, data, written](error_code error, size_t count) {
-      written.Set({.error = error, .bytes = count});
-    });
-    const Settled outcome = co_await written;
-    Disarm();
-    if (outcome.error) {
-      Close();
-      co_return Gone();
+    for (size_t at = 0; at < data->size();) {
+      const Promised<Settled> written;
+      Arm();
+      const auto rest = asio::buffer(data->data() + at, data->size() - at);
+      socket_->async_write_some(rest, [self, data, written](error_code error, size_t count) {
+        written.Set({.error = error, .bytes = count});
+      });
+      const Settled outcome = co_await written;
+      Disarm();
+      if (outcome.error) {
+        Close();
+        co_return Gone();
+      }
+      at += outcome.bytes;
     }
     co_return Done();
   }
 
-  // Notices that the client leaves while nothing is read.
+  // Notices that the client leaves while nothing else is read. What it still sends is thrown away: after a
+  // streamed answer the connection ends anyway, and unread bytes would hide that the client has left.
   void WatchPeer() {
     socket_->async_wait(Socket::wait_read, [self = shared_from_this()](error_code error) {
       if (error || self->closed_) return;
-      char byte;
-      const ssize_t got = ::recv(self->socket_->native_handle(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
-      if (got == 0 || (got < 0 && errno != EAGAIN)) self->Close();
+      char bytes[4096];
+      const ssize_t got = ::recv(self->socket_->native_handle(), bytes, sizeof bytes, MSG_DONTWAIT);
+      if (got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR)) return self->Close();
+      self->WatchPeer();
     });
   }
   void OnGone(std::function<void()> act) {
-    if (closed_) {
-      loop_.Post(std::move(act));
-    } else {
-      on_gone_ = std::move(act);
-    }
+    on_gone_ = std::move(act);
+    if (closed_) PostGone();
   }
+  // The exchange is over: what its handler captured may be gone.
+  void ForgetGone() { on_gone_ = nullptr; }
 
   // The next request; nullopt when the connection is over. Answers what is not HTTP itself.
   Task<std::optional<Request>> Next() {
@@ -98,29 +120,28 @@ class Session : public std::enable_shared_from_this<Session> {
     auto parser = std::make_shared<http::request_parser<http::string_body>>();
     parser->header_limit(static_cast<uint32_t>(limits_.header_max_bytes));
     parser->body_limit(limits_.body_max_bytes);
-    const Promised<Settled> read;
-    Arm();
-    http::async_read(*socket_, buffer_, *parser, [self, parser, read](error_code error, size_t bytes) {
-      read.Set({.error = error, .bytes = bytes});
-    });
-    const Settled outcome = co_await read;
-    Disarm();
-    if (outcome.error) {
-      if (outcome.error.category() == http::make_error_code(http::error::bad_version).category() &&
-          outcome.error != http::error::end_of_stream && outcome.error != http::error::partial_message) {
-        Response refusal;
-        refusal.status = outcome.error == http::error::body_limit     ? 413
-                         : outcome.error == http::error::header_limit ? 431
-                                                                      : 400;
-        refusal.body = outcome.error.message() + "\n";
-        std::string text = Head(refusal, false, false) + refusal.body;
-        const Status written = co_await Write(std::move(text));
+    parser->eager(true);
+    // Piece by piece, as the idle time is counted from byte to byte.
+    while (!parser->is_done()) {
+      const Promised<error_code> read;
+      Arm();
+      http::async_read_some(*socket_, buffer_, *parser,
+                            [self, parser, read](error_code error, size_t) { read.Set(error); });
+      const error_code error = co_await read;
+      Disarm();
+      if (!error) continue;
+      const std::string refusal = Refusal(error);
+      if (!refusal.empty()) {
+        const Status written = co_await Write(refusal);
         (void)written;
       }
       co_return std::nullopt;
     }
+    // An idle connection shall not hold the room its largest request took.
+    if (buffer_.size() == 0 && buffer_.capacity() > kIdleBufferBytes) buffer_ = {};
     auto message = parser->release();
     keep_alive_ = message.keep_alive();
+    chunks_ = message.version() >= 11;
     Request request;
     request.method = std::string(message.method_string());
     request.target = std::string(message.target());
@@ -134,10 +155,17 @@ class Session : public std::enable_shared_from_this<Session> {
   }
 
   bool keep_alive() const { return keep_alive_; }
+  bool chunks() const { return chunks_; }  // whether the client knows chunked bodies: HTTP/1.0 doesn't
   void set_keep_alive(bool keep) { keep_alive_ = keep; }
   static Error Gone() { return Error::Unavailable("peer-gone", "the client has left"); }
 
  private:
+  // Posted, as it may start from inside the handler's own Write; run only if the exchange is still there.
+  void PostGone() {
+    loop_.Post([self = shared_from_this()] {
+      if (auto gone = std::exchange(self->on_gone_, nullptr)) gone();
+    });
+  }
   void Arm() {
     loop_.Cancel(timer_);
     timer_ = loop_.After(limits_.idle, [weak = weak_from_this()] {
@@ -153,6 +181,7 @@ class Session : public std::enable_shared_from_this<Session> {
   Loop::TimerId timer_ = 0;
   std::function<void()> on_gone_;
   bool keep_alive_ = true;
+  bool chunks_ = true;
   bool closed_ = false;
 };
 
@@ -161,13 +190,15 @@ class SessionExchange : public Exchange {
   SessionExchange(std::shared_ptr<Session> session, Request request)
       : session_(std::move(session)), request_(std::move(request)) {}
 
+  ~SessionExchange() override { session_->ForgetGone(); }
+
   const Request& request() const override { return request_; }
   bool answered() const { return answered_; }
   bool whole() const { return !streaming_; }
 
   Task<Status> Send(Response response) override {
     answered_ = true;
-    std::string text = Head(response, false, session_->keep_alive());
+    std::string text = Head(response, Framing::kLength, session_->keep_alive());
     if (request_.method != "HEAD") text += response.body;
     return session_->Write(std::move(text));
   }
@@ -175,9 +206,13 @@ class SessionExchange : public Exchange {
     answered_ = streaming_ = true;
     session_->set_keep_alive(false);  // whoever streams may be cut off in the middle
     session_->WatchPeer();
-    return session_->Write(Head(head, true, false));
+    framing_ = session_->chunks() ? Framing::kChunked : Framing::kUntilClose;
+    return session_->Write(Head(head, framing_, false));
   }
   Task<Status> Write(std::string chunk) override {
+    // A chunk without bytes would be the last one.
+    if (chunk.empty() || request_.method == "HEAD") return session_->Write("");
+    if (framing_ == Framing::kUntilClose) return session_->Write(std::move(chunk));
     std::string text = fmt::format("{:x}\r\n", chunk.size());
     text += chunk;
     text += "\r\n";
@@ -185,7 +220,8 @@ class SessionExchange : public Exchange {
   }
   Task<Status> Finish() override {
     streaming_ = false;
-    return session_->Write("0\r\n\r\n");
+    const bool has_end = framing_ == Framing::kChunked && request_.method != "HEAD";
+    return session_->Write(has_end ? "0\r\n\r\n" : "");
   }
   bool peer_gone() const override { return session_->closed(); }
   void OnGone(std::function<void()> act) override { session_->OnGone(std::move(act)); }
@@ -195,6 +231,7 @@ class SessionExchange : public Exchange {
   Request request_;
   bool answered_ = false;
   bool streaming_ = false;
+  Framing framing_ = Framing::kChunked;
 };
 
 struct ServerState : std::enable_shared_from_this<ServerState> {
@@ -214,7 +251,12 @@ struct ServerState : std::enable_shared_from_this<ServerState> {
     auto socket = std::make_shared<Socket>(Io(loop));
     const auto accepted = [self = shared_from_this(), socket](error_code error) {
       if (self->closed || error == asio::error::operation_aborted) return;
-      if (!error) Spawn(self->Serve(self, std::make_shared<Session>(self->loop, socket, self->limits)));
+      if (error) return self->AcceptLater();
+      if (self->tcp_acceptor) {
+        error_code ignored;  // each piece of a stream goes out when it is written
+        socket->set_option(asio::ip::tcp::no_delay(true), ignored);
+      }
+      Spawn(self->Serve(self, std::make_shared<Session>(self->loop, socket, self->limits)));
       self->Accept();
     };
     if (unix_acceptor) {
@@ -222,6 +264,14 @@ struct ServerState : std::enable_shared_from_this<ServerState> {
     } else {
       tcp_acceptor->async_accept(*socket, accepted);
     }
+  }
+
+  // Out of descriptors: the client stays in the queue, so accepting again at once would only spin.
+  void AcceptLater() {
+    loop.After(kAcceptAgainAfter, [weak = weak_from_this()] {
+      const auto self = weak.lock();
+      if (self && !self->closed) self->Accept();
+    });
   }
 
   static Task<void> Serve(std::shared_ptr<ServerState> self, std::shared_ptr<Session> session) {
@@ -251,8 +301,8 @@ class ServerHandle : public HttpServer {
     state_->closed = true;
     error_code ignored;
     if (state_->unix_acceptor) {
+      ::unlink(state_->unix_path.c_str());  // first: see ListenUnix
       state_->unix_acceptor->close(ignored);
-      ::unlink(state_->unix_path.c_str());
     }
     if (state_->tcp_acceptor) state_->tcp_acceptor->close(ignored);
     for (const auto& session : std::set(state_->sessions)) session->Close();

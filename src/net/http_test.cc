@@ -2,8 +2,11 @@
 
 #include <arpa/inet.h>
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+#include <ctime>
 
 namespace muster::net {
 namespace {
@@ -159,24 +162,188 @@ TEST(Http, AnswersManyAtOnce) {
   EXPECT_TRUE(loop.RunTask(wait(all)));
 }
 
-TEST(Sse, SplitsEventsAtEveryByte) {
-  const std::string stream =
-      ": hello\r\n\r\nevent: a\r\ndata: 1\r\ndata: 2\r\n\r\n" + FormatSse("b", "x\ny", "7");
-  for (size_t cut = 0; cut <= stream.size(); ++cut) {
-    SseParser parser;
-    auto events = parser.Feed(stream.substr(0, cut));
-    for (auto& event : parser.Feed(stream.substr(cut))) events.push_back(event);
-    ASSERT_EQ(events.size(), 2u) << cut;
-    EXPECT_EQ(events[0].name, "a");
-    EXPECT_EQ(events[0].data, "1\n2");
-    EXPECT_EQ(events[1].data, "x\ny");
-    EXPECT_EQ(events[1].id, "7");
-  }
+// The client's side of a connection by hand.
+int Dial(int port) {
+  const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(static_cast<uint16_t>(port));
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  EXPECT_EQ(::connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+  return fd;
 }
 
-TEST(Url, EncodesAndDecodes) {
-  EXPECT_EQ(UrlEncode("mall@rehearsal/ä"), "mall%40rehearsal%2F%C3%A4");
-  EXPECT_EQ(UrlDecode("mall%40re%zz%4"), "mall@re%zz%4");
+void SendAll(int fd, std::string_view bytes) {
+  EXPECT_EQ(::send(fd, bytes.data(), bytes.size(), MSG_NOSIGNAL), static_cast<ssize_t>(bytes.size()));
+}
+
+std::string ReadToEnd(int fd) {
+  std::string all;
+  char buffer[4096];
+  for (ssize_t got; (got = ::read(fd, buffer, sizeof buffer)) > 0;)
+    all.append(buffer, static_cast<size_t>(got));
+  return all;
+}
+
+Task<std::string> Work(Loop& loop, std::function<std::string()> work) {
+  co_return co_await loop.Blocking(std::move(work));
+}
+
+Task<bool> Wait(Promised<bool> promised) { co_return co_await promised; }
+
+TEST(Http, CountsTheIdleTimeFromByteToByte) {
+  Loop loop;
+  TestServer server(loop, {.host = "127.0.0.1"}, {.idle = 300ms});
+  // Ten bytes, 60 ms apart: 600 ms in all.
+  const auto trickle = [](Loop& on, int port) -> Task<std::string> {
+    const int fd = Dial(port);
+    SendAll(fd, "POST / HTTP/1.1\r\nconnection: close\r\ncontent-length: 10\r\n\r\n");
+    for (int i = 0; i < 10; ++i) {
+      co_await on.Sleep(60ms);
+      SendAll(fd, "x");
+    }
+    std::function<std::string()> read = [fd] { return ReadToEnd(fd); };
+    std::string answer = co_await on.Blocking(std::move(read));
+    ::close(fd);
+    co_return answer;
+  };
+  EXPECT_NE(loop.RunTask(trickle(loop, server.endpoint.port)).find("POST / xxxxxxxxxx"), std::string::npos);
+}
+
+TEST(Http, NoticesThatAClientLeavesThoughItHadSentMore) {
+  Loop loop;
+  TestServer server(loop);
+  const int port = server.endpoint.port;
+  std::function<std::string()> leave = [port] {
+    const int fd = Dial(port);
+    SendAll(fd, "GET /forever HTTP/1.1\r\n\r\n");
+    char byte;
+    EXPECT_EQ(::read(fd, &byte, 1), 1);  // the answer has begun
+    SendAll(fd, "something else");
+    ::close(fd);
+    return std::string();
+  };
+  loop.RunTask(Work(loop, std::move(leave)));
+  EXPECT_TRUE(loop.RunTask(Wait(server.gone)));
+}
+
+TEST(Http, StreamsUntilTheEndToAClientThatKnowsNoChunks) {
+  Loop loop;
+  TestServer server(loop);
+  const int port = server.endpoint.port;
+  const auto ask = [&](std::string head) {
+    std::function<std::string()> work = [port, head] { return Raw(port, head); };
+    return loop.RunTask(Work(loop, std::move(work)));
+  };
+  const std::string old = ask("GET /stream HTTP/1.0\r\n\r\n");
+  EXPECT_EQ(old.find("chunked"), std::string::npos);
+  EXPECT_TRUE(old.ends_with("\r\n\r\none two three")) << old;
+  EXPECT_TRUE(ask("HEAD /stream HTTP/1.1\r\n\r\n").ends_with("\r\n\r\n"));
+}
+
+// Streams "one", nothing and "two", and counts the calls of OnGone.
+Task<void> StreamWithAGap(Exchange& exchange, int* gone, Promised<bool> over) {
+  Response head;
+  (void)co_await exchange.Start(head);
+  exchange.OnGone([gone] { ++*gone; });
+  for (const char* piece : {"one", "", "two"}) (void)co_await exchange.Write(piece);
+  (void)co_await exchange.Finish();
+  over.Set(true);
+}
+
+TEST(Http, AnEmptyPieceEndsNoStreamAndNobodyIsGoneAfterItsEnd) {
+  Loop loop;
+  int gone = 0;
+  const Promised<bool> over;
+  const HttpServer::Handler handler = [&](Exchange& exchange) {
+    return StreamWithAGap(exchange, &gone, over);
+  };
+  auto server = HttpServer::Listen(loop, {.host = "127.0.0.1"}, handler);
+  ASSERT_TRUE(server.ok());
+  const Endpoint endpoint{.host = "127.0.0.1", .port = (*server)->port()};
+  auto answer = loop.RunTask(Fetch(loop, endpoint, Get("/"), 2s));
+  ASSERT_TRUE(answer.ok());
+  EXPECT_EQ(answer->body, "onetwo");
+  EXPECT_TRUE(loop.RunTask(Wait(over)));
+  const Promised<bool> later;  // posted behind whatever the end has posted
+  loop.Post([&] { loop.Post([later] { later.Set(true); }); });
+  EXPECT_TRUE(loop.RunTask(Wait(later)));
+  EXPECT_EQ(gone, 0);
+}
+
+TEST(Http, AServerMayEndWhileItsConnectionsAreBusy) {
+  Loop loop;
+  auto server = std::make_unique<TestServer>(loop);
+  const int idle = Dial(server->endpoint.port);
+  const int half = Dial(server->endpoint.port);
+  SendAll(half, "POST / HTTP/1.1\r\ncontent-length: 10\r\n\r\nxx");
+  const Promised<bool> streaming, ended;
+  const auto take = [streaming](std::string_view) {
+    streaming.Set(true);
+    return true;
+  };
+  SpawnThen(FetchStream(loop, server->endpoint, Get("/forever"), take, 5s), [ended](Result<Response> answer) {
+    EXPECT_FALSE(answer.ok());
+    ended.Set(true);
+  });
+  EXPECT_TRUE(loop.RunTask(Wait(streaming)));
+  server->server.reset();
+  EXPECT_TRUE(loop.RunTask(Wait(ended)));
+  EXPECT_TRUE(loop.RunTask(Wait(server->gone)));  // the handler is told, so it ends too
+  EXPECT_EQ(ReadToEnd(idle) + ReadToEnd(half), "");
+  ::close(idle);
+  ::close(half);
+}
+
+TEST(Http, WaitsWhenThereAreNoDescriptorsLeftAndGoesOnThen) {
+  Loop loop;
+  TestServer server(loop);
+  const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  rlimit before{};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
+  const int next = ::dup(fd);
+  ::close(next);
+  rlimit none = before;
+  none.rlim_cur = static_cast<rlim_t>(next);
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &none), 0);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(static_cast<uint16_t>(server.endpoint.port));
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  EXPECT_EQ(::connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+  SendAll(fd, "GET /x HTTP/1.1\r\nconnection: close\r\n\r\n");
+  const auto wait = [](Loop& on) -> Task<bool> {
+    co_await on.Sleep(250ms);
+    co_return true;
+  };
+  const std::clock_t begun = std::clock();
+  loop.RunTask(wait(loop));
+  const auto used = 1000 * (std::clock() - begun) / CLOCKS_PER_SEC;
+  EXPECT_EQ(::setrlimit(RLIMIT_NOFILE, &before), 0);
+  EXPECT_LT(used, 100) << "ms of processor time";
+  std::function<std::string()> read = [fd] { return ReadToEnd(fd); };
+  EXPECT_NE(loop.RunTask(Work(loop, std::move(read))).find("GET /x "), std::string::npos);
+  ::close(fd);
+}
+
+TEST(Http, NamesAnIpv6HostAsUrlsDo) {
+  Loop loop;
+  std::string host;
+  const HttpServer::Handler handler = [&](Exchange& exchange) -> Task<void> {
+    return [](Exchange& on, std::string* seen) -> Task<void> {
+      *seen = on.request().headers.find("host")->second;
+      Response none;
+      none.status = 204;
+      (void)co_await on.Send(none);
+    }(exchange, &host);
+  };
+  auto server = HttpServer::Listen(loop, {.host = "::1"}, handler);
+  if (!server.ok()) GTEST_SKIP() << "no IPv6 here";
+  auto answer = loop.RunTask(Fetch(loop, {.host = "::1", .port = (*server)->port()}, Get("/"), 2s));
+  ASSERT_TRUE(answer.ok());
+  EXPECT_EQ(host, fmt::format("[::1]:{}", (*server)->port()));
+  EXPECT_EQ(answer->status, 204);
+  EXPECT_FALSE(answer->headers.contains("content-length"));
 }
 
 }  // namespace

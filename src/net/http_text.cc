@@ -1,4 +1,6 @@
 // The parts of HTTP that are text only.
+#include <utility>
+
 #include "base/text.h"
 #include "net/http.h"
 
@@ -58,55 +60,82 @@ std::map<std::string, std::string> Request::query() const {
   return values;
 }
 
+Status CheckHead(const Request& request) {
+  const auto breaks = [](std::string_view text, std::string_view also) {
+    return text.find_first_of("\r\n") != std::string::npos || text.find_first_of(also) != std::string::npos;
+  };
+  if (request.method.empty() || breaks(request.method, " ")) {
+    return Error::Invalid("bad-request", "the method holds a blank or a line break");
+  }
+  if (request.target.empty() || breaks(request.target, " ")) {
+    return Error::Invalid("bad-request", "the target {} holds a blank or a line break",
+                          UrlEncode(request.target));
+  }
+  for (const auto& [name, value] : request.headers) {
+    if (name.empty() || breaks(name, ": ") || breaks(value, "")) {
+      return Error::Invalid("bad-request", "the header {} is not one line", UrlEncode(name));
+    }
+  }
+  return Done();
+}
+
 std::string FormatSse(std::string_view name, std::string_view data, std::string_view id) {
+  // A line break would end the name or the id and let the rest pass for lines of the stream.
+  const auto one_line = [](std::string_view text) { return text.substr(0, text.find_first_of("\r\n")); };
   std::string text;
-  if (!id.empty()) text += fmt::format("id: {}\n", id);
-  if (!name.empty()) text += fmt::format("event: {}\n", name);
-  for (const std::string& line : Split(data, '\n')) text += fmt::format("data: {}\n", line);
+  if (!id.empty()) text += fmt::format("id: {}\n", one_line(id));
+  if (!name.empty()) text += fmt::format("event: {}\n", one_line(name));
+  while (true) {
+    const size_t end = data.find_first_of("\r\n");
+    text += fmt::format("data: {}\n", data.substr(0, end));
+    if (end == std::string_view::npos) break;
+    data.remove_prefix(end + (data.substr(end).starts_with("\r\n") ? 2 : 1));
+  }
   return text + "\n";
 }
 
 std::vector<SseParser::Event> SseParser::Feed(std::string_view bytes) {
-  buffer_.append(bytes);
   std::vector<Event> events;
-  size_t start = 0;  // of the block that isn't whole yet
-  size_t at = 0;
-  Event event;
-  bool has_data = false;
-  while (true) {
-    const size_t end = buffer_.find_first_of("\r\n", at);
-    if (end == std::string::npos) break;
-    size_t next = end + 1;
-    if (buffer_[end] == '\r') {
-      if (next == buffer_.size()) break;  // LF may follow
-      if (buffer_[next] == '\n') ++next;
-    }
-    const std::string_view line = std::string_view(buffer_).substr(at, end - at);
-    at = next;
-    if (line.empty()) {
-      if (has_data) events.push_back(std::move(event));
-      event = {};
-      has_data = false;
-      start = at;
+  while (!bytes.empty()) {
+    // A CR ends its line at once; the LF that may follow it, now or in the next bytes, belongs to it.
+    if (std::exchange(after_cr_, false) && bytes.front() == '\n') {
+      bytes.remove_prefix(1);
       continue;
     }
-    const size_t colon = line.find(':');
-    if (colon == 0) continue;  // a comment
-    const std::string_view field = line.substr(0, colon);
-    std::string_view value = colon == std::string_view::npos ? std::string_view() : line.substr(colon + 1);
-    if (value.starts_with(' ')) value.remove_prefix(1);
-    if (field == "data") {
-      if (has_data) event.data += '\n';
-      event.data += value;
-      has_data = true;
-    } else if (field == "event") {
-      event.name = value;
-    } else if (field == "id") {
-      event.id = value;
-    }
+    const size_t end = bytes.find_first_of("\r\n");
+    line_ += bytes.substr(0, end);
+    if (end == std::string_view::npos) break;
+    after_cr_ = bytes[end] == '\r';
+    bytes.remove_prefix(end + 1);
+    TakeLine(line_, events);
+    line_.clear();
   }
-  buffer_.erase(0, start);
   return events;
+}
+
+void SseParser::TakeLine(std::string_view line, std::vector<Event>& events) {
+  if (std::exchange(at_start_, false) && line.starts_with("\xef\xbb\xbf")) line.remove_prefix(3);
+  if (line.empty()) {
+    event_.id = last_id_;
+    if (has_data_) events.push_back(std::move(event_));
+    event_ = {};
+    has_data_ = false;
+    return;
+  }
+  const size_t colon = line.find(':');
+  if (colon == 0) return;  // a comment
+  const std::string_view field = line.substr(0, colon);
+  std::string_view value = colon == std::string_view::npos ? std::string_view() : line.substr(colon + 1);
+  if (value.starts_with(' ')) value.remove_prefix(1);
+  if (field == "data") {
+    if (has_data_) event_.data += '\n';
+    event_.data += value;
+    has_data_ = true;
+  } else if (field == "event") {
+    event_.name = value;
+  } else if (field == "id" && value.find('\0') == std::string_view::npos) {
+    last_id_ = value;
+  }
 }
 
 }  // namespace muster::net

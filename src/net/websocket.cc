@@ -1,20 +1,18 @@
 #include "net/websocket.h"
 
-#include <boost/asio/ssl/context.hpp>
-#include <boost/asio/ssl/stream.hpp>
 #include <boost/beast/core/buffers_to_string.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
 #include <boost/beast/websocket.hpp>
 #include <boost/beast/websocket/ssl.hpp>
 
 #include "net/asio.h"
+#include "net/tls.h"
 
 namespace muster::net {
 namespace {
 
 namespace beast = boost::beast;
 namespace websocket = beast::websocket;
-namespace ssl = boost::asio::ssl;
 using TlsStream = ssl::stream<Socket>;
 
 template <class Next>
@@ -102,31 +100,41 @@ class Client : public WebSocketClient {
   std::shared_ptr<State> state_;
 };
 
+// What is left of a connection's one deadline.
+Duration Left(Time deadline) { return std::max(Duration(0), deadline - Now()); }
+
+Error TooLate(const std::string& host) {
+  return Error::Timeout("timeout", "no WebSocket connection to {} in time", host);
+}
+
 template <class Next>
-Task<Result<std::unique_ptr<WebSocketClient>>> Handshake(Loop& loop, Next next, std::string host,
-                                                         std::string target, Headers headers,
-                                                         Duration timeout) {
+Task<Result<std::unique_ptr<WebSocketClient>>> Handshake(Loop& loop, Next next, Request request,
+                                                         Time deadline) {
   auto state = std::make_shared<typename Client<Next>::State>(loop, std::move(next));
   state->stream.auto_fragment(false);
-  state->stream.set_option(websocket::stream_base::decorator([headers](websocket::request_type& request) {
-    for (const auto& [name, value] : headers) request.set(name, value);
-  }));
-  const Loop::TimerId timer = loop.After(timeout, [state] {
+  const std::string host = request.headers.extract("host").mapped();
+  state->stream.set_option(websocket::stream_base::decorator(
+      [headers = std::move(request.headers)](websocket::request_type& upgrade) {
+        for (const auto& [name, value] : headers) upgrade.set(name, value);
+      }));
+  const Loop::TimerId timer = loop.After(Left(deadline), [state] {
     state->timed_out = true;
     state->Drop();
   });
   auto response = std::make_shared<websocket::response_type>();
   const Promised<error_code> shaken;
-  state->stream.async_handshake(*response, host, target,
+  state->stream.async_handshake(*response, host, request.target,
                                 [state, response, shaken](error_code error) { shaken.Set(error); });
   const error_code error = co_await shaken;
   loop.Cancel(timer);
-  if (state->timed_out) co_return Error::Timeout("timeout", "no WebSocket handshake from {} in time", host);
+  if (state->timed_out) co_return TooLate(host);
   if (error == websocket::error::upgrade_declined) {
     co_return Error::Unavailable("websocket-refused", "{}{} answers {} to the WebSocket handshake", host,
-                                 target, response->result_int());
+                                 request.target, response->result_int());
   }
-  if (error) co_return Error::Unavailable("websocket-refused", "{}{}: {}", host, target, error.message());
+  if (error) {
+    co_return Error::Unavailable("websocket-refused", "{}{}: {}", host, request.target, error.message());
+  }
   co_return std::unique_ptr<WebSocketClient>(std::make_unique<Client<Next>>(std::move(state)));
 }
 
@@ -135,41 +143,35 @@ Task<Result<std::unique_ptr<WebSocketClient>>> Handshake(Loop& loop, Next next, 
 Task<Result<std::unique_ptr<WebSocketClient>>> WebSocketClient::Connect(Loop& loop, Endpoint endpoint,
                                                                         std::string target, Headers headers,
                                                                         Duration timeout) {
+  const Time deadline = Now() + timeout;
+  Request request{.method = "GET", .target = std::move(target), .headers = std::move(headers)};
+  request.headers.try_emplace("host", HostHeader(endpoint));
+  MUSTER_CO_DO(CheckHead(request));
+  const std::string host = request.headers["host"];
   auto socket = std::make_shared<Socket>(Io(loop));
-  const Loop::TimerId timer = loop.After(timeout, [socket] {
-    error_code ignored;
-    socket->close(ignored);
-  });
-  const Result<Ok> connected = co_await ConnectSocket(loop, socket, endpoint);
-  loop.Cancel(timer);
+  const Result<Ok> connected = co_await ConnectSocket(loop, socket, endpoint, timeout);
   if (!connected.ok()) co_return connected.error();
-  std::string host =
-      endpoint.socket_path.empty() ? fmt::format("{}:{}", endpoint.host, endpoint.port) : "localhost";
-  if (const auto own = headers.find("host"); own != headers.end()) {
-    host = own->second;
-    headers.erase(own);
-  }
   if (!endpoint.tls) {
     Socket plain = std::move(*socket);
-    co_return co_await Handshake(loop, std::move(plain), host, target, headers, timeout);
+    co_return co_await Handshake(loop, std::move(plain), std::move(request), deadline);
   }
-  static ssl::context trusting(ssl::context::tls_client);  // it only talks to the cluster's own servers
-  TlsStream secure(std::move(*socket), trusting);
-  const std::string name = endpoint.tls_name.empty() ? endpoint.host : endpoint.tls_name;
-  SSL_set_tlsext_host_name(secure.native_handle(), name.c_str());
-  auto stream = std::make_shared<TlsStream>(std::move(secure));
+  auto stream = std::make_shared<TlsStream>(std::move(*socket), ClientContext(endpoint.tls_verify));
+  NamePeer(*stream, endpoint);
   const Promised<error_code> shaken;
-  const Loop::TimerId tls_timer = loop.After(timeout, [stream] {
+  auto timed_out = std::make_shared<bool>(false);
+  const Loop::TimerId timer = loop.After(Left(deadline), [stream, timed_out] {
+    *timed_out = true;
     error_code ignored;
     stream->lowest_layer().close(ignored);
   });
   stream->async_handshake(ssl::stream_base::client,
                           [stream, shaken](error_code error) { shaken.Set(error); });
   const error_code error = co_await shaken;
-  loop.Cancel(tls_timer);
+  loop.Cancel(timer);
+  if (*timed_out) co_return TooLate(host);
   if (error) co_return Error::Unavailable("tls-failed", "{}: {}", host, error.message());
   TlsStream moved = std::move(*stream);
-  co_return co_await Handshake(loop, std::move(moved), host, target, headers, timeout);
+  co_return co_await Handshake(loop, std::move(moved), std::move(request), deadline);
 }
 
 }  // namespace muster::net

@@ -18,7 +18,8 @@ class WebSocketClient {
     std::string data;
   };
   virtual ~WebSocketClient() = default;
-  // Code "websocket-refused" with the HTTP status in the message where the server doesn't upgrade.
+  // Code "websocket-refused" with the HTTP status in the message where the server doesn't upgrade; else those
+  // of Fetch. `timeout` bounds it all, up to the end of the handshake.
   static Task<Result<std::unique_ptr<WebSocketClient>>> Connect(Loop& loop, Endpoint endpoint,
                                                                 std::string target, Headers headers,
                                                                 Duration timeout);

@@ -139,6 +139,10 @@ net::Task<Status> Apply(SharedState state) {
   }
   if (!forced && content == state->applied) co_return Done();
   MUSTER_CO_DO(co_await WriteAndTest(state, content));
+  if (state->running.pid <= 0) {  // stopped meanwhile: what is written is what it starts from
+    state->applied.clear();
+    co_return Done();
+  }
   MUSTER_CO_TRY(std::set<int> left, co_await ReloadMaster(state->running, kReloadWithin));
   state->left = std::move(left);
   state->applied = content;

@@ -7,6 +7,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <atomic>
+#include <functional>
+
 #include "base/files.h"
 #include "base/subprocess.h"
 #include "base/text.h"
@@ -223,6 +226,44 @@ TEST_F(NginxOperatorTest, WritesThroughNoLinkOfItsUsers) {
   ASSERT_FALSE(refused.ok());
   EXPECT_EQ(refused.error().code(), "not-a-folder");
   EXPECT_TRUE(fs::is_empty(outside));
+}
+
+// Calls `act` as soon as there is a file at `path`.
+net::Task<void> WhenThere(net::Loop* loop, std::string path, std::function<void()> act) {
+  while (!fs::exists(path)) co_await loop->Sleep(2ms);
+  act();
+}
+
+TEST_F(NginxOperatorTest, SignalsNobodyWhereNginxStopsBeforeItsReload) {
+  static std::atomic<int> hang_ups = 0;
+  const auto before = signal(SIGHUP, [](int) { ++hang_ups; });
+  Install(Plain());
+  ASSERT_TRUE(loop_.RunTask(operator_->Prepare(Context())).ok());
+  StartNginx();
+  // Its configuration is tested for as long as it takes to stop it and to look at it.
+  const std::string tester = folder_ + "/slow-nginx";
+  const std::string script =
+      "#!/bin/sh\n: >testing\nwhile [ ! -e go ]; do sleep 0.01; done\nexec nginx \"$@\"\n";
+  ASSERT_TRUE(WriteFile(tester, script, {.mode = 0755}).ok());
+  const std::string program = std::exchange(instance_.argv.front(), tester);
+  const std::function<void()> stop = [this] {
+    StopNginx(SIGTERM);
+    EXPECT_EQ(operator_->Facts(Context()).at("reloads"), "0");
+    EXPECT_TRUE(WriteFile(folder_ + "/go", "").ok());
+  };
+  net::Spawn(WhenThere(&loop_, folder_ + "/testing", stop));
+  int done = 2;
+  net::Spawn(DrainBoth(operator_.get(), Context(), &done));
+  loop_.Run();
+  signal(SIGHUP, before);
+  EXPECT_EQ(hang_ups, 0);
+  EXPECT_EQ(operator_->Facts(Context()).at("out"), "app-2");
+  EXPECT_EQ(operator_->Facts(Context()).at("reloads"), "0");
+  // It starts from what was written.
+  instance_.argv.front() = program;
+  ASSERT_TRUE(loop_.RunTask(operator_->Prepare(Context())).ok());
+  StartNginx();
+  EXPECT_EQ(WhoAnswers(), (std::set<std::string>{"app-1"}));
 }
 
 TEST_F(NginxOperatorTest, RefusesWhatNginxRefusesAndKeepsServing) {

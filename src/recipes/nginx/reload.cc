@@ -131,6 +131,8 @@ net::Task<Status> TestConfig(Running running) {
 }
 
 net::Task<Result<std::set<int>>> ReloadMaster(Running running, Duration within) {
+  // Pid 0 would be everybody in the agent's own process group.
+  if (running.pid <= 0) co_return Error::Unavailable("nginx-reload", "nginx doesn't run");
   const Workers before = WorkersOf(running.pid);
   LogTail log(running.folder);
   if (kill(running.pid, SIGHUP) != 0) co_return Error::Os(fmt::format("signal pid {}", running.pid), errno);

@@ -58,7 +58,8 @@ void Member::Restore() {
 
 std::map<std::string, std::string> Member::Environment() const {
   std::map<std::string, std::string> env;
-  const char* path = ::getenv("PATH");
+  // Root's own PATH is for root: it may lead into folders that the instance's user can't read.
+  const char* path = ::geteuid() == 0 ? nullptr : ::getenv("PATH");
   env["PATH"] = path ? path : std::string(kPath);
   env["LANG"] = "C.UTF-8";
   env["HOME"] = paths_.folder;

@@ -1,10 +1,8 @@
 """`plan` changes nothing: traced by strace over command, server and agents."""
 
-import os
 import re
 import signal
 import subprocess
-import time
 
 from conftest import wait_until, web
 

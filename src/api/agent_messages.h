@@ -118,6 +118,6 @@ using AgentMessage =
 
 std::string Encode(const AgentMessage& message);
 // Code "bad-message" with what is wrong; "newer-protocol" for a version above ours. Never throws; fuzzed.
-Result<AgentMessage> DecodeAgentMessage(std::string_view json);
+Result<AgentMessage> DecodeAgentMessage(std::string_view text);
 
 }  // namespace muster::api

@@ -92,13 +92,13 @@ class Fields {
   // A part that has a reader of its own: `Result<T> read(const Json&)`.
   template <class T, class Read>
   Fields& Part(const char* name, T& target, Read read) {
-    if (const Json* found = Find(name)) Take(read(*found), [&](auto&& value) { target = std::move(value); });
+    if (const Json* found = Find(name)) Take(read(*found), [&](T value) { target = std::move(value); });
     return *this;
   }
   template <class T, class Read>
   Fields& Parts(const char* name, std::vector<T>& target, Read read) {
     return Each(name, [&](const Json& item) {
-      Take(read(item), [&](auto&& value) { target.push_back(std::move(value)); });
+      Take(read(item), [&](T value) { target.push_back(std::move(value)); });
     });
   }
 

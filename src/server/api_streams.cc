@@ -191,12 +191,11 @@ net::Task<void> Api::RunEvents(net::Exchange& exchange, Call call) {
   auto queue = std::make_shared<EventQueue>();
   if (!deps_.events->ListenRun(call.part("run"), queue)) {
     // Older than what is remembered: its end is known all the same.
-    Call again = call;
-    Answer answer = co_await Run(again);
+    Answer answer = co_await Run(call);
     // After a restart of the server the run is settled first.
     for (int i = 0; i < 1200 && answer.status == 200 && answer.body->value("state", "") == "running"; ++i) {
       co_await deps_.loop->Sleep(50ms);
-      answer = co_await Run(again);
+      answer = co_await Run(call);
     }
     if (answer.status != 200) {
       Error error = api::ErrorFrom(*answer.body);

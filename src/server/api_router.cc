@@ -37,6 +37,22 @@ std::vector<std::string> Segments(std::string_view target) {
   return segments;
 }
 
+// "getClustersClusterLogs": what generated clients call a request. Follows from method and path, so it is as
+// stable.
+std::string OperationId(const std::string& method, const std::string& path) {
+  std::string id = method;
+  bool word_begins = true;
+  for (const char c : path.substr(std::string_view("/v1").size())) {
+    if (!std::isalnum(static_cast<unsigned char>(c))) {
+      word_begins = true;
+    } else {
+      id += word_begins ? static_cast<char>(std::toupper(static_cast<unsigned char>(c))) : c;
+      word_begins = false;
+    }
+  }
+  return id;
+}
+
 }  // namespace
 
 Answer Good(Json body) { return {.status = 200, .body = std::make_shared<Json>(std::move(body))}; }
@@ -276,6 +292,7 @@ Json Api::OpenApi() const {
           {"content", {{"application/json", {{"schema", {{"$ref", "#/components/schemas/Error"}}}}}}}}}};
     std::string method = route.method;
     for (char& c : method) c = static_cast<char>(std::tolower(c));
+    operation["operationId"] = OperationId(method, route.path);
     paths[route.path][method] = operation;
   }
   const Json text{{"type", "string"}};

@@ -10,17 +10,23 @@ namespace {
 
 constexpr const char* kBash = R"(# muster completion for bash: source <(muster completion bash)
 _muster() {
-  local IFS=$'\n' line
+  local IFS=$'\n' line typed=${COMP_LINE:0:COMP_POINT} breaks=${COMP_WORDBREAKS//[^@:=]/} begun=
+  local -a words
+  # Bash cuts words at @, : and =, which stand in names of muster's; so the words are read anew, and what bash holds
+  # for done of the last one is taken off the answers. An @ it counts to what follows.
+  IFS=$' \t' read -ra words <<< "$typed"
+  [[ $typed == *[[:space:]] ]] && words+=("")
+  [[ $breaks ]] && begun=${words[-1]%"${words[-1]##*[$breaks]}"} && begun=${begun%@}
   COMPREPLY=()
   while read -r line; do
     case $line in
-      :files) COMPREPLY+=($(compgen -f -- "${COMP_WORDS[COMP_CWORD]}")) ;;
-      :folders) COMPREPLY+=($(compgen -d -- "${COMP_WORDS[COMP_CWORD]}")) ;;
-      *) COMPREPLY+=("$line") ;;
+      :files) compopt -o filenames; COMPREPLY+=($(compgen -f -- "${COMP_WORDS[COMP_CWORD]}")) ;;
+      :folders) compopt -o filenames; COMPREPLY+=($(compgen -d -- "${COMP_WORDS[COMP_CWORD]}")) ;;
+      *) COMPREPLY+=("${line#"$begun"}") ;;
     esac
-  done < <("${COMP_WORDS[0]}" __complete -- "${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null)
+  done < <("${words[0]}" __complete -- "${words[@]:1}" 2>/dev/null)
 }
-complete -o filenames -F _muster muster
+complete -F _muster muster
 )";
 
 constexpr const char* kZsh = R"(#compdef muster
@@ -108,6 +114,14 @@ std::vector<std::string> ForCommand(const Command& command, const std::vector<st
   }
   if (waiting) return ValuesOf(*waiting, names);
   std::vector<std::string> candidates;
+  if (const size_t equals = current.find('='); equals != std::string::npos && current.starts_with("--")) {
+    const Argument* option = OptionNamed(command, current.substr(0, equals));
+    if (!option || option->value.empty()) return {};
+    for (const std::string& value : ValuesOf(*option, names)) {
+      if (value.front() != ':') candidates.push_back(current.substr(0, equals + 1) + value);
+    }
+    return candidates;
+  }
   if (!current.empty() && current[0] == '-') {
     for (const Argument& argument : command.arguments) {
       if (!argument.positional) candidates.push_back("--" + argument.name);

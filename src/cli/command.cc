@@ -1,7 +1,9 @@
 #include "cli/command.h"
 
 #include <algorithm>
+#include <cctype>
 #include <charconv>
+#include <map>
 
 #include "base/text.h"
 
@@ -128,30 +130,55 @@ std::string HelpOverview(const std::vector<Command>& commands, const std::string
   return text + "\nmuster COMMAND --help tells more of each.\n";
 }
 
-std::string CommandsMarkdown(const std::vector<Command>& commands) {
-  std::string text =
-      "# Commands\n\n"
-      "This page is made from the commands' declarations (`muster __docs`); the same text stands in "
-      "`muster COMMAND --help`.\n\n"
-      "Exit codes: 0 done or nothing to do, 1 error or failed check, 2 `plan` has changes, 3 refused until "
-      "a\n"
-      "person decides, 130 ended by Ctrl-C.\n\n"
-      "Which cluster a command is about: `--cluster NAME`; else the one that `--file` names; else the one "
-      "that\n"
-      "`./muster.yaml` names; else the only one there is. `--rehearse` means `NAME@rehearsal`.\n";
+std::string PageOf(const std::string& group) {
+  static const std::map<std::string, std::string> pages = {
+      {"Files and what follows from them", "file"},
+      {"Looking", "look"},
+      {"Changing what runs", "act"},
+      {"muster itself", "muster"},
+      {"The server", "server"},
+      {"Secrets", "secrets"},
+  };
+  if (const auto found = pages.find(group); found != pages.end()) return found->second;
+  std::string page = group;  // a group that nobody has named a page for yet
+  for (char& c : page) {
+    c = std::isalnum(static_cast<unsigned char>(c))
+            ? static_cast<char>(std::tolower(static_cast<unsigned char>(c)))
+            : '-';
+  }
+  return page;
+}
+
+std::string CommandsIndex(const std::vector<Command>& commands) {
+  std::string text;
   for (const std::string& group : Groups(commands)) {
-    text += "\n## " + group + "\n";
+    const std::string page = "commands/" + PageOf(group) + ".md";
+    text += "### [" + group + "](" + page + ")\n\n| command | what it does |\n|---|---|\n";
     for (const Command& command : commands) {
       if (command.hidden || command.group != group) continue;
-      text += "\n### muster " + command.name + "\n\n" + command.help + ".\n\n    " + UsageOf(command) + "\n";
-      if (!command.more.empty()) text += "\n" + command.more + "\n";
-      if (!command.arguments.empty()) text += "\n| argument | meaning |\n|---|---|\n";
-      for (const Argument& argument : command.arguments) {
-        text += "| `" + (argument.positional ? argument.name : Shown(argument)) + "` | " +
-                HelpText(argument) + " |\n";
-      }
-      for (const std::string& example : command.examples) text += "\n    $ " + example + "\n";
+      std::string anchor = "muster-" + command.name;
+      std::replace(anchor.begin(), anchor.end(), ' ', '-');
+      text += "| [`" + command.name + "`](" + page + "#" + anchor + ") | " + command.help + " |\n";
     }
+    text += "\n";
+  }
+  return text;
+}
+
+std::string CommandsMarkdown(const std::vector<Command>& commands, const std::string& page) {
+  std::string text;
+  for (const Command& command : commands) {
+    if (command.hidden || PageOf(command.group) != page) continue;
+    text += "### muster " + command.name + "\n\n" + command.help + ".\n\n    " + UsageOf(command) + "\n";
+    if (!command.more.empty()) text += "\n" + command.more + "\n";
+    if (!command.arguments.empty()) text += "\n| argument | meaning |\n|---|---|\n";
+    for (const Argument& argument : command.arguments) {
+      text += "| `" + (argument.positional ? argument.name : Shown(argument)) + "` | " + HelpText(argument) +
+              " |\n";
+    }
+    if (!command.examples.empty()) text += "\n";
+    for (const std::string& example : command.examples) text += "    $ " + example + "\n";
+    text += "\n";
   }
   return text;
 }

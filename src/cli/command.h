@@ -1,4 +1,4 @@
-// How a command is declared: once. Parsing, --help, completion and docs/commands.md follow from it.
+// How a command is declared: once. Parsing, --help, completion and docs/commands/ follow from it.
 #pragma once
 
 #include <filesystem>
@@ -173,7 +173,11 @@ std::string UsageOf(const Command& command);
 std::string HelpOf(const Command& command, bool color);
 // The list of commands, by group; with `topic` ("secret") only those below it.
 std::string HelpOverview(const std::vector<Command>& commands, const std::string& topic, bool color);
-// docs/commands.md.
-std::string CommandsMarkdown(const std::vector<Command>& commands);
+// The page of docs/commands/ that a group stands on: "look".
+std::string PageOf(const std::string& group);
+// The list in docs/commands.md: each command with its line, linked to its page.
+std::string CommandsIndex(const std::vector<Command>& commands);
+// The reference part of docs/commands/PAGE.md; "" where no group has that page.
+std::string CommandsMarkdown(const std::vector<Command>& commands, const std::string& page);
 
 }  // namespace muster::cli

@@ -30,6 +30,7 @@ ClusterArgs ClusterAmong(const std::vector<std::string>& words) {
   ClusterArgs args;
   for (size_t i = 0; i + 1 < words.size(); ++i) {
     if (words[i] == "--cluster" || words[i] == "-c") args.cluster = words[i + 1];
+    if (words[i].starts_with("--cluster=")) args.cluster = words[i].substr(words[i].find('=') + 1);
     if (words[i] == "--file") args.file = words[i + 1];
     if (words[i] == "--rehearse") args.rehearse = true;
   }
@@ -71,10 +72,15 @@ Result<int> CompleteLine(Context& context, const WordsArgs& args) {
   return 0;
 }
 
-struct NoArgs {};
+struct DocsArgs {
+  std::string page;
+};
 
-Result<int> PrintDocs(Context& context, const NoArgs&) {
-  context.console.out(CommandsMarkdown(*context.commands));
+Result<int> PrintDocs(Context& context, const DocsArgs& args) {
+  const std::string text =
+      args.page.empty() ? CommandsIndex(*context.commands) : CommandsMarkdown(*context.commands, args.page);
+  if (text.empty()) return Error::NotFound("unknown-page", "no group of commands stands on {}", args.page);
+  context.console.out(text);
   return 0;
 }
 
@@ -94,8 +100,9 @@ void AddShellCommands(std::vector<Command>& commands) {
   complete.Hidden().Positional("words", &WordsArgs::words, "The words so far").Rest();
   commands.push_back(complete.Run(CompleteLine));
 
-  Declare<NoArgs> docs("__docs", "docs/commands.md");
-  commands.push_back(docs.Hidden().Run(PrintDocs));
+  Declare<DocsArgs> docs("__docs", "What docs/commands.md and docs/commands/ say of the commands");
+  docs.Hidden().Positional("page", &DocsArgs::page, "A page of docs/commands/; the list where left out");
+  commands.push_back(docs.Run(PrintDocs));
 }
 
 }  // namespace muster::cli

@@ -1,0 +1,115 @@
+"""The documentation says what the program does: its examples run, its made parts are made, its links lead somewhere."""
+import json
+import re
+import subprocess
+
+import jsonschema
+import pytest
+import yaml
+from pages import BUILD, TOP, Command, all_pages, commands_of, made, made_parts, parts_of, try_page
+
+PAGES = all_pages()
+CHINESE = TOP / "README.zh-CN.md"  # its blocks are those of README.md, which run there
+
+
+def name_of(path):
+    return str(path.relative_to(TOP))
+
+
+def has_commands(path):
+    return any(isinstance(part, Command) for part in parts_of(path.read_text().split("\n")))
+
+
+@pytest.mark.parametrize("path", [path for path in PAGES if path != CHINESE and has_commands(path)], ids=name_of)
+def test_examples_print_what_the_page_says(path):
+    problems, left = try_page(path)
+    assert not problems, problems[0] + f"\n(tests/docs/pages.py --write {name_of(path)} writes what it prints)"
+    assert not left, "\n".join(left)
+
+
+def test_both_readmes_say_the_same():
+    english, chinese = (TOP / "README.md").read_text(), CHINESE.read_text()
+
+    def blocks(text):
+        return re.findall(r"```(?:yaml|console)\n.*?```", text, re.DOTALL)
+
+    def links(text):
+        return [link for link in re.findall(r"\]\(([^)]*)\)", text) if "README" not in link]
+
+    assert len(blocks(english)) > 4
+    assert blocks(english) == blocks(chinese)
+    assert links(english) == links(chinese)
+    assert [len(part) for part in re.findall(r"^#+", english, re.MULTILINE)] == \
+           [len(part) for part in re.findall(r"^#+", chinese, re.MULTILINE)]
+
+
+def test_made_parts_are_what_their_commands_print():
+    found = []
+    for path in PAGES:
+        lines = path.read_text().split("\n")
+        for begin, end, command in made_parts("\n".join(lines)):
+            found.append(command)
+            assert made(command).rstrip("\n").split("\n") == lines[begin:end], (
+                f"{name_of(path)} is out of date: tests/docs/pages.py --write {name_of(path)}")
+    assert "muster __docs" in found
+    # Each group of commands has its page.
+    wanted = set(re.findall(r"\(commands/(\w+)\.md\)", made("muster __docs")))
+    assert {f"muster __docs {page}" for page in wanted} == set(found) - {"muster __docs"}
+
+
+def anchors(text):
+    """The names by which GitHub reaches the headings."""
+    heads = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
+
+
+@pytest.mark.parametrize("path", [*PAGES, TOP / "ARCHITECTURE.md"], ids=name_of)
+def test_links_lead_somewhere(path):
+    text = re.sub(r"```.*?```", "", path.read_text(), flags=re.DOTALL)
+    for target in re.findall(r"\]\(([^)\s]+)\)", re.sub(r"`[^`]*`", "", text)):
+        if re.match(r"\w+:", target):
+            continue
+        name, _, anchor = target.partition("#")
+        other = (path.parent / name) if name else path
+        assert other.exists(), f"{name_of(path)}: {target}"
+        if anchor:
+            assert anchor in anchors(other.read_text()), f"{name_of(path)}: {target}"
+
+
+def test_each_page_can_be_reached_from_the_readme():
+    seen, todo = set(), [TOP / "README.md"]
+    while todo:
+        page = todo.pop()
+        if page in seen:
+            continue
+        seen.add(page)
+        for target in re.findall(r"\]\(([^)#\s]+\.md)", page.read_text()):
+            if not re.match(r"\w+:", target):
+                todo.append((page.parent / target).resolve())
+    assert [name_of(page) for page in PAGES if page not in seen] == []
+
+
+def test_each_example_file_is_right():
+    """Blocks that begin with `cluster:` are whole cluster files, right in their form but for those called wrong."""
+    schema = json.loads(subprocess.run([BUILD / "muster", "schema"], capture_output=True, check=True).stdout)
+    validator = jsonschema.Draft202012Validator(schema)
+    count = 0
+    for path in PAGES:
+        text = path.read_text()
+        for name, block in re.findall(r"(?:<!-- file: (\S+) -->\n)?```yaml\n(cluster:.*?)```", text, re.DOTALL):
+            if "…" in block or name.startswith("wrong"):
+                continue
+            count += 1
+            problems = [one.message for one in validator.iter_errors(yaml.safe_load(block))]
+            assert not problems, f"{name_of(path)}: {problems}\n{block}"
+    assert count >= 4
+
+
+def test_the_page_runner_tells_a_block_from_another():
+    lines = ["<!-- file: a.yaml -->", "```yaml", "cluster: a", "```", "```console", "$ one \\", "  two", "out", "",
+             "[exit 2]", "$ three", "```", "```", "not run", "```"]
+    parts = parts_of(lines)
+    assert parts[0] == ("file", "a.yaml", "cluster: a\n")
+    assert [(part.text, part.expected, part.exit) for part in parts[1:]] == [("one two", ["out"], 2), ("three", [], 0)]
+    with pytest.raises(ValueError):
+        commands_of(["no command"], 0, 1)

@@ -102,11 +102,8 @@ class Includes:
 
 def changed_since_main():
     """Names that differ from where this branch left main, or None where that can't be told."""
-    for main in ("origin/main", "main"):
-        base = output_of("git", "merge-base", "HEAD", main, check=False).strip()
-        if base:
-            break
-    else:
+    base = output_of("git", "merge-base", "HEAD", "main", check=False).strip()
+    if not base:
         return None
     if base == output_of("git", "rev-parse", "HEAD").strip():
         base = output_of("git", "rev-parse", "--verify", "-q", "HEAD~1", check=False).strip()

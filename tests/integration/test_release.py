@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import shutil
 import signal
 import socket
 import subprocess
@@ -160,11 +161,12 @@ def test_ctrl_c_puts_back_what_was_taken_out(muster):
 def test_two_at_once_one_waits_or_refuses_and_names_the_other(muster):
     file = muster.file(web(muster, instances=2, extra="--start-delay=2s"))
     first = muster.start("up", file, "--rehearse")
-    wait_until(lambda: any(c["run"] for c in muster.json("status", "--all")["clusters"]), what="the first to be accepted")
+    run = wait_until(lambda: [c["run"] for c in muster.json("status", "--all")["clusters"] if c["run"]],
+                     what="the first to be accepted")[0]
     second = muster.run("up", file, "--rehearse", code=None)
-    assert first.wait(timeout=30) == 0
-    if second.returncode != 0:
-        assert "run" in second.stderr and "run-active" in second.stderr
+    assert second.returncode != 0 and "run-active" in second.stderr and run in second.stderr
+    told = first.communicate(timeout=30)[0]
+    assert first.returncode == 0, told
     assert len(muster.app_pids()) == 2
 
 
@@ -205,17 +207,23 @@ services:
 
 
 def test_a_missing_program_names_its_package(muster):
-    file = muster.file("""
+    packages = {"haproxy": "haproxy", "etcd": "etcd-server", "rabbitmq-server": "rabbitmq-server"}
+    folders = os.environ["PATH"] + ":/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+    program = next((one for one in packages if not shutil.which(one, path=folders)), None)
+    if not program:
+        pytest.skip("all of them are installed")
+    file = muster.file(f"""
 cluster: missing
 services:
-  cache:
-    kind: app
-    command: redis-server-of-nobody --port 1
-  edge: { kind: app, command: "haproxy -f /nowhere" }
+  front: {{ kind: app, command: "{program} -f /nowhere", health: {{ log: never }} }}
+  other: {{ kind: app, command: program-of-nobody, health: {{ log: never }} }}
 """)
-    failed = muster.run("up", file, code=1, env={"PATH": "/nowhere"})
-    told = failed.stdout + failed.stderr
-    assert "program-missing" in told and "redis-server-of-nobody" in told
+    checked = muster.run("check", file, code=1)
+    failed = muster.run("up", file, code=1)
+    for told in (checked.stdout + checked.stderr, failed.stdout + failed.stderr):
+        assert "program-missing" in told and f"apt-get install {packages[program]}" in told, told
+        assert "program-of-nobody" in told
+    assert muster.state("missing", "front-1") != "ready"
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")

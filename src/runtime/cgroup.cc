@@ -70,6 +70,10 @@ std::vector<Hierarchy> HierarchiesBelow(const std::string& root) {
 
 bool MakeGroup(const std::string& path) { return mkdir(path.c_str(), 0755) == 0 || errno == EEXIST; }
 
+// The parent has gone (ENOENT), or is about to (ENODEV): another installation with a cluster of the same name
+// has just taken its last instance away.
+bool Vanished() { return errno == ENOENT || errno == ENODEV; }
+
 // A group of its own makes an instance compete as one with everything outside. All of muster's groups
 // together should not count as little as a single process, hence the weight.
 void Weigh(const std::string& path, bool v2) {
@@ -156,7 +160,7 @@ bool InstanceCgroup::Make(Group& group, const Limits& limits) {
   bool made = false;
   for (int attempt = 0; attempt < 5 && !made; ++attempt) {
     made = MakeGroup(top) && MakeGroup(cluster) && MakeGroup(group.path);
-    if (!made && errno != ENOENT) return false;
+    if (!made && !Vanished()) return false;
   }
   if (!made) return false;
   if (group.cpu && !group.v2) {
@@ -260,7 +264,7 @@ CgroupSupport ProbeCgroups(const std::string& cgroup_root) {
     bool made = false;
     for (int attempt = 0; attempt < 5 && !made; ++attempt) {
       made = MakeGroup(top) && MakeGroup(cluster) && MakeGroup(path);
-      if (!made && errno != ENOENT) break;
+      if (!made && !Vanished()) break;
     }
     if (!made) failure = errno;
     const std::vector<std::string> parents{std::string(kTop), cluster.substr(top.size() + 1)};

@@ -196,6 +196,12 @@ Result<std::unique_ptr<Process>> Process::Start(const Launch& launch) {
   InstanceCgroup cgroup = InstanceCgroup::Of(launch);
   cgroup.Prepare(launch.limits);
   Result<Spawned> spawned = Spawn(launch, program, cgroup);
+  if (!spawned.ok() && spawned.error().code() == kCgroupGone) {
+    // Whoever cleaned up is done by now.
+    cgroup = InstanceCgroup::Of(launch);
+    cgroup.Prepare(launch.limits);
+    spawned = Spawn(launch, program, cgroup);
+  }
   if (!spawned.ok()) {
     // Where it already runs, the group is that one's; it may be just about to enter it.
     if (spawned.error().code() != "already-running") cgroup.Remove();

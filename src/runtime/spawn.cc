@@ -250,6 +250,10 @@ Error Explain(const Failure& failure, const Launch& launch, const std::string& p
     case Stage::kRecord:
       return Error::Os("write " + launch.record_path, number);
     case Stage::kCgroup:
+      if (number == ENODEV) {
+        return Error::Unavailable(kCgroupGone, "the cgroup of {} was taken away while it started",
+                                  launch.instance);
+      }
       return Error::Os("enter the cgroup of " + launch.instance, number);
     case Stage::kUser:
       return Error::Os("become uid " + std::to_string(launch.uid), number);

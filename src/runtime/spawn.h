@@ -16,8 +16,11 @@ struct Spawned {
   Fd pidfd;
 };
 
+// The group vanished between its making and the child's joining: worth another try.
+inline constexpr const char* kCgroupGone = "cgroup-gone";
+
 // Forks and waits until the child has executed the program at `program`, or has said why it could not.
-// Codes as for Process::Start.
+// Codes as for Process::Start, and kCgroupGone.
 Result<Spawned> Spawn(const Launch& launch, const std::string& program, const InstanceCgroup& cgroup);
 
 }  // namespace muster::runtime

@@ -1,11 +1,13 @@
 #include "server/local_agents.h"
 
 #include <fcntl.h>
+#include <spdlog/spdlog.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <csignal>
+#include <optional>
 #include <set>
 #include <sstream>
 
@@ -98,9 +100,9 @@ Status StartLocalAgent(const std::string& program, const std::string& home,
   return Done();
 }
 
-net::Task<void> RemoveHosts(net::Loop& loop, std::string home, std::string cluster) {
+net::Task<void> RemoveHosts(net::Loop& loop, std::string home, std::string cluster, Duration patience) {
   const std::string folder = HostsFolder(home, cluster);
-  for (int i = 0; i < 100; ++i) {
+  for (const Time end = Now() + patience; Now() < end;) {
     bool all_left = true;
     std::error_code error;
     for (const auto& host : fs::directory_iterator(folder, error)) {
@@ -110,7 +112,25 @@ net::Task<void> RemoveHosts(net::Loop& loop, std::string home, std::string clust
     if (all_left) break;
     co_await loop.Sleep(50ms);
   }
-  (void)RemoveTree(folder);
+  // An agent that hasn't left may have instances: what it stands on stays.
+  std::error_code error;
+  std::vector<fs::path> hosts;
+  for (const auto& host : fs::directory_iterator(folder, error)) hosts.push_back(host.path());
+  bool all_gone = true;
+  for (const fs::path& host : hosts) {
+    std::optional<FileLock> lock;  // held meanwhile, so that no agent comes back into what goes
+    if (fs::exists(host / "agent.lock")) {
+      auto taken = FileLock::TryTake(host / "agent.lock");
+      if (!taken.ok()) {
+        all_gone = false;
+        spdlog::warn("{} is kept: its agent has not left", host.string());
+        continue;
+      }
+      lock.emplace(std::move(*taken));
+    }
+    (void)RemoveTree(host);
+  }
+  if (all_gone) (void)RemoveTree(folder);
 }
 
 Result<int> ChooseBlock(const std::string& home, const std::string& cluster, const std::vector<int>& taken) {

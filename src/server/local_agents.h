@@ -17,9 +17,9 @@ std::string HostsFolder(const std::string& home, const std::string& cluster);
 Status StartLocalAgent(const std::string& program, const std::string& home,
                        const control::Agents::Wanted& wanted);
 
-// Removes the folders of all hosts of `cluster` once their agents have left (they hold agent.lock), at most
-// five seconds from now.
-net::Task<void> RemoveHosts(net::Loop& loop, std::string home, std::string cluster);
+// Removes the folders of all hosts of `cluster` once their agents have left (they hold agent.lock). The
+// folder of one that hasn't left after `patience` is kept.
+net::Task<void> RemoveHosts(net::Loop& loop, std::string home, std::string cluster, Duration patience = 5s);
 
 // A block C of 127.77.C.0/24 for a new rehearsed cluster that nobody on this machine uses, among clusters of
 // this home (`taken`) and others. The same home and cluster get the same block as long as it is free.

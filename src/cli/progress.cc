@@ -58,6 +58,8 @@ std::string Progress::Doing(const std::string& step_id) const {
   if (step.verb == "remove") return "is removed";
   if (step.verb == "drain") return "takes " + Argument(step, "member") + " out";
   if (step.verb == "restore") return "puts " + Argument(step, "member") + " back";
+  if (step.verb == "admit") return "sends to " + Argument(step, "member") + ", too";
+  if (step.verb == "dismiss") return "lets " + Argument(step, "member") + " go";
   return step.verb;
 }
 
@@ -69,6 +71,8 @@ std::string Progress::Did(const Step& step) const {
   if (step.verb == "remove") return "removed";
   if (step.verb == "drain") return "took " + Argument(step, "member") + " out";
   if (step.verb == "restore") return "put " + Argument(step, "member") + " back";
+  if (step.verb == "admit") return "sends to " + Argument(step, "member") + ", too";
+  if (step.verb == "dismiss") return "let " + Argument(step, "member") + " go";
   return step.verb + " done";
 }
 

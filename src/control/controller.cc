@@ -275,7 +275,6 @@ Result<Plan> Controller::Decide(const Bundle& bundle, const PlanOptions& options
                             .same_file = IsCurrent(bundle),
                             .remove_all = options.remove_all,
                             .delete_data = options.delete_data};
-  for (const auto& [name, place] : so_far) situation.old_hosts[name] = place.host;
   MUSTER_TRY(Plan plan, plan::MakePlan(cluster, *desired, situation));
   plan.cluster = row_.key;
   return plan;

@@ -15,6 +15,8 @@ namespace muster {
 //   start    start, then wait until ready         stop     stop gracefully, then SIGKILL
 //   reload   the recipe's reload                  remove   folders away (args: delete_data = "yes"|"no")
 //   drain    on a load balancer: args member, by = "run"   restore  the opposite
+//   admit    on a load balancer: send to the guest `member`, too (a member that stands in for a while, with
+//            the arguments of Layout::AdmissionOf)          dismiss  the opposite
 // and those of the instance's own recipe. Each is local, idempotent and has a deadline.
 struct Step {
   std::string id;  // unique in its plan, stable: "gateway-3.stop"

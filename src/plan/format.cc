@@ -47,8 +47,8 @@ std::string FormatPlan(const Plan& plan, bool color) {
     Line& line = lines[found->second.first][found->second.second];
     line.verbs.push_back(step.args.contains("member") ? step.verb + " " + step.instance : step.verb);
     if (!step.args.contains("member")) line.impact = std::max(line.impact, step.impact);
-    if (step.verb == "remove") line.sign = '-';
-    if (step.verb == "install" && step.reason == "new") line.sign = '+';
+    if (step.verb == "remove" && line.sign != '+') line.sign = '-';
+    if (step.verb == "install" && (step.reason == "new" || step.put_back == "remove")) line.sign = '+';
   }
   for (const std::string& service : services) {
     const std::vector<Line>& list = lines[service];

@@ -96,6 +96,10 @@ Status SetHashes(Instance& instance, const SecretDigests& secrets) {
   }
   hasher.Set("stop",
              std::move(Digest().Add(int64_t{instance.stop_signal}).Add(instance.stop_timeout.count())));
+  // Whoever starts it waits so long, and so does its agent after a crash.
+  if (instance.ready_within != Instance{}.ready_within) {
+    hasher.Set("ready_within", std::move(Digest().Add(instance.ready_within.count())));
+  }
   if (instance.limits != Limits{}) {
     Digest digest;
     digest.Add(instance.limits.memory_bytes).Add(fmt::format("{}", instance.limits.cpus));

@@ -7,6 +7,8 @@
 #include <unordered_set>
 
 #include "base/text.h"
+#include "recipes/common/placement.h"
+#include "recipes/recipe.h"
 
 namespace muster::plan {
 namespace {
@@ -38,14 +40,23 @@ std::map<std::string, std::set<std::string>> Dependencies(const Cluster& cluster
   return after;
 }
 
+// Instances that are gone when all is done, but for guests, which were not there before either.
+std::unordered_set<std::string> Leaving(const std::vector<Step>& steps) {
+  std::unordered_set<std::string> leaving;
+  for (const Step& step : steps) {
+    if (step.verb == "remove") leaving.insert(step.instance);
+  }
+  for (const Step& step : steps) {
+    if (step.verb == "install") leaving.erase(step.instance);
+  }
+  return leaving;
+}
+
 // Ids of steps that nothing else in the service needs, without those of members that only leave.
 std::vector<std::string> Lasts(const std::vector<Step>& steps, bool with_leaving) {
   std::unordered_set<std::string> needed;
-  std::unordered_set<std::string> leaving;
-  for (const Step& step : steps) {
-    needed.insert(step.needs.begin(), step.needs.end());
-    if (step.verb == "remove") leaving.insert(step.instance);
-  }
+  for (const Step& step : steps) needed.insert(step.needs.begin(), step.needs.end());
+  const std::unordered_set<std::string> leaving = Leaving(steps);
   std::vector<std::string> lasts;
   for (const Step& step : steps) {
     if (needed.contains(step.id)) continue;
@@ -56,12 +67,8 @@ std::vector<std::string> Lasts(const std::vector<Step>& steps, bool with_leaving
 
 void Gate(std::vector<Step>& steps, const std::vector<std::string>& lasts, bool leaving_too) {
   if (lasts.empty()) return;
-  std::unordered_set<std::string> own;
-  std::unordered_set<std::string> leaving;
-  for (const Step& step : steps) {
-    own.insert(step.id);
-    if (step.verb == "remove") leaving.insert(step.instance);
-  }
+  const std::unordered_set<std::string> own = IdsOf(steps);
+  const std::unordered_set<std::string> leaving = Leaving(steps);
   std::vector<Step*> firsts;
   for (Step& step : steps) {
     const bool first = std::none_of(step.needs.begin(), step.needs.end(),
@@ -78,14 +85,21 @@ void Gate(std::vector<Step>& steps, const std::vector<std::string>& lasts, bool 
   }
 }
 
-// Whether a balancer has the member out by an earlier run.
-bool IsOut(const Situation& situation, const std::string& balancer, const std::string& member) {
+// Whom a balancer has out by an earlier run ("run"), or has admitted in one ("guests").
+std::vector<std::string> Told(const Situation& situation, const std::string& balancer, const char* fact) {
   const auto observed = situation.observed.find(balancer);
-  if (observed == situation.observed.end()) return false;
-  const auto facts = observed->second.facts.find("run");
-  if (facts == observed->second.facts.end()) return false;
-  const std::vector<std::string> out = Split(facts->second, ',');
-  return std::find(out.begin(), out.end(), member) != out.end();
+  if (observed == situation.observed.end()) return {};
+  const auto facts = observed->second.facts.find(fact);
+  if (facts == observed->second.facts.end()) return {};
+  std::vector<std::string> names = Split(facts->second, ',');
+  std::erase(names, "");
+  return names;
+}
+
+bool IsTold(const Situation& situation, const std::string& balancer, const char* fact,
+            const std::string& member) {
+  const std::vector<std::string> names = Told(situation, balancer, fact);
+  return std::find(names.begin(), names.end(), member) != names.end();
 }
 
 struct Balancer {
@@ -94,10 +108,115 @@ struct Balancer {
   std::string knows;  // the step after which it has its new list of members; "" where that doesn't change
 };
 
+// An order to a balancer about one member.
+Step OrderTo(const Balancer& balancer, const char* verb, const std::string& member,
+             const std::string& reason) {
+  Step step;
+  step.id = balancer.instance->name + "." + verb + "." + member;
+  step.instance = balancer.instance->name;
+  step.service = balancer.instance->service;
+  step.host = balancer.instance->host;
+  step.verb = verb;
+  step.args = {{"member", member}, {"by", "run"}};
+  step.reason = reason;
+  step.impact = Impact::kLive;
+  step.deadline = 60s;
+  return step;
+}
+
+// Puts guests before the balancers once they are ready, and takes them away before they stop.
+class Guests {
+ public:
+  Guests(const Cluster& cluster, const Desired& desired, const Situation& situation,
+         const std::vector<Balancer>& balancers)
+      : cluster_(cluster), situation_(situation), balancers_(balancers) {
+    for (const Instance& guest : desired.guests) guests_[guest.name] = &guest;
+  }
+
+  // Adds `step` of a guest to `wrapped`, with what goes before or after it; who waits for it now waits for
+  // `instead`.
+  void Wrap(Step step, std::vector<Step>& wrapped,
+            std::unordered_map<std::string, std::vector<std::string>>& instead) {
+    if (step.verb == "stop") Dismiss(step, wrapped);
+    std::vector<Step> admissions;
+    if (step.verb == "start") admissions = Admissions(step);
+    for (const Step& admit : admissions) instead[step.id].push_back(admit.id);
+    wrapped.push_back(std::move(step));
+    for (Step& admit : admissions) wrapped.push_back(std::move(admit));
+  }
+
+ private:
+  std::vector<Step> Admissions(const Step& start) {
+    std::vector<Step> admissions;
+    const auto guest = guests_.find(start.instance);
+    if (guest == guests_.end()) return admissions;
+    for (const Balancer& balancer : balancers_) {
+      const Service* service = cluster_.FindService(balancer.instance->service);
+      if (!balancer.serves || !service) continue;
+      const auto args = FindRecipe(service->kind)->layout->AdmissionOf(*service, cluster_, *guest->second);
+      if (args.empty()) continue;
+      Step admit = OrderTo(balancer, "admit", start.instance, start.reason);
+      admit.args.insert(args.begin(), args.end());
+      admit.after = "admitted";
+      admit.put_back = "dismiss";
+      admit.needs = {start.id};
+      admitted_to_[start.instance].insert(admit.instance);
+      admissions.push_back(std::move(admit));
+    }
+    return admissions;
+  }
+
+  void Dismiss(Step& stop, std::vector<Step>& wrapped) {
+    std::vector<std::string> dismissed;
+    for (const Balancer& balancer : balancers_) {
+      const std::string& name = balancer.instance->name;
+      const bool left = balancer.serves && IsTold(situation_, name, "guests", stop.instance);
+      if (!left && !admitted_to_[stop.instance].contains(name)) continue;
+      Step dismiss = OrderTo(balancer, "dismiss", stop.instance, stop.reason);
+      dismiss.after = "dismissed";
+      dismiss.needs = stop.needs;
+      dismissed.push_back(dismiss.id);
+      wrapped.push_back(std::move(dismiss));
+    }
+    if (!dismissed.empty()) stop.needs = dismissed;
+  }
+
+  const Cluster& cluster_;
+  const Situation& situation_;
+  const std::vector<Balancer>& balancers_;
+  std::unordered_map<std::string, const Instance*> guests_;
+  std::unordered_map<std::string, std::set<std::string>> admitted_to_;  // guest -> balancers
+};
+
+// What earlier runs told the balancers and could not take back, as their agents were away.
+void TakeBack(const std::vector<Balancer>& balancers, const Situation& situation, Steps& steps) {
+  std::set<std::string> touched;  // members that balancers are told about by the steps that are there
+  for (const auto& [service, list] : steps.by_service) {
+    for (const Step& step : list) {
+      const auto member = step.args.find("member");
+      if (member != step.args.end()) touched.insert(member->second);
+    }
+  }
+  for (const Balancer& balancer : balancers) {
+    if (!balancer.serves) continue;
+    std::vector<Step>& own = steps.by_service[balancer.instance->service];
+    for (const auto& [fact, verb, after, reason] :
+         {std::tuple("run", "restore", "restored", "an earlier run left it out"),
+          std::tuple("guests", "dismiss", "dismissed", "an earlier run left it in")}) {
+      for (const std::string& member : Told(situation, balancer.instance->name, fact)) {
+        if (situation.held.contains(member) || touched.contains(member)) continue;
+        Step step = OrderTo(balancer, verb, member, reason);
+        step.after = after;
+        own.push_back(std::move(step));
+      }
+    }
+  }
+}
+
 }  // namespace
 
-void TakeOutOfBalancers(const Desired& desired, const Situation& situation, Steps& steps,
-                        std::vector<std::string>& outages) {
+void TakeOutOfBalancers(const Cluster& cluster, const Desired& desired, const Situation& situation,
+                        Steps& steps, std::vector<std::string>& outages) {
   std::unordered_map<std::string, std::vector<Balancer>> in_front_of;
   std::vector<Balancer> all;
   std::unordered_map<std::string, std::unordered_set<std::string>> ids;  // of steps, by service
@@ -119,15 +238,17 @@ void TakeOutOfBalancers(const Desired& desired, const Situation& situation, Step
     all.push_back(balancer);
   }
   if (all.empty()) return;
+  Guests guests(cluster, desired, situation, all);
   for (auto& [service, list] : steps.by_service) {
     std::vector<Step> wrapped;
     std::unordered_map<std::string, std::vector<std::string>> instead;  // start step -> restore steps
-    std::set<std::string> leaving;
+    const std::unordered_set<std::string> leaving = Leaving(list);
     const std::unordered_set<std::string> own = IdsOf(list);
-    for (const Step& step : list) {
-      if (step.verb == "remove") leaving.insert(step.instance);
-    }
     for (Step& step : list) {
+      if (common::IsGuestName(service, step.instance)) {
+        guests.Wrap(std::move(step), wrapped, instead);
+        continue;
+      }
       const auto balancers = in_front_of.find(step.instance);
       const bool replaced = !leaving.contains(step.instance) && own.contains(step.instance + ".start") &&
                             own.contains(step.instance + ".stop");
@@ -146,24 +267,11 @@ void TakeOutOfBalancers(const Desired& desired, const Situation& situation, Step
         wrapped.push_back(std::move(step));
         continue;
       }
-      const auto order = [&](const Balancer& balancer, const char* verb) {
-        Step one;
-        one.id = balancer.instance->name + "." + verb + "." + step.instance;
-        one.instance = balancer.instance->name;
-        one.service = balancer.instance->service;
-        one.host = balancer.instance->host;
-        one.verb = verb;
-        one.args = {{"member", step.instance}, {"by", "run"}};
-        one.reason = step.reason;
-        one.impact = Impact::kLive;
-        one.deadline = 60s;
-        return one;
-      };
       if (step.verb == "stop") {
         std::vector<std::string> drained;
         for (const Balancer& balancer : balancers->second) {
           if (!balancer.serves) continue;
-          Step drain = order(balancer, "drain");
+          Step drain = OrderTo(balancer, "drain", step.instance, step.reason);
           drain.after = "drained";
           drain.put_back = "restore";
           drain.needs = step.needs;
@@ -178,9 +286,10 @@ void TakeOutOfBalancers(const Desired& desired, const Situation& situation, Step
       std::vector<Step> restores;
       if (last) {
         for (const Balancer& balancer : balancers->second) {
-          if (!balancer.serves || (returns && !IsOut(situation, balancer.instance->name, step.instance)))
+          if (!balancer.serves ||
+              (returns && !IsTold(situation, balancer.instance->name, "run", step.instance)))
             continue;
-          Step restore = order(balancer, "restore");
+          Step restore = OrderTo(balancer, "restore", step.instance, step.reason);
           restore.after = "restored";
           restore.args["ready"] = "yes";  // seen by this run, perhaps before the mender has heard of it
           restore.needs = {step.id};
@@ -192,7 +301,7 @@ void TakeOutOfBalancers(const Desired& desired, const Situation& situation, Step
       for (Step& restore : restores) wrapped.push_back(std::move(restore));
     }
     for (Step& step : wrapped) {
-      if (step.verb == "restore") continue;
+      if (step.verb == "restore" || step.verb == "admit") continue;
       std::vector<std::string> needs;
       for (const std::string& need : step.needs) {
         const auto found = instead.find(need);
@@ -206,37 +315,7 @@ void TakeOutOfBalancers(const Desired& desired, const Situation& situation, Step
     }
     list = std::move(wrapped);
   }
-  // What an earlier run took out and could not put back (its agent was away) is put back by this one.
-  for (const Balancer& balancer : all) {
-    if (!balancer.serves) continue;
-    const auto observed = situation.observed.find(balancer.instance->name);
-    const auto facts = observed->second.facts.find("run");
-    if (facts == observed->second.facts.end()) continue;
-    std::vector<Step>& own = steps.by_service[balancer.instance->service];
-    for (const std::string& member : Split(facts->second, ',')) {
-      if (member.empty() || situation.held.contains(member)) continue;
-      bool touched = false;
-      for (const auto& [service, list] : steps.by_service) {
-        for (const Step& step : list) {
-          const auto named = step.args.find("member");
-          touched |= named != step.args.end() && named->second == member;
-        }
-      }
-      if (touched) continue;
-      Step restore;
-      restore.id = balancer.instance->name + ".restore." + member;
-      restore.instance = balancer.instance->name;
-      restore.service = balancer.instance->service;
-      restore.host = balancer.instance->host;
-      restore.verb = "restore";
-      restore.args = {{"member", member}, {"by", "run"}};
-      restore.reason = "an earlier run left it out";
-      restore.impact = Impact::kLive;
-      restore.after = "restored";
-      restore.deadline = 60s;
-      own.push_back(std::move(restore));
-    }
-  }
+  TakeBack(all, situation, steps);
   // Members that come back on other ports are found again only once their balancer has its new file.
   std::set<std::string> told;
   for (const Instance& instance : desired.instances) {

@@ -16,6 +16,7 @@ namespace {
 struct Group {
   const Service* service = nullptr;
   std::vector<Instance> desired;
+  std::vector<Instance> guests;
   std::map<std::string, Observed> observed;
 };
 
@@ -25,6 +26,7 @@ std::map<std::string, Group> GroupByService(const Cluster& cluster, const Desire
   std::map<std::string, Group> groups;
   for (const Service& service : cluster.services) groups[service.name].service = &service;
   for (const Instance& instance : desired.instances) groups[instance.service].desired.push_back(instance);
+  for (const Instance& guest : desired.guests) groups[guest.service].guests.push_back(guest);
   for (const auto& [name, observed] : situation.observed)
     groups[observed.service].observed.emplace(name, observed);
   return groups;
@@ -110,6 +112,7 @@ void ChangeAll(const Cluster& cluster, std::map<std::string, Group>& groups, con
                         .cluster = &cluster,
                         .desired = &group.desired,
                         .observed = &group.observed,
+                        .guests = std::move(group.guests),
                         .held = situation.held,
                         .unreachable = unreachable,
                         .restart = {},
@@ -158,6 +161,48 @@ Status CheckPlacedPorts(const Cluster& cluster, const Placement& placement) {
   return Done();
 }
 
+UsedPorts PortsInUse(const Cluster& cluster, const Placement& so_far, const Placement& placement) {
+  std::unordered_map<std::string, const Host*> hosts;
+  for (const Host& host : cluster.hosts) hosts[host.name] = &host;
+  UsedPorts used;
+  for (const Placement* places : {&so_far, &placement}) {
+    for (const auto& [name, place] : *places) {
+      const auto host = hosts.find(place.host);
+      if (host == hosts.end()) continue;
+      for (const auto& [port, range] : place.ports) {
+        for (int i = 0; i < range.count; ++i) used.emplace(host->second->address, range.udp, range.first + i);
+      }
+    }
+  }
+  return used;
+}
+
+// Guests stand beside all that is there now and all that will be.
+Status LayOutGuests(const Cluster& cluster, const Placement& so_far, const SecretDigests& secrets,
+                    Desired& desired) {
+  std::optional<UsedPorts> used;
+  for (const Service& service : cluster.services) {
+    if (service.update.max_surge.amount <= 0) continue;
+    if (!used) used = PortsInUse(cluster, so_far, desired.placement);
+    const Layout& layout = *FindRecipe(service.kind)->layout;
+    const int members = static_cast<int>(common::MembersOf(desired.placement, service.name).size());
+    const Placement guests = layout.PlaceGuests(service, cluster, desired.placement, *used,
+                                                2 * service.update.max_surge.RoundUp(members));
+    if (guests.empty()) continue;
+    used->merge(PortsInUse(cluster, {}, guests));
+    Placement whole = desired.placement;
+    whole.insert(guests.begin(), guests.end());
+    MUSTER_TRY(std::vector<Instance> laid_out, layout.LayOut(service, cluster, whole));
+    for (Instance& guest : laid_out) {
+      if (!guests.contains(guest.name)) continue;
+      guest.renderer = kRendererVersion;
+      MUSTER_DO(SetHashes(guest, secrets));
+      desired.guests.push_back(std::move(guest));
+    }
+  }
+  return Done();
+}
+
 std::string PlanId(const Plan& plan, const Desired& desired, const Situation& situation) {
   Digest digest;
   digest.Add(plan.cluster).Add(plan.revision);
@@ -196,6 +241,7 @@ Result<Desired> LayOutCluster(const Cluster& cluster, const Placement& so_far, c
       desired.instances.push_back(std::move(member));
     }
   }
+  MUSTER_DO(LayOutGuests(cluster, so_far, secrets, desired));
   return desired;
 }
 
@@ -214,7 +260,7 @@ Result<Plan> MakePlan(const Cluster& cluster, const Desired& desired, const Situ
     for (const auto& [name, observed] : situation.observed) {
       for (const Drift& drift : observed.drift) plan.drift.emplace_back(name, drift);
     }
-    TakeOutOfBalancers(desired, situation, steps, plan.outages);
+    TakeOutOfBalancers(cluster, desired, situation, steps, plan.outages);
   }
   OrderServices(cluster, desired, situation.remove_all, steps);
   for (const std::string& host : plan.unreachable) {

@@ -15,7 +15,7 @@
 namespace muster::plan {
 
 // The version of everything that turns a cluster file into desired instances. Raised when its output changes.
-constexpr int kRendererVersion = 1;
+constexpr int kRendererVersion = 2;  // 2: ready_within counts
 
 // Findings of all recipes, and those that cross services: port-twice, unknown variables, cycles, localhost …
 std::vector<Finding> CheckCluster(const Cluster& cluster);
@@ -23,6 +23,9 @@ std::vector<Finding> CheckCluster(const Cluster& cluster);
 struct Desired {
   Placement placement;
   std::vector<Instance> instances;  // hash and parts set
+  // Those that may stand in while members are replaced, of services with `max_surge`: twice as many as that,
+  // as some may not be of use. Part of no placement; a plan uses them or doesn't.
+  std::vector<Instance> guests;
 };
 
 // Keyed digest of each secret the cluster has, by name. kAnySecret stands for all that aren't there: for
@@ -39,8 +42,6 @@ struct Situation {
   std::set<std::string> unreachable;         // host names
   std::map<std::string, std::string> held;   // instance -> "stopped", by `muster stop`
   std::set<std::string> restart;             // instances `muster restart` names
-  std::map<std::string, std::string>
-      old_hosts;  // instance -> host, for surplus ones that `observed` may not hold
   int64_t revision = 0;
   bool refresh = false;
   bool same_file = false;   // the file is the revision that stands: what differs comes from the renderer

@@ -150,6 +150,80 @@ TEST(Plan, TakesEachMemberOutOfTheBalancerBeforeItStops) {
   EXPECT_EQ(Find(*plan, "edge-1.drain.web-1").put_back, "restore");
 }
 
+// A roll of two members with a guest, before and after.
+struct SurgeRoll {
+  Cluster cluster = Two({App("web"), Edge("web")});
+  Desired before, after;
+  SurgeRoll() {
+    cluster.services[0].update.max_unavailable = {0, false};
+    cluster.services[0].update.max_surge = {1, false};
+    before = LayOutCluster(cluster, {}, {}).value();
+    cluster.services[0].settings.entries[1].value.text += " --more";
+    after = LayOutCluster(cluster, before.placement, {}).value();
+  }
+};
+
+TEST(Plan, AGuestIsInTheBalancerBeforeAMemberIsTakenOutAndLeavesItFirst) {
+  const SurgeRoll roll;
+  const auto plan = MakePlan(roll.cluster, roll.after, AllReady(roll.before));
+  ASSERT_TRUE(plan.ok());
+  EXPECT_EQ(Ids(*plan),
+            (Names{"web-x1.install", "web-x1.start", "edge-1.admit.web-x1", "edge-1.drain.web-1",
+                   "web-1.stop", "web-1.install", "web-1.start", "edge-1.restore.web-1", "edge-1.drain.web-2",
+                   "web-2.stop", "web-2.install", "web-2.start", "edge-1.restore.web-2",
+                   "edge-1.dismiss.web-x1", "web-x1.stop", "web-x1.remove"}));
+  EXPECT_EQ(Find(*plan, "edge-1.drain.web-1").needs, Names{"edge-1.admit.web-x1"});
+  EXPECT_EQ(Find(*plan, "edge-1.dismiss.web-x1").needs, Names{"edge-1.restore.web-2"});
+  EXPECT_EQ(Find(*plan, "web-x1.stop").needs, Names{"edge-1.dismiss.web-x1"});
+  const Step& admit = Find(*plan, "edge-1.admit.web-x1");
+  EXPECT_EQ(admit.args.at("at"), "web=10.0.0.1:8102");
+  EXPECT_EQ(admit.put_back, "dismiss");
+  EXPECT_NE(FormatPlan(*plan, false)
+                .find("+ web-x1  a  restart  install → start → admit edge-1 → "
+                      "dismiss edge-1 → stop → remove  (stands in meanwhile)"),
+            std::string::npos)
+      << FormatPlan(*plan, false);
+}
+
+TEST(Plan, AGuestWaitsForWhatItsServiceUsesAndTheBalancersNewFileForTheGuest) {
+  SurgeRoll roll;
+  roll.cluster.services.push_back(App("db", "1", "9000"));
+  roll.cluster.services[0].uses = {"db"};
+  roll.cluster.services[0].settings.entries[2].value.text = "3";
+  const auto after = LayOutCluster(roll.cluster, roll.before.placement, {});
+  const auto plan = MakePlan(roll.cluster, *after, AllReady(roll.before));
+  ASSERT_TRUE(plan.ok()) << plan.error().Text();
+  EXPECT_EQ(Find(*plan, "web-x1.install").needs, (Names{"web-3.start"}));
+  EXPECT_EQ(Find(*plan, "web-3.install").needs, Names{"db-1.start"});
+  EXPECT_EQ(Find(*plan, "edge-1.install").needs, Names{"web-x1.remove"});
+}
+
+TEST(Plan, TakesAwayTheGuestsThatAnEarlierRunLeft) {
+  const SurgeRoll roll;
+  Situation situation = AllReady(roll.after);
+  EXPECT_TRUE(MakePlan(roll.cluster, roll.after, situation)->empty());
+  situation.observed["edge-1"].facts["guests"] = "web-x1,web-x2";
+  situation.observed["web-x1"] = {
+      .name = "web-x1", .service = "web", .host = "a", .state = InstanceState::kReady};
+  const auto plan = MakePlan(roll.cluster, roll.after, situation);
+  EXPECT_EQ(Ids(*plan),
+            (Names{"edge-1.dismiss.web-x1", "web-x1.stop", "web-x1.remove", "edge-1.dismiss.web-x2"}));
+}
+
+TEST(Plan, GuestsChangeNothingThatIsDesired) {
+  const SurgeRoll roll;
+  Cluster without = roll.cluster;
+  without.services[0].update.max_surge = {0, false};
+  const auto plain = LayOutCluster(without, roll.after.placement, {});
+  EXPECT_EQ(plain->placement, roll.after.placement);
+  ASSERT_EQ(plain->instances.size(), roll.after.instances.size());
+  for (size_t i = 0; i < plain->instances.size(); ++i) {
+    EXPECT_EQ(plain->instances[i].hash, roll.after.instances[i].hash);
+  }
+  EXPECT_TRUE(plain->guests.empty());
+  EXPECT_EQ(roll.after.guests.size(), 2u);
+}
+
 TEST(Plan, ScalingDownTellsTheBalancerFirst) {
   Cluster cluster = Two({App("web", "3"), Edge("web")});
   const auto before = LayOutCluster(cluster, {}, {});
@@ -168,6 +242,17 @@ TEST(Plan, ScalingUpTellsTheBalancerLast) {
   const auto after = LayOutCluster(cluster, before->placement, {});
   const auto plan = MakePlan(cluster, *after, AllReady(*before));
   EXPECT_EQ(Ids(*plan), (Names{"web-2.install", "web-2.start", "edge-1.install", "edge-1.reload"}));
+}
+
+TEST(Plan, AnotherDeadlineIsTakenOverWithoutARestart) {
+  Cluster cluster = Two({App("web", "1")});
+  const auto before = LayOutCluster(cluster, {}, {});
+  cluster.services[0].update.deadline = 90s;
+  const auto after = LayOutCluster(cluster, before->placement, {});
+  const auto plan = MakePlan(cluster, *after, AllReady(*before));
+  ASSERT_EQ(Ids(*plan), Names{"web-1.install"});
+  EXPECT_EQ(plan->steps[0].impact, Impact::kLive);
+  EXPECT_EQ(plan->steps[0].reason, "ready_within changed");
 }
 
 TEST(Plan, GoesDownFromTheFront) {

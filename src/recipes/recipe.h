@@ -5,8 +5,10 @@
 
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <string_view>
+#include <tuple>
 #include <vector>
 
 #include "base/result.h"
@@ -17,6 +19,9 @@
 #include "model/shape.h"
 
 namespace muster {
+
+// Ports that are or may be in use: address, whether UDP, number.
+using UsedPorts = std::set<std::tuple<std::string, bool, int>>;
 
 // The describing half: what one kind of service puts on its hosts.
 //
@@ -47,6 +52,23 @@ class Layout {
   virtual Result<std::vector<Instance>> LayOut(const Service& service, const Cluster& cluster,
                                                const Placement& placement) const = 0;
 
+  // Places for guests: members that stand in while others are replaced (`max_surge`), and are removed then.
+  // At most `number`, fewer where there is no room beside `used`, none where members of this kind can't have
+  // any. They stand on hosts where `placement` has members, and are named as common::GuestName says.
+  virtual Placement PlaceGuests(const Service& /*service*/, const Cluster& /*cluster*/,
+                                const Placement& /*placement*/, const UsedPorts& /*used*/,
+                                int /*number*/) const {
+    return {};
+  }
+
+  // Of a load balancer: the arguments that an `admit` of this guest needs beside `member`; empty where it
+  // sends nothing to the guest's service.
+  virtual std::map<std::string, std::string> AdmissionOf(const Service& /*service*/,
+                                                         const Cluster& /*cluster*/,
+                                                         const Instance& /*guest*/) const {
+    return {};
+  }
+
   // What {{SERVICE.WORD}} in other services stands for ("endpoints": "host:port,host:port"); nullopt: unknown
   // word.
   virtual std::optional<std::string> Export(std::string_view word, const Service& service,
@@ -66,6 +88,7 @@ class Change {
     const Cluster* cluster;
     const std::vector<Instance>* desired;             // members of this service
     const std::map<std::string, Observed>* observed;  // by instance name, all services
+    std::vector<Instance> guests;                     // that may stand in while members are replaced
     std::map<std::string, std::string> held;          // instance -> "stopped" for those stopped by hand
     std::vector<std::string> unreachable;             // host names
     std::vector<std::string> restart;                 // instances to restart though nothing changed

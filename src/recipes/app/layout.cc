@@ -129,6 +129,11 @@ Result<Placement> AppLayout::PlaceMembers(const Service& service, const Cluster&
   return common::PlaceMembers(service, cluster, so_far, count, PortsOf(service));
 }
 
+Placement AppLayout::PlaceGuests(const Service& service, const Cluster& cluster, const Placement& placement,
+                                 const UsedPorts& used, int number) const {
+  return common::PlaceGuests(service, cluster, placement, used, number, PortsOf(service));
+}
+
 Result<std::vector<Instance>> AppLayout::LayOut(const Service& service, const Cluster& cluster,
                                                 const Placement& placement) const {
   const Value& settings = service.settings;

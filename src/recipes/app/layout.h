@@ -16,6 +16,8 @@ class AppLayout : public Layout {
   std::vector<Finding> Check(const Service& service, const Cluster& cluster) const override;
   Result<Placement> PlaceMembers(const Service& service, const Cluster& cluster,
                                  const Placement& so_far) const override;
+  Placement PlaceGuests(const Service& service, const Cluster& cluster, const Placement& placement,
+                        const UsedPorts& used, int number) const override;
   Result<std::vector<Instance>> LayOut(const Service& service, const Cluster& cluster,
                                        const Placement& placement) const override;
   std::optional<std::string> Export(std::string_view word, const Service& service, const Cluster& cluster,

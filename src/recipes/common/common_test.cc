@@ -223,6 +223,115 @@ TEST(MemberChange, PutsRightWhatWasChangedByHand) {
   EXPECT_EQ(world.Ids(), (Names{"web-1.install", "web-1.reload <web-1.install"}));
 }
 
+Instance Guest(const std::string& name, const std::string& host) {
+  Instance guest;
+  guest.name = name;
+  guest.service = "web";
+  guest.host = host;
+  guest.hash = "new";
+  return guest;
+}
+
+TEST(MemberChange, BringsGuestsBeforeItTouchesWhatServesAndRemovesThemLast) {
+  World world(3);
+  world.service.update.max_unavailable = {0, false};
+  world.service.update.max_surge = {1, false};
+  world.input.guests = {Guest("web-x1", "a"), Guest("web-x2", "b")};
+  world.Stands(InstanceState::kReady, "old", {{"command", "0"}, {"probe", "1"}});
+  EXPECT_EQ(world.Ids(),
+            (Names{"web-x1.install", "web-x1.start <web-x1.install",                                       //
+                   "web-1.stop <web-x1.start", "web-1.install <web-1.stop", "web-1.start <web-1.install",  //
+                   "web-2.stop <web-1.start", "web-2.install <web-2.stop", "web-2.start <web-2.install",   //
+                   "web-3.stop <web-2.start", "web-3.install <web-3.stop", "web-3.start <web-3.install",   //
+                   "web-x1.stop <web-3.start", "web-x1.remove <web-x1.stop"}));
+  const Step install = world.Steps().steps[0];
+  EXPECT_EQ(install.put_back, "remove");
+  EXPECT_EQ(install.args.at("delete_data"), "yes");
+  EXPECT_EQ(world.Steps().outages, Names{});
+}
+
+TEST(MemberChange, TheWindowIsWiderByItsGuestsWhichRoundUp) {
+  World world(5);
+  world.service.update.max_unavailable = {25, true};  // 1
+  world.service.update.max_surge = {25, true};        // 2
+  world.input.guests = {Guest("web-x1", "a"), Guest("web-x2", "b"), Guest("web-x3", "a")};
+  world.Stands(InstanceState::kReady, "old", {{"command", "0"}, {"probe", "1"}});
+  const Names ids = world.Ids();
+  EXPECT_EQ(ids[4], "web-1.stop <web-x1.start <web-x2.start");
+  EXPECT_EQ(ids[10], "web-3.stop <web-x1.start <web-x2.start");
+  EXPECT_EQ(ids[13], "web-4.stop <web-1.start");
+  EXPECT_EQ(ids[19], "web-x1.stop <web-3.start <web-4.start <web-5.start");
+}
+
+TEST(MemberChange, AGuestStandsInForAnOnlyInstance) {
+  World world(1);
+  world.service.update.max_surge = {100, true};
+  world.input.guests = {Guest("web-x1", "a")};
+  world.Stands(InstanceState::kReady, "old", {{"command", "0"}, {"probe", "1"}});
+  EXPECT_EQ(world.Ids()[2], "web-1.stop <web-x1.start");
+  EXPECT_EQ(world.Steps().outages, Names{});
+}
+
+TEST(MemberChange, BringsNoGuestsWhereNothingThatServesIsReplaced) {
+  World world(2);
+  world.service.update.max_surge = {1, false};
+  world.input.guests = {Guest("web-x1", "a")};
+  EXPECT_EQ(world.Ids(), (Names{"web-1.install", "web-1.start <web-1.install", "web-2.install",
+                                "web-2.start <web-2.install"}));
+}
+
+TEST(MemberChange, OneAtATimeWhereNeitherIsAllowedAndThePlanSaysSo) {
+  World world(3);
+  world.service.update.max_unavailable = {0, false};
+  world.Stands(InstanceState::kReady, "old", {{"command", "0"}, {"probe", "1"}});
+  EXPECT_EQ(world.Ids()[3], "web-2.stop <web-1.start");
+  EXPECT_EQ(world.Steps().outages,
+            Names{"web has 2 of 3 instances while each restarts in turn (max_unavailable comes to 0)"});
+  world.service.update.max_surge = {1, false};  // and nowhere to stand
+  world.input.guests = {Guest("web-x1", "b")};
+  world.input.unreachable = {"b"};
+  world.observed.erase("web-2");
+  world.desired.erase(world.desired.begin() + 1);
+  EXPECT_EQ(world.Steps().notes, Names{"web: there is no place for an extra member (max_surge)"});
+  EXPECT_EQ(world.Steps().outages.size(), 1u);
+}
+
+TEST(MemberChange, GuestsThatWereLeftBehindGoAndTheirNamesAreNotUsed) {
+  World world(2);
+  world.service.update.max_unavailable = {0, false};
+  world.service.update.max_surge = {1, false};
+  world.input.guests = {Guest("web-x1", "a"), Guest("web-x2", "b")};
+  world.Stands(InstanceState::kReady, "old", {{"command", "0"}, {"probe", "1"}});
+  world.observed["web-x1"] = {
+      .name = "web-x1", .service = "web", .host = "a", .state = InstanceState::kReady};
+  world.observed.erase("web-2");
+  const auto output = world.Steps();
+  EXPECT_EQ(world.Ids()[0], "web-x1.stop");
+  EXPECT_EQ(output.steps[1].args.at("delete_data"), "yes");
+  EXPECT_EQ(world.Ids()[2], "web-2.install <web-x1.remove");  // it may get the port of that guest
+  EXPECT_EQ(world.Ids()[4], "web-x2.install <web-2.start");
+}
+
+TEST(Placement, GuestsStandOnTheEmptiestHostOnPortsThatNobodyUses) {
+  const Cluster cluster = TwoHosts();
+  const Placement web = PlaceMembers(Web(), cluster, {}, {.number = 3}, kHttp);
+  UsedPorts used = {{cluster.hosts[1].address, false, 81}};
+  for (const auto& [name, place] : web) {
+    used.emplace(cluster.FindHost(place.host)->address, false, place.ports.at("http").first);
+  }
+  EXPECT_EQ(Show(PlaceGuests(Web(), cluster, web, used, 3, kHttp)), "web-x1@b:82 web-x2@a:82 web-x3@b:83 ");
+  const std::map<std::string, PortRange> high{{"http", {.first = 65535}}};
+  used.emplace(cluster.hosts[0].address, false, 65535);
+  EXPECT_EQ(Show(PlaceGuests(Web(), cluster, web, used, 3, high)), "web-x1@b:65535 ");
+}
+
+TEST(Placement, NoMemberHasTheNameOfAGuest) {
+  EXPECT_TRUE(IsGuestName("web", GuestName("web", 12)));
+  for (const char* name : {"web-1", "web-x", "web-x1-1", "web-xa", "we-x1", "webb-x1"}) {
+    EXPECT_FALSE(IsGuestName("web", name)) << name;
+  }
+}
+
 TEST(MemberHealth, IsYellowWhileSomeAreAwayAndRedWhereAllAre) {
   World world(2);
   world.Stands(InstanceState::kReady);

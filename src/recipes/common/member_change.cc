@@ -5,6 +5,7 @@
 #include <unordered_set>
 
 #include "base/text.h"
+#include "recipes/common/placement.h"
 
 namespace muster::common {
 namespace {
@@ -68,6 +69,12 @@ class Builder {
     return step;
   }
 
+  void SetStartTimes(const Instance& desired, Step& start) const {
+    const Duration min_ready = input_.service->update.min_ready;
+    start.deadline = desired.ready_within + min_ready + kSlack;
+    if (min_ready > 0ms) start.args["min_ready_ms"] = std::to_string(min_ready.count());
+  }
+
   bool Unreachable(const std::string& host) const { return unreachable_.contains(host); }
 
   // Members that stand but aren't wanted any more.
@@ -85,9 +92,11 @@ class Builder {
       Step remove = MakeStep(name, observed.host, "remove");
       remove.reason = stop.reason;
       remove.after = "removed";
-      remove.args["delete_data"] = "no";
+      const bool guest = IsGuestName(input_.service->name, name);
+      remove.args["delete_data"] = guest ? "yes" : "no";
       remove.needs = {stop.id};
       remove.deadline = 60s;
+      if (guest) left_behind_.push_back(remove.id);
       output_.steps.push_back(std::move(stop));
       output_.steps.push_back(std::move(remove));
     }
@@ -184,10 +193,7 @@ class Builder {
     const auto start = [&] {
       Step& step = add("start");
       step.after = "ready";
-      step.deadline = desired.ready_within + input_.service->update.min_ready + kSlack;
-      if (input_.service->update.min_ready > 0ms) {
-        step.args["min_ready_ms"] = std::to_string(input_.service->update.min_ready.count());
-      }
+      SetStartTimes(desired, step);
     };
     const auto stop = [&] {
       Step& step = add("stop");
@@ -229,30 +235,97 @@ class Builder {
     }
     for (size_t i = 0; i < steps.size(); ++i) {
       steps[i].needs = i == 0 ? needs : std::vector<std::string>{steps[i - 1].id};
-      output_.steps.push_back(steps[i]);
     }
+    // A new member may get a port that a guest of an earlier run still has.
+    if (work.need == Need::kNew) {
+      steps[0].needs.insert(steps[0].needs.end(), left_behind_.begin(), left_behind_.end());
+    }
+    output_.steps.insert(output_.steps.end(), steps.begin(), steps.end());
     return steps.back().id;
   }
 
-  void Order() {
+  // Guests that can be used now, at most `number`.
+  std::vector<const Instance*> ChooseGuests(size_t number) const {
+    std::vector<const Instance*> chosen;
+    for (const Instance& guest : input_.guests) {
+      const auto observed = input_.observed->find(guest.name);
+      const bool there =
+          observed != input_.observed->end() && (Runs(&observed->second) || Installed(&observed->second));
+      if (chosen.size() < number && !there && !Unreachable(guest.host)) chosen.push_back(&guest);
+    }
+    return chosen;
+  }
+
+  // Starts a guest; returns the id of its last step.
+  std::string Bring(const Instance& guest, const std::vector<std::string>& needs) {
+    Step install = MakeStep(guest.name, guest.host, "install");
+    install.reason = "stands in meanwhile";
+    install.impact = Impact::kRestart;
+    install.after = "installed";
+    install.put_back = "remove";
+    install.args["delete_data"] = "yes";  // of the put-back
+    install.needs = needs;
+    install.deadline = kInstallWithin;
+    Step start = MakeStep(guest.name, guest.host, "start");
+    start.reason = install.reason;
+    start.impact = Impact::kRestart;
+    start.after = "ready";
+    start.needs = {install.id};
+    SetStartTimes(guest, start);
+    const std::string last = start.id;
+    output_.steps.push_back(std::move(install));
+    output_.steps.push_back(std::move(start));
+    return last;
+  }
+
+  void Remove(const Instance& guest, const std::vector<std::string>& needs) {
+    Step stop = MakeStep(guest.name, guest.host, "stop");
+    stop.reason = "all are replaced";
+    stop.impact = Impact::kRestart;
+    stop.after = "stopped";
+    stop.needs = needs;
+    stop.deadline = guest.stop_timeout + kSlack;
+    Step remove = MakeStep(guest.name, guest.host, "remove");
+    remove.reason = stop.reason;
+    remove.impact = Impact::kRestart;
+    remove.after = "removed";
+    remove.args["delete_data"] = "yes";
+    remove.needs = {stop.id};
+    remove.deadline = 60s;
+    output_.steps.push_back(std::move(stop));
+    output_.steps.push_back(std::move(remove));
+  }
+
+  // Says what is out meanwhile, and returns how many may be replaced at a time.
+  int Window(size_t serving, size_t guests) {
     const UpdatePolicy& update = input_.service->update;
+    const std::string& name = input_.service->name;
     const int members = static_cast<int>(input_.desired->size());
-    int window = std::min(update.max_unavailable.RoundDown(members), members);
+    const int window =
+        std::min(update.max_unavailable.RoundDown(members) + static_cast<int>(guests), members);
+    if (serving == 0) return std::max(window, 1);
+    if (update.max_surge.amount > 0 && guests == 0) {
+      output_.notes.push_back(fmt::format("{}: there is no place for an extra member (max_surge)", name));
+    }
+    if (window <= 0 && members == 1) {
+      output_.outages.push_back(name + " is out while its only instance restarts");
+    } else if (window <= 0) {
+      output_.outages.push_back(
+          fmt::format("{} has {} of {} instances while each restarts in turn (max_unavailable comes to 0)",
+                      name, members - 1, members));
+    } else if (members > 1 && guests == 0 && window >= members) {
+      output_.outages.push_back(name + " is out while all its instances restart at once");
+    }
+    return std::max(window, 1);
+  }
+
+  void Order() {
+    const int members = static_cast<int>(input_.desired->size());
     size_t serving = 0;
     for (const Work& work : work_) serving += work.serves && work.need == Need::kRestart;
-    if (window <= 0) {
-      window = 1;
-      if (serving > 0 && members == 1) {
-        output_.outages.push_back(input_.service->name + " is out while its only instance restarts");
-      }
-    }
-    if (serving > 0 && members > 1 && window >= members) {
-      output_.outages.push_back(input_.service->name + " is out while all its instances restart at once");
-    }
-    if (serving > 0 && update.max_surge.amount > 0) {
-      output_.notes.push_back(fmt::format("{}: max_surge adds no members yet, {} at a time are replaced",
-                                          input_.service->name, window));
-    }
+    const int surge = input_.service->update.max_surge.RoundUp(members);
+    const auto guests = ChooseGuests(std::min(serving, static_cast<size_t>(std::max(surge, 0))));
+    const auto window = static_cast<size_t>(Window(serving, guests.size()));
     // What is away already needs no window, and must be back before more is taken away.
     std::vector<std::string> first;
     for (const Work& work : work_) {
@@ -261,19 +334,26 @@ class Builder {
       if (work.need != Need::kStop && work.need != Need::kLive && work.need != Need::kReload)
         first.push_back(last);
     }
+    if (!guests.empty()) {
+      std::vector<std::string> stand_in;
+      for (const Instance* guest : guests) stand_in.push_back(Bring(*guest, first));
+      first = std::move(stand_in);
+    }
     // A change of nothing but new members needs no order among them; with serving ones, those wait for the
     // new.
     std::vector<std::string> lasts;
     for (const Work& work : work_) {
       if (!work.serves || work.need != Need::kRestart) continue;
       std::vector<std::string> needs;
-      if (lasts.size() >= static_cast<size_t>(window)) {
-        needs.push_back(lasts[lasts.size() - static_cast<size_t>(window)]);
+      if (lasts.size() >= window) {
+        needs.push_back(lasts[lasts.size() - window]);
       } else {
         needs = first;
       }
       lasts.push_back(Emit(work, needs));
     }
+    if (lasts.size() > window) lasts.erase(lasts.begin(), lasts.end() - static_cast<std::ptrdiff_t>(window));
+    for (const Instance* guest : guests) Remove(*guest, lasts);
   }
 
   const Layout& layout_;
@@ -281,6 +361,7 @@ class Builder {
   const std::unordered_set<std::string> unreachable_;
   const std::unordered_set<std::string> restart_;
   std::vector<Work> work_;
+  std::vector<std::string> left_behind_;  // removals of guests that an earlier run left
   Change::Output output_;
 };
 

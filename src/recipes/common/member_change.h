@@ -8,6 +8,10 @@
 // Members that serve nothing now (failed, stopped, not installed) come first and count for nothing; those
 // that serve follow in a window of `max_unavailable`. Start steps have args min_ready_ms; install steps say
 // by their impact what the agent is to make of it.
+//
+// With `max_surge`, guests stand in: install → start, before the first that serves is touched, and stop →
+// remove after the last. The window is wider by their number. A run that ends early removes them (put back of
+// their install). Guests that an earlier run left behind go at once, and their names aren't used.
 #pragma once
 
 #include "recipes/recipe.h"

@@ -5,6 +5,11 @@
 #include <unordered_map>
 
 namespace muster::common {
+namespace {
+
+constexpr int kPortsEnd = 65536;
+
+}  // namespace
 
 Count ReadCount(const std::string& text) {
   Count count;
@@ -94,6 +99,72 @@ Placement PlaceMembers(const Service& service, const Cluster& cluster, const Pla
     }
   }
   return placement;
+}
+
+std::string GuestName(const std::string& service, int number) {
+  return service + "-x" + std::to_string(number);
+}
+
+bool IsGuestName(std::string_view service, std::string_view name) {
+  if (!name.starts_with(service)) return false;
+  name.remove_prefix(service.size());
+  if (!name.starts_with("-x") || name.size() == 2) return false;
+  return name.find_first_not_of("0123456789", 2) == std::string_view::npos;
+}
+
+Placement PlaceGuests(const Service& service, const Cluster& cluster, const Placement& placement,
+                      const UsedPorts& used, int number, const std::map<std::string, PortRange>& ports) {
+  struct Room {
+    const Host* host;
+    size_t members = 0;
+    int slot = 0;  // the next to be tried
+  };
+  std::unordered_map<std::string, size_t> members;
+  for (const auto& [name, place] : MembersOf(placement, service.name)) ++members[place->host];
+  std::vector<Room> rooms;
+  for (const Host* host : HostsOf(service, cluster)) {
+    const auto found = members.find(host->name);
+    if (found != members.end()) rooms.push_back({.host = host, .members = found->second});
+  }
+  const auto at_slot = [&](int slot) {
+    std::map<std::string, PortRange> moved;
+    for (const auto& [name, range] : ports) {
+      moved[name] = {.first = range.first + slot * range.count, .count = range.count, .udp = range.udp};
+    }
+    return moved;
+  };
+  const auto fits = [&](const Host& host, const std::map<std::string, PortRange>& wanted) {
+    for (const auto& [name, range] : wanted) {
+      for (int port = range.first; port < range.first + range.count; ++port) {
+        if (used.contains({host.address, range.udp, port})) return false;
+      }
+    }
+    return true;
+  };
+  const auto in_range = [](const std::map<std::string, PortRange>& wanted) {
+    return std::all_of(wanted.begin(), wanted.end(),
+                       [](const auto& port) { return port.second.first + port.second.count <= kPortsEnd; });
+  };
+  Placement guests;
+  for (int n = 1; n <= number && !rooms.empty();) {
+    const auto room = std::min_element(rooms.begin(), rooms.end(),
+                                       [](const Room& a, const Room& b) { return a.members < b.members; });
+    auto wanted = at_slot(room->slot);
+    while (in_range(wanted) && !fits(*room->host, wanted)) wanted = at_slot(++room->slot);
+    if (!in_range(wanted)) {
+      rooms.erase(room);
+      continue;
+    }
+    guests[GuestName(service.name, n)] = {.service = service.name,
+                                          .host = room->host->name,
+                                          .ordinal = n,
+                                          .slot = room->slot,
+                                          .ports = std::move(wanted)};
+    ++room->slot;
+    ++room->members;
+    ++n;
+  }
+  return guests;
 }
 
 std::string Endpoints(const Cluster& cluster, const Placement& placement, const std::string& service,

@@ -7,6 +7,7 @@
 
 #include "model/cluster.h"
 #include "model/instance.h"
+#include "recipes/recipe.h"
 
 namespace muster::common {
 
@@ -25,6 +26,15 @@ std::vector<const Host*> HostsOf(const Service& service, const Cluster& cluster)
 // are `ports` moved on by its slot on its host times their width.
 Placement PlaceMembers(const Service& service, const Cluster& cluster, const Placement& so_far, Count count,
                        const std::map<std::string, PortRange>& ports);
+
+// "web-x1": a guest's name. No member can have it, whatever becomes of the service.
+std::string GuestName(const std::string& service, int number);
+bool IsGuestName(std::string_view service, std::string_view name);
+
+// Places for guests of a service whose members are equal: on the hosts where it has members, the emptiest
+// first, each on the next ports that nobody uses.
+Placement PlaceGuests(const Service& service, const Cluster& cluster, const Placement& placement,
+                      const UsedPorts& used, int number, const std::map<std::string, PortRange>& ports);
 
 // The members of one service in `placement`, by ordinal: name and place.
 std::vector<std::pair<std::string, const Place*>> MembersOf(const Placement& placement,

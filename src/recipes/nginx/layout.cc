@@ -160,6 +160,13 @@ Result<std::vector<Instance>> NginxLayout::LayOut(const Service& service, const 
   return instances;
 }
 
+std::map<std::string, std::string> NginxLayout::AdmissionOf(const Service& service, const Cluster& cluster,
+                                                            const Instance& guest) const {
+  const std::string seats = SeatsOf(ReadSettings(service.settings), cluster, guest);
+  if (seats.empty()) return {};
+  return {{"at", seats}};
+}
+
 std::optional<std::string> NginxLayout::Export(std::string_view word, const Service& service,
                                                const Cluster& cluster, const Placement& placement) const {
   const auto ports = PortsOf(ReadSettings(service.settings));

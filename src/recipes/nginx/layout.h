@@ -15,6 +15,8 @@ class NginxLayout : public Layout {
                                  const Placement& so_far) const override;
   Result<std::vector<Instance>> LayOut(const Service& service, const Cluster& cluster,
                                        const Placement& placement) const override;
+  std::map<std::string, std::string> AdmissionOf(const Service& service, const Cluster& cluster,
+                                                 const Instance& guest) const override;
   std::optional<std::string> Export(std::string_view word, const Service& service, const Cluster& cluster,
                                     const Placement& placement) const override;
   Impact ImpactOf(std::string_view part) const override;

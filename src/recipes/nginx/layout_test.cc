@@ -236,5 +236,29 @@ TEST(NginxTries, ComeBackAsTheyWere) {
   EXPECT_THAT(ParseTries("nonsense"), IsEmpty());
 }
 
+TEST(NginxGuests, StandWhereAllMembersOfTheirServiceDo) {
+  const Cluster cluster = MakeCluster(R"({"listen": 80, "routes": [
+      {"path": "/", "to": "app"}, {"path": "/admin", "to": "app:admin", "balance": "ip_hash"},
+      {"path": "/upload", "to": "app-1"}]})");
+  Instance guest;
+  guest.name = "app-x1";
+  guest.service = "app";
+  guest.address = "10.0.0.2";
+  guest.ports = {{"http", {.first = 8104}}, {"admin", {.first = 9104}}};
+  const NginxLayout layout;
+  const auto admission = layout.AdmissionOf(cluster.services[2], cluster, guest);
+  EXPECT_EQ(
+      admission,
+      (std::map<std::string, std::string>{{"at", "app.admin.ip_hash=10.0.0.2:9104,app=10.0.0.2:8104"}}));
+  const std::vector<Upstream> upstreams = ParseUpstreams(LayOutEdge(cluster).extra.at("upstreams"));
+  const auto with = WithGuests(upstreams, {{"app-x1", admission.at("at")}});
+  ASSERT_EQ(with.size(), 3u);
+  EXPECT_EQ(with[0].members.back(), (Member{.instance = "app-x1", .address = "10.0.0.2:8104"}));
+  EXPECT_EQ(with[1].members.back(), (Member{.instance = "app-x1", .address = "10.0.0.2:9104"}));
+  EXPECT_EQ(with[2], upstreams[2]);  // that route means app-1
+  guest.service = "feed";
+  EXPECT_TRUE(layout.AdmissionOf(cluster.services[2], cluster, guest).empty());
+}
+
 }  // namespace
 }  // namespace muster::nginx

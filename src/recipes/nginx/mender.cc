@@ -31,7 +31,9 @@ class NginxMender : public Mender {
       if (seen == input.observed->end() || seen->second.state != InstanceState::kReady) continue;
       const std::set<std::string> known = Names(seen->second, "health");
       std::set<std::string> wanted;
-      for (const std::string& member : nginx.fronts) {
+      std::set<std::string> members = Names(seen->second, "guests");
+      members.insert(nginx.fronts.begin(), nginx.fronts.end());
+      for (const std::string& member : members) {
         const auto found = input.observed->find(member);
         // Nobody has told anything of it yet, as after a start of the server: it stays as it is.
         const bool out = found == input.observed->end() ? known.contains(member)

@@ -45,6 +45,15 @@ TEST_F(NginxMenderTest, TakesOutWhoIsNotReadyInOneOrder) {
   EXPECT_THAT(On(), IsEmpty());
 }
 
+TEST_F(NginxMenderTest, LooksAfterGuestsToo) {
+  observed_["edge-1"].facts["guests"] = "app-x1";
+  Set("app-x1", InstanceState::kReady);
+  EXPECT_THAT(On(), IsEmpty());
+  Set("app-x1", InstanceState::kBackoff);
+  ASSERT_EQ(On().size(), 1u);
+  EXPECT_EQ(On()[0].args.at("out"), "app-x1");
+}
+
 TEST_F(NginxMenderTest, LetsThemInAgain) {
   observed_["edge-1"].facts["health"] = "app-2";
   const auto orders = On();

@@ -36,9 +36,10 @@ Names Listed(std::string_view text) {
 // One nginx as its operator knows it. Shared with the reloads under way.
 struct State {
   bool loaded = false;
-  Names run, health;    // who is out, by whom
-  std::string token;    // who knows it is shown where requests go
-  std::string applied;  // the upstreams that the running nginx has; "" : not known
+  Names run, health;                          // who is out, by whom
+  std::map<std::string, std::string> guests;  // who stands in for a while, and where
+  std::string token;                          // who knows it is shown where requests go
+  std::string applied;                        // the upstreams that the running nginx has; "" : not known
   int reloads = 0;
   std::set<int> left;  // workers that the last reload replaced
 
@@ -54,13 +55,14 @@ struct State {
     both.insert(health.begin(), health.end());
     return both;
   }
+  std::vector<Upstream> Members() const { return WithGuests(ParseUpstreams(upstreams), guests); }
   // Those that really are marked.
   Names marked() const {
     Names marked;
-    for (const Upstream& upstream : ParseUpstreams(upstreams)) marked.merge(MarkedIn(upstream, out()));
+    for (const Upstream& upstream : Members()) marked.merge(MarkedIn(upstream, out()));
     return marked;
   }
-  std::string Rendered() const { return RenderUpstreams(ParseUpstreams(upstreams), out(), token); }
+  std::string Rendered() const { return RenderUpstreams(Members(), out(), token); }
 };
 using SharedState = std::shared_ptr<State>;
 
@@ -74,8 +76,9 @@ Status WriteUpstreams(const Running& running, const std::string& content) {
 std::string StatePath(const State& state) { return state.records + "/upstreams.state"; }
 
 Status Save(const State& state) {
-  const std::string text =
+  std::string text =
       fmt::format("token {}\nrun {}\nhealth {}\n", state.token, Listed(state.run), Listed(state.health));
+  for (const auto& [name, seats] : state.guests) text += fmt::format("guest {} {}\n", name, seats);
   return WriteFile(StatePath(state), text, {.mode = 0600});
 }
 
@@ -88,6 +91,8 @@ void Load(State& state) {
       if (line.starts_with("token ")) state.token = line.substr(6);
       if (line.starts_with("run ")) state.run = Listed(std::string_view(line).substr(4));
       if (line.starts_with("health ")) state.health = Listed(std::string_view(line).substr(7));
+      const std::vector<std::string> words = Split(line, ' ');
+      if (words.size() == 3 && words[0] == "guest") state.guests[words[1]] = words[2];
     }
   }
   if (state.token.empty()) state.token = RandomHex(16);
@@ -113,11 +118,14 @@ void Take(State& state, const Operator::Context& context) {
 // Members that left the service would otherwise come back as out.
 bool Forget(State& state) {
   Names known;
-  for (const Upstream& upstream : ParseUpstreams(state.upstreams)) {
+  for (const Upstream& upstream : state.Members()) {
     for (const Member& member : upstream.members) known.insert(member.instance);
   }
   const auto unknown = [&](const std::string& name) { return !known.contains(name); };
-  return std::erase_if(state.run, unknown) + std::erase_if(state.health, unknown) > 0;
+  const auto nowhere = [&](const auto& guest) { return !known.contains(guest.first); };
+  return std::erase_if(state.run, unknown) + std::erase_if(state.health, unknown) +
+             std::erase_if(state.guests, nowhere) >
+         0;
 }
 
 // Writes the upstreams and tests all of the configuration. Where nginx doesn't like it, the file is as
@@ -193,6 +201,7 @@ class NginxOperator : public Operator {
     const SharedState state = state_;
     Take(*state, context);
     const Names run = state->run, health = state->health;
+    const std::map<std::string, std::string> guests = state->guests;
     if (verb == "drain" || verb == "restore") {
       const std::string member = args["member"];
       if (member.empty()) co_return Error::Invalid("bad-args", "{} needs a member", verb);
@@ -208,6 +217,16 @@ class NginxOperator : public Operator {
           state->health.insert(member);
         }
       }
+    } else if (verb == "admit" || verb == "dismiss") {
+      const std::string guest = args["member"];
+      if (guest.empty() || (verb == "admit" && args["at"].empty())) {
+        co_return Error::Invalid("bad-args", "{} needs a member and where it stands", verb);
+      }
+      state->guests.erase(guest);
+      if (verb == "admit") state->guests[guest] = args["at"];
+      // It is a stranger before and after: what was known of its health is another's.
+      state->run.erase(guest);
+      state->health.erase(guest);
     } else if (verb == "backends") {
       state->health = Listed(args["out"]);
     } else {
@@ -219,10 +238,12 @@ class NginxOperator : public Operator {
       if (!reloaded.ok()) {
         state->run = run;
         state->health = health;
+        state->guests = guests;
         (void)Save(*state);
         co_return reloaded.error();
       }
-      if (verb == "drain") co_await WaitUntilGone(context.loop, state->left, kFinishWithin);
+      if (verb == "drain" || verb == "dismiss")
+        co_await WaitUntilGone(context.loop, state->left, kFinishWithin);
     }
     co_return Told(*state);
   }
@@ -242,7 +263,7 @@ class NginxOperator : public Operator {
                       .address = context.instance->address,
                       .folder = context.folder,
                       .token = state->token,
-                      .upstreams = ParseUpstreams(state->upstreams),
+                      .upstreams = state->Members(),
                       .out = state->marked()};
     if (tries != context.instance->extra.end()) input.tries = ParseTries(tries->second);
     co_return co_await VerifyRoutes(input);
@@ -250,10 +271,14 @@ class NginxOperator : public Operator {
 
  private:
   static nginx::Facts Told(const State& state) {
-    return {{"out", Listed(state.marked())},
-            {"run", Listed(state.run)},
-            {"health", Listed(state.health)},
-            {"reloads", std::to_string(state.reloads)}};
+    nginx::Facts facts{{"out", Listed(state.marked())},
+                       {"run", Listed(state.run)},
+                       {"health", Listed(state.health)},
+                       {"reloads", std::to_string(state.reloads)}};
+    Names guests;
+    for (const auto& [name, seats] : state.guests) guests.insert(name);
+    if (!guests.empty()) facts["guests"] = Listed(guests);
+    return facts;
   }
 
   SharedState state_ = std::make_shared<State>();

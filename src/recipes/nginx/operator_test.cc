@@ -167,6 +167,36 @@ class NginxOperatorTest : public ::testing::Test {
   std::unique_ptr<Operator> operator_ = MakeOperator();
 };
 
+TEST_F(NginxOperatorTest, SendsToAGuestUntilItIsDismissed) {
+  const Place app_2 = placement_.at("app-2");
+  placement_.erase("app-2");  // it is the guest here
+  Install(Plain());
+  ASSERT_TRUE(loop_.RunTask(operator_->Prepare(Context())).ok());
+  StartNginx();
+  EXPECT_EQ(WhoAnswers(), (std::set<std::string>{"app-1"}));
+  const std::string at = fmt::format("app=127.0.0.1:{},feed=127.0.0.1:1", app_2.ports.at("http").first);
+  EXPECT_EQ(Order("admit", {{"member", "app-x1"}, {"by", "run"}, {"at", at}}), "");
+  EXPECT_EQ(WhoAnswers(), (std::set<std::string>{"app-1", "app-2"}));
+
+  // It stands in for one that is out, over a reload and an agent that starts anew.
+  EXPECT_EQ(Order("drain", {{"member", "app-1"}, {"by", "run"}}), "app-1");
+  operator_ = MakeOperator();
+  EXPECT_EQ(operator_->Facts(Context()).at("guests"), "app-x1");
+  ASSERT_TRUE(loop_.RunTask(operator_->Reload(Context())).ok());
+  EXPECT_EQ(WhoAnswers(), (std::set<std::string>{"app-2"}));
+  EXPECT_EQ(Order("restore", {{"member", "app-1"}, {"by", "run"}, {"ready", "yes"}}), "");
+
+  // One that isn't well is out like any member.
+  EXPECT_EQ(Order("backends", {{"out", "app-x1"}}), "app-x1");
+  EXPECT_EQ(WhoAnswers(), (std::set<std::string>{"app-1"}));
+  EXPECT_EQ(Order("dismiss", {{"member", "app-x1"}, {"by", "run"}}), "");
+  EXPECT_EQ(Order("dismiss", {{"member", "app-x1"}, {"by", "run"}}), "");
+  EXPECT_EQ(operator_->Facts(Context()).contains("guests"), false);
+  EXPECT_EQ(operator_->Facts(Context()).at("health"), "");
+  EXPECT_EQ(WhoAnswers(), (std::set<std::string>{"app-1"}));
+  EXPECT_THAT(Order("admit", {{"member", "app-x1"}}), HasSubstr("bad-args"));
+}
+
 TEST_F(NginxOperatorTest, DrainsRestoresAndRemembers) {
   Install(Plain());
   const Status prepared = loop_.RunTask(operator_->Prepare(Context()));

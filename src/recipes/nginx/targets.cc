@@ -36,9 +36,9 @@ Balance BalanceNamed(std::string_view word) {
   return Balance::kRoundRobin;
 }
 
-std::vector<std::string> TcpPorts(const Place& place) {
+std::vector<std::string> TcpPorts(const std::map<std::string, PortRange>& ports) {
   std::vector<std::string> names;
-  for (const auto& [name, range] : place.ports) {
+  for (const auto& [name, range] : ports) {
     if (!range.udp) names.push_back(name);
   }
   return names;
@@ -59,7 +59,7 @@ Status AddMembers(const Target& target, const Cluster& cluster, const Placement&
     return Error::Invalid("route-unknown-target", "there is no instance {}", parsed.name);
   }
   for (const auto& [name, place] : places) {
-    const std::string wanted = parsed.port.empty() ? DefaultPort(TcpPorts(*place)) : parsed.port;
+    const std::string wanted = parsed.port.empty() ? DefaultPort(TcpPorts(place->ports)) : parsed.port;
     const auto port = place->ports.find(wanted);
     const Host* host = cluster.FindHost(place->host);
     if (port == place->ports.end() || !host) {
@@ -144,6 +144,41 @@ Result<Upstreams> ResolveUpstreams(const Settings& settings, const Cluster& clus
       const auto same = [&](const Upstream& other) { return other.name == upstream.name; };
       if (std::none_of(upstreams.all.begin(), upstreams.all.end(), same)) {
         upstreams.all.push_back(std::move(upstream));
+      }
+    }
+  }
+  return upstreams;
+}
+
+std::string SeatsOf(const Settings& settings, const Cluster& cluster, const Instance& guest) {
+  std::set<std::string> seats;
+  for (const Server& server : settings.servers) {
+    for (const Route& route : server.routes) {
+      for (const Target& target : route.to) {
+        const ParsedTarget parsed = ParseTarget(target.text, cluster);
+        // A route to a chosen member means that one, and no other.
+        if (!parsed.service || parsed.service->name != guest.service || parsed.ordinal != 0) continue;
+        const std::string wanted = parsed.port.empty() ? DefaultPort(TcpPorts(guest.ports)) : parsed.port;
+        const auto port = guest.ports.find(wanted);
+        if (port == guest.ports.end()) continue;
+        seats.insert(UpstreamName(route) + "=" + HostPort(guest.address, port->second.first));
+      }
+    }
+  }
+  return Join({seats.begin(), seats.end()}, ",");
+}
+
+std::vector<Upstream> WithGuests(std::vector<Upstream> upstreams,
+                                 const std::map<std::string, std::string>& guests) {
+  for (const auto& [name, seats] : guests) {
+    for (const std::string& seat : Split(seats, ',')) {
+      const size_t equals = seat.find('=');
+      if (equals == std::string::npos) continue;
+      for (Upstream& upstream : upstreams) {
+        if (upstream.name != seat.substr(0, equals)) continue;
+        const Member member{.instance = name, .address = seat.substr(equals + 1)};
+        if (std::find(upstream.members.begin(), upstream.members.end(), member) == upstream.members.end())
+          upstream.members.push_back(member);
       }
     }
   }

@@ -52,6 +52,13 @@ struct Upstreams {
 Result<Upstreams> ResolveUpstreams(const Settings& settings, const Cluster& cluster,
                                    const Placement& placement);
 
+// Where a guest of the service that routes send to is to stand: "UPSTREAM=host:port,UPSTREAM=host:port"; ""
+// where none of them sends to all its members.
+std::string SeatsOf(const Settings& settings, const Cluster& cluster, const Instance& guest);
+// The upstreams with their guests; `guests` has seats by name. Upstreams that aren't there are passed over.
+std::vector<Upstream> WithGuests(std::vector<Upstream> upstreams,
+                                 const std::map<std::string, std::string>& guests);
+
 // host:port, with brackets around an IPv6 address.
 std::string HostPort(std::string_view address, int port);
 

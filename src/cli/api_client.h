@@ -24,6 +24,9 @@ class ApiClient {
   ApiClient(std::filesystem::path socket_path, std::string user);
   ~ApiClient();
 
+  // Where ClusterFor leaves what a hint needs to name the cluster (Console::cluster_option); may be null.
+  std::string* cluster_option = nullptr;
+
   net::Loop& loop() { return loop_; }
   const std::filesystem::path& socket_path() const { return socket_path_; }
 

@@ -111,19 +111,24 @@ Result<Bundle> LoadBundle(const fs::path& file, bool rehearse) {
   spec::Parsed parsed = spec::ParseCluster(bundle.text, bundle.file_name, shapes);
   bundle.cluster = std::move(parsed.cluster);
   bundle.findings = std::move(parsed.findings);
+  bundle.shape_ok = parsed.shape_ok;
   for (const spec::FileReference& reference : spec::FilesIn(bundle.cluster, shapes)) {
     AddFile(bundle, reference, file.parent_path());
   }
   if (rehearse) spec::Rehearse(bundle.cluster, 1);
-  if (parsed.shape_ok) {
-    // What recipes check stands on a file whose shape is right.
+  if (parsed.readable) {
     for (Finding& finding : plan::CheckCluster(bundle.cluster)) {
+      if (spec::FollowsFromShape(finding, parsed)) continue;
       if (finding.file.empty()) finding.file = bundle.file_name;
       bundle.findings.push_back(std::move(finding));
     }
   }
-  std::stable_sort(bundle.findings.begin(), bundle.findings.end(), Before);
+  SortFindings(bundle.findings);
   return bundle;
+}
+
+void SortFindings(std::vector<Finding>& findings) {
+  std::stable_sort(findings.begin(), findings.end(), Before);
 }
 
 nlohmann::json BundleJson(const Bundle& bundle) {

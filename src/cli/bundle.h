@@ -18,6 +18,7 @@ struct Bundle {
   std::string text;
   Cluster cluster;                // parsed, with `files` filled in
   std::vector<Finding> findings;  // in the file's order
+  bool shape_ok = false;          // else `cluster` is only what was probably meant
   bool rehearse = false;
   std::map<std::string, std::filesystem::path> paths;  // of each file, by the path as written
 };
@@ -29,6 +30,9 @@ constexpr int64_t kInlineMaxBytes = 256 << 10;
 // findings. With `rehearse` the cluster's addresses are those of the first block: the server may choose
 // another.
 Result<Bundle> LoadBundle(const std::filesystem::path& file, bool rehearse);
+
+// In the file's order.
+void SortFindings(std::vector<Finding>& findings);
 
 // The bundle as docs/api.md has it.
 nlohmann::json BundleJson(const Bundle& bundle);

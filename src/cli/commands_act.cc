@@ -27,9 +27,10 @@ Declare<Args>& WithAct(Declare<Args>& declare) {
       .Group(kAct);
 }
 
-// Posts to the cluster, then shows the plan or follows the run.
+// Posts to the cluster, then shows the plan or follows the run. `if_nothing` is said where no run was needed.
 Result<int> Act(Context& context, ApiClient& api, const std::string& key, const ActArgs& args,
-                const std::string& act, Json body, const std::string& done) {
+                const std::string& act, Json body, const std::string& done,
+                const std::string& if_nothing = "") {
   body["plan_only"] = args.plan_only;
   MUSTER_TRY(const Json started, api.Ask("POST", ClusterTarget(key, "/" + act), body));
   if (args.plan_only) {
@@ -45,7 +46,7 @@ Result<int> Act(Context& context, ApiClient& api, const std::string& key, const 
     if (args.json) {
       PrintJson(context, started);
     } else {
-      context.console.OutLine("nothing to do");
+      context.console.OutLine(if_nothing.empty() ? "nothing to do" : key + ": " + if_nothing);
     }
     return 0;
   }
@@ -83,6 +84,21 @@ struct ScaleArgs : ActArgs {
   std::vector<std::string> instances;
 };
 
+// Says what is wrong with the number before anything is asked for it.
+Status CheckCount(const std::string& service, const std::string& instances) {
+  const size_t digits = std::min(instances.find_first_not_of("0123456789"), instances.size());
+  const std::string rest = instances.substr(digits);
+  if (digits == 0 || digits > 6 || (!rest.empty() && rest != " per host")) {
+    return Error::Invalid("bad-argument", "\"{}\" is no number of instances", instances)
+        .Hint("muster scale {} 12, or: muster scale {} 5 per host", service, service);
+  }
+  if (std::atoi(instances.c_str()) == 0) {
+    return Error::Invalid("bad-argument", "a service has at least one instance, not {}", instances)
+        .Hint("muster stop {} stops all of them; to have none, remove it from the cluster file", service);
+  }
+  return Done();
+}
+
 Result<int> Scale(Context& context, const ScaleArgs& args) {
   std::string service = args.service;
   std::string instances = Join(args.instances, " ");
@@ -95,6 +111,7 @@ Result<int> Scale(Context& context, const ScaleArgs& args) {
     return Error::Invalid("argument-missing", "how many instances of {} are wanted?", service)
         .Hint("muster scale {} 12, or: muster scale {} \"5 per host\"", service, service);
   }
+  MUSTER_DO(CheckCount(service, instances));
   MUSTER_TRY(const auto api, Connect(context, Need::kStore));
   MUSTER_TRY(const std::string key, ClusterFor(*api, args));
   return Act(context, *api, key, args, "scale", {{"service", service}, {"instances", instances}},
@@ -109,20 +126,20 @@ struct DownArgs : ActArgs {
 };
 
 // What has to be typed before data goes. Code "confirm-name".
-Result<std::string> Confirmed(Context& context, const std::string& name, const DownArgs& args) {
+Result<std::string> Confirmed(Context& context, const std::string& key, const DownArgs& args) {
+  const std::string name = key.substr(0, key.find('@'));
   const auto refused = [&](const std::string& why) {
     return Error::Refused("confirm-name", "{}; nothing was done", why)
         .Hint("muster down --delete-data --confirm {}", name);
   };
   if (!args.confirm.empty()) {
-    if (args.confirm == name) return name;
+    if (args.confirm == name || args.confirm == key) return name;
     return refused("--confirm says " + args.confirm + ", the cluster's name is " + name);
   }
-  if (!context.console.in_is_terminal)
-    return refused("deleting the data of " + name + " has to be confirmed");
+  if (!context.console.in_is_terminal) return refused("deleting the data of " + key + " has to be confirmed");
   MUSTER_TRY(const std::string typed,
-             Ask(context.console, "This deletes all data of " + name + ". Type its name to go on: ", false));
-  if (typed == name) return name;
+             Ask(context.console, "This deletes all data of " + key + ". Type its name to go on: ", false));
+  if (typed == name || typed == key) return name;
   return refused("that is not the cluster's name");
 }
 
@@ -131,11 +148,12 @@ Result<int> Down(Context& context, const DownArgs& args) {
   MUSTER_TRY(const std::string key, ClusterFor(*api, args));
   Json body = {{"delete_data", args.delete_data}};
   if (args.delete_data && !args.plan_only) {
-    MUSTER_TRY(const std::string confirm, Confirmed(context, key.substr(0, key.find('@')), args));
+    MUSTER_TRY(const std::string confirm, Confirmed(context, key, args));
     body["confirm"] = confirm;
   }
   return Act(context, *api, key, args, "down", std::move(body),
-             args.delete_data ? "down, its data is deleted" : "down; its data stays");
+             args.delete_data ? "down, its data is deleted" : "down; its data stays",
+             args.delete_data ? "was down; its data is deleted" : "is down already; its data stays");
 }
 
 // --- rollback, resume

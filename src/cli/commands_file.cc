@@ -9,10 +9,10 @@
 #include "base/text.h"
 #include "cli/answer.h"
 #include "cli/bundle.h"
+#include "cli/check_here.h"
 #include "cli/commands.h"
 #include "cli/follow.h"
 #include "cli/home.h"
-#include "cli/machine.h"
 #include "cli/render.h"
 #include "cli/server_start.h"
 #include "cli/session.h"
@@ -66,20 +66,26 @@ void PrintFindings(const Context& context, const std::vector<Finding>& findings)
   for (const Finding& finding : findings) context.console.ErrLine(FormatFinding(finding));
 }
 
+// Prints the findings, and with --json the error with them.
+Error Refused(Context& context, const std::vector<Finding>& findings, bool json, Error error) {
+  PrintFindings(context, findings);
+  if (json) {
+    PrintJson(context, {{"error", api::ToJson(error)}, {"findings", FindingsJson(findings)}});
+    context.json_printed = true;
+  }
+  return error;
+}
+
 // Loads the file and prints what is wrong with it. Where there are errors the bundle is no use: code
 // "file-invalid".
 Result<Bundle> LoadGood(Context& context, const FileArgs& args) {
   MUSTER_TRY(Bundle bundle, LoadBundle(args.file, args.rehearse));
-  PrintFindings(context, bundle.findings);
   if (HasErrors(bundle.findings)) {
-    Error error = Error::Invalid("file-invalid", "{} has {}; nothing was done", bundle.file_name,
-                                 Count(bundle.findings));
-    if (args.json) {
-      PrintJson(context, {{"error", api::ToJson(error)}, {"findings", FindingsJson(bundle.findings)}});
-      context.json_printed = true;
-    }
-    return error;
+    return Refused(context, bundle.findings, args.json,
+                   Error::Invalid("file-invalid", "{} has {}; nothing was done", bundle.file_name,
+                                  Count(bundle.findings)));
   }
+  PrintFindings(context, bundle.findings);
   return bundle;
 }
 
@@ -89,43 +95,30 @@ struct CheckArgs : FileArgs {
   bool file_only = false;
 };
 
-// The pids of all instances that a running server knows.
-std::set<int> InstancePids(const Context& context) {
-  std::set<int> pids;
-  if (!SocketAnswers(ApiSocket(context.home))) return pids;
-  ApiClient api(ApiSocket(context.home), CallerName());
-  const auto known = KnownClusters(api);
-  if (!known.ok()) return pids;
-  for (const KnownCluster& cluster : *known) {
-    const auto answer = api.Ask("GET", ClusterTarget(cluster.key, "/instances"));
-    if (!answer.ok()) continue;
-    for (const Json& instance : List(*answer, "instances"))
-      pids.insert(static_cast<int>(Number(instance, "pid")));
-  }
-  pids.erase(0);
-  return pids;
-}
-
 Result<int> Check(Context& context, const CheckArgs& args) {
   MUSTER_TRY(Bundle bundle, LoadBundle(args.file, args.rehearse));
   size_t instances = 0;
-  if (!HasErrors(bundle.findings)) {
+  const bool good = !HasErrors(bundle.findings);
+  const auto too_much = [](const Finding& finding) { return finding.code == "out-of-range"; };
+  // Where the meaning is wrong, too, what is missing here can be told as well.
+  if (good || (bundle.shape_ok && std::none_of(bundle.findings.begin(), bundle.findings.end(), too_much))) {
     const auto desired = plan::LayOutCluster(bundle.cluster, {}, MaskedSecrets(bundle.cluster));
-    if (!desired.ok()) {
+    if (!desired.ok() && good) {
       Finding finding;
       finding.file = bundle.file_name;
       finding.code = desired.error().code();
       finding.message = desired.error().message();
       finding.fix = desired.error().hint();
       bundle.findings.push_back(std::move(finding));
-    } else {
+    } else if (desired.ok()) {
       instances = desired->instances.size();
       if (!args.file_only) {
-        for (Finding& finding : CheckMachine(bundle.cluster, desired->instances,
-                                             LookAtMachine(context.home, InstancePids(context)))) {
-          finding.file = bundle.file_name;
+        ApiClient api(ApiSocket(context.home), CallerName());
+        const bool answers = SocketAnswers(ApiSocket(context.home));
+        for (Finding& finding : CheckHere(context, bundle, desired->instances, answers ? &api : nullptr)) {
           bundle.findings.push_back(std::move(finding));
         }
+        SortFindings(bundle.findings);
       }
     }
   }
@@ -194,6 +187,7 @@ Result<int> MakePlan(Context& context, const PlanArgs& args) {
 struct UpArgs : PlanArgs {
   std::string plan;
   std::string note;
+  bool skip_checks = false;
 };
 
 // Sends the files that the server doesn't have yet.
@@ -216,18 +210,30 @@ Status UploadBlobs(ApiClient& api, const Bundle& bundle) {
 
 Result<int> Summarise(Context& context, ApiClient& api, const std::string& key, Duration took) {
   MUSTER_TRY(const Json status, api.Ask("GET", ClusterTarget(key)));
-  MUSTER_TRY(const auto known, KnownClusters(api));
   const View view{context.console.color, 0, WallNow()};
-  const std::string option = known.size() > 1 ? " -c " + key : "";
   context.console.OutLine("");
-  context.console.out(SummaryText(status, option, took, view));
+  context.console.out(SummaryText(status, context.console.cluster_option, took, view));
   return 0;
+}
+
+// What is missing here is told before anything is stopped or started for it.
+Status CheckBeforeUp(Context& context, const Bundle& bundle, ApiClient& api, bool json) {
+  const auto desired = plan::LayOutCluster(bundle.cluster, {}, MaskedSecrets(bundle.cluster));
+  if (!desired.ok()) return Done();  // the server says the same, and knows the secrets
+  std::vector<Finding> findings = CheckHere(context, bundle, desired->instances, &api);
+  if (!HasErrors(findings)) return Done();
+  SortFindings(findings);
+  return Refused(context, findings, json,
+                 Error::Invalid("machine-unfit", "this machine can't run {} yet: {}; nothing was done",
+                                bundle.file_name, Count(findings))
+                     .Hint("mend that; up --skip-checks tries it all the same"));
 }
 
 Result<int> Up(Context& context, const UpArgs& args) {
   const Time start = Now();
   MUSTER_TRY(const Bundle bundle, LoadGood(context, args));
   MUSTER_TRY(const auto api, Connect(context, Need::kServer));
+  if (!args.skip_checks) MUSTER_DO(CheckBeforeUp(context, bundle, *api, args.json));
   MUSTER_DO(UploadBlobs(*api, bundle));
   Json body = BundleJson(bundle);
   body["options"] = Options(args.refresh, args.restart);
@@ -243,6 +249,9 @@ Result<int> Up(Context& context, const UpArgs& args) {
       context.console.OutLine("nothing to do: " + key + " is as " + bundle.file_name + " says");
     }
     return 0;
+  }
+  if (const auto known = KnownClusters(*api); known.ok()) {
+    context.console.cluster_option = ClusterOption(*known, key);
   }
   const bool goes_back =
       std::any_of(bundle.cluster.services.begin(), bundle.cluster.services.end(),
@@ -315,6 +324,8 @@ void AddFileCommands(std::vector<Command>& commands) {
   WithFile(up)
       .Option("plan", 0, "ID", &UpArgs::plan, "Do exactly the plan with this id; refuse if things have moved")
       .Option("note", 0, "TEXT", &UpArgs::note, "What this revision is for, for the history")
+      .Flag("skip-checks", 0, &UpArgs::skip_checks,
+            "Don't look for missing programs and taken ports first, as check does")
       .Flag("refresh", 0, &UpArgs::refresh, "Also apply what only a newer muster writes differently")
       .Option("restart", 0, "NAME", &UpArgs::restart, "Restart this instance or service too")
       .Group(kFile)

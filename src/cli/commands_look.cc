@@ -21,6 +21,7 @@ View ViewOf(const Context& context) {
   view.color = context.console.color;
   if (context.console.out_is_terminal) view.columns = static_cast<size_t>(context.console.size().columns);
   view.now = WallNow();
+  view.cluster_option = context.console.cluster_option;
   return view;
 }
 

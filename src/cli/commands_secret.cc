@@ -1,5 +1,6 @@
 // The commands for secrets. A value comes from standard input or a hidden prompt, never from an argument:
 // those can be read by everyone on the machine.
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "cli/answer.h"
@@ -47,9 +48,14 @@ Result<int> SetSecret(Context& context, const SecretArgs& args) {
                                          {{"value", value}}));
   if (args.json) {
     PrintJson(context, {{"cluster", key}, {"name", args.name}});
-  } else {
-    context.console.OutLine("set " + args.name + " of " + key + "; the next up brings it to the instances");
+    return 0;
   }
+  MUSTER_TRY(const std::vector<KnownCluster> known, KnownClusters(*api));
+  const bool is_known =
+      std::any_of(known.begin(), known.end(), [&](const auto& one) { return one.key == key; });
+  context.console.OutLine("set " + args.name + " of " + key +
+                          (is_known ? "; the next up brings it to the instances"
+                                    : ", which is not there yet: it is kept for its first up"));
   return 0;
 }
 

@@ -11,6 +11,8 @@
 #include <cstring>
 #include <optional>
 
+#include "cli/hints.h"
+
 namespace muster::cli {
 namespace {
 
@@ -163,7 +165,10 @@ void Console::OutLine(std::string_view line) const { out(std::string(line) + "\n
 void Console::ErrLine(std::string_view line) const { err(std::string(line) + "\n"); }
 
 void PrintError(const Console& console, const Error& error) {
-  console.ErrLine(Paint("error:", Color::kRed, console.err_color) + " " + error.Text());
+  Error told = error;
+  if (!error.hint().empty())
+    told = Error(Error(error).Hint("{}", NameCluster(error.hint(), console.cluster_option)));
+  console.ErrLine(Paint("error:", Color::kRed, console.err_color) + " " + told.Text());
 }
 
 Result<std::string> Ask(const Console& console, std::string_view question, bool hidden) {

@@ -35,6 +35,7 @@ struct Console {
   std::function<void(std::string_view)> out;
   std::function<void(std::string_view)> err;
   std::function<Size()> size;
+  std::string cluster_option;  // " -c NAME" where hints have to say which cluster is meant
 
   // The process's own.
   static Console Standard();

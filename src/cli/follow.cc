@@ -7,6 +7,7 @@
 
 #include "api/json.h"
 #include "cli/answer.h"
+#include "cli/hints.h"
 #include "cli/home.h"
 #include "cli/progress.h"
 #include "cli/session.h"
@@ -152,11 +153,11 @@ Followed Conclude(const Following& following, Context& context) {
     return followed;
   }
   if (run.state == "paused") {
-    PrintError(context.console,
-               run.error ? *run.error
-                         : Error::Unavailable("run-paused",
-                                              "the server was ended in the middle of the run; it is paused")
-                               .Hint("muster resume"));
+    // Nothing went wrong with the cluster: the cause is said, and how to go on.
+    const std::string why =
+        run.error ? run.error->message() : "the server was ended in the middle of the run";
+    context.console.ErrLine("paused: " + why + " [run-paused]\n  fix: " +
+                            NameCluster("muster resume goes on with it", context.console.cluster_option));
     return followed;
   }
   const auto& failures = following.progress.failures();

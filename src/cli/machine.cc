@@ -4,6 +4,8 @@
 #include <dirent.h>
 #include <ifaddrs.h>
 #include <netinet/in.h>
+#include <pwd.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -14,6 +16,7 @@
 #include "base/files.h"
 #include "base/subprocess.h"
 #include "base/text.h"
+#include "net/addresses.h"
 
 namespace muster::cli {
 namespace {
@@ -85,16 +88,19 @@ int ParentOf(int pid) {
   return std::atoi(stat->c_str() + name_end + 4);
 }
 
-// Is the process, or one that started it, an instance of this home, or does it work in one's folder?
-bool IsOurs(int pid, const fs::path& home, const std::set<int>& instances) {
+// The instance of this home that the process is, or that started it, or in whose folder it works.
+Owner OwnerOf(int pid, const fs::path& home, const Owners& owners) {
   const std::string prefix = (home / "hosts").string() + "/";
   for (int depth = 0; pid > 1 && depth < 8; ++depth, pid = ParentOf(pid)) {
-    if (instances.count(pid)) return true;
+    if (const auto known = owners.find(pid); known != owners.end()) return known->second;
     std::error_code error;
     const std::string folder = fs::read_symlink("/proc/" + std::to_string(pid) + "/cwd", error);
-    if (folder.rfind(prefix, 0) == 0) return true;
+    if (folder.rfind(prefix, 0) != 0) continue;
+    const std::vector<std::string> parts =
+        Split(folder.substr(prefix.size()), '/');  // KEY/HOST/instances/NAME
+    return {.cluster = parts[0], .instance = parts.size() > 3 ? parts[3] : ""};
   }
-  return false;
+  return {};
 }
 
 bool IsHere(const Host& host, const std::vector<std::string>& addresses) {
@@ -116,31 +122,112 @@ Finding MachineFinding(const Service& service, std::string code, std::string mes
   return finding;
 }
 
-void CheckProgram(const Service& service, const Instance& instance, const Machine& machine,
-                  std::set<std::string>& told, std::vector<Finding>& findings) {
-  const std::string program = instance.argv.empty() ? "" : instance.argv[0];
-  if (program.empty() || program.find('{') != std::string::npos)
-    return;  // the artifact comes with the cluster
-  if (!told.insert("program " + service.name + " " + program).second || !machine.find(program).empty())
-    return;
-  const std::string package = PackageOf(program);
-  findings.push_back(MachineFinding(
-      service, "program-missing", program + " of " + service.name + " is not installed on this machine",
-      package.empty() ? "install it, or correct the command" : "apt-get install " + package));
+bool IsFile(const std::string& path) {
+  std::error_code error;
+  return fs::exists(path, error);
 }
 
-void CheckPorts(const Service& service, const Instance& instance, const Host& host, const Machine& machine,
-                std::vector<Finding>& findings) {
+bool IsExecutable(const std::string& path) {
+  struct stat file {};
+  return stat(path.c_str(), &file) == 0 && S_ISREG(file.st_mode) && (file.st_mode & 0111) != 0;
+}
+
+// The command's program as the instance will look for it.
+void CheckProgram(const Service& service, const Instance& instance, const std::string& program, Mark mark,
+                  const Machine& machine, std::set<std::string>& told, std::vector<Finding>& findings) {
+  if (program.empty() || !told.insert("program " + service.name + " " + program).second) return;
+  const auto add = [&](std::string code, std::string message, std::string fix) {
+    findings.push_back(MachineFinding(service, std::move(code), std::move(message), std::move(fix)));
+    if (mark.line > 0) findings.back().mark = mark;
+  };
+  const auto missing = [&] {
+    const std::string package = PackageOf(program);
+    add("program-missing", program + " of " + service.name + " is not installed on this machine",
+        package.empty() ? "install it, or correct the command" : "apt-get install " + package);
+  };
+  const auto not_executable = [&](const std::string& path, const std::string& fix) {
+    add("not-executable", fmt::format("{} of {} is not executable", path, service.name),
+        fix + ", or start it through its interpreter");
+  };
+  if (program == "{artifact}") {
+    const Value* file = service.settings.Find("artifact");
+    if (!instance.artifact.executable && file) not_executable(file->text, "chmod +x " + file->text);
+    return;
+  }
+  if (program.find('{') != std::string::npos) return;  // a path that only the agent knows
+  if (program.find('/') == std::string::npos) {
+    const auto path = instance.env.find("PATH");
+    for (const std::string& folder :
+         path == instance.env.end() ? std::vector<std::string>{} : Split(path->second, ':')) {
+      if (machine.is_executable(folder + "/" + program)) return;
+    }
+    if (machine.find(program).empty()) missing();
+    return;
+  }
+  if (program[0] == '/') {
+    if (!machine.is_file(program)) return missing();
+    if (!machine.is_executable(program)) not_executable(program, "chmod +x " + program);
+    return;
+  }
+  const std::string inside = program.starts_with("./") ? program.substr(2) : program;
+  for (const InstanceFile& file : instance.files) {
+    if (file.path == inside && (file.mode & 0111) == 0) not_executable(program, "give it mode: \"0750\"");
+  }
+}
+
+void CheckPrograms(const Service& service, const Instance& instance, const Machine& machine,
+                   std::set<std::string>& told, std::vector<Finding>& findings) {
+  const Value* command = service.settings.Find("command");
+  CheckProgram(service, instance, instance.argv.empty() ? "" : instance.argv[0],
+               command ? command->mark : Mark{}, machine, told, findings);
+  if (instance.probe.kind != Probe::Kind::kCommand) return;
+  const auto words = SplitCommand(instance.probe.target);
+  const Value* health = service.settings.Find("health");
+  const Value* asked = health ? health->Find("command") : nullptr;
+  if (!words.ok() || words->empty() || !asked) return;
+  CheckProgram(service, instance, (*words)[0], asked->mark, machine, told, findings);
+}
+
+void CheckUser(const Service& service, const Machine& machine, std::set<std::string>& told,
+               std::vector<Finding>& findings) {
+  if (service.user.empty() || !machine.has_user || machine.has_user(service.user)) return;
+  if (!told.insert("user " + service.name).second) return;
+  findings.push_back(MachineFinding(
+      service, "unknown-user", "there is no user " + service.user + ", whom " + service.name + " runs as",
+      "adduser --system " + service.user));
+  if (const Value* user = service.settings.Find("user")) findings.back().mark = user->mark;
+}
+
+Mark MarkOfPort(const Service& service, const std::string& port) {
+  const Value* ports = service.settings.Find("ports");
+  if (const Value* value = ports ? ports->Find(port) : nullptr) return value->mark;
+  const Value* listen = service.settings.Find("listen");
+  return listen ? listen->mark : service.mark;
+}
+
+void CheckPorts(const Service& service, const Instance& instance, const Host& host, const Cluster& cluster,
+                const Machine& machine, std::vector<Finding>& findings) {
   for (const auto& [name, range] : instance.ports) {
     for (const Listener& listener : machine.listeners) {
       const bool wanted = listener.port >= range.first && listener.port < range.first + range.count;
-      if (!wanted || listener.udp != range.udp || listener.ours || !Covers(listener, host.address)) continue;
-      const std::string who = listener.pid > 0 ? fmt::format("pid {} ({})", listener.pid, listener.program)
-                                               : "a process of another user";
+      if (!wanted || listener.udp != range.udp || !Covers(listener, host.address)) continue;
+      if (listener.cluster == cluster.key()) continue;
+      // The server gives each rehearsal a block of addresses that no other has.
+      if (cluster.rehearsal && listener.address.starts_with("127.77.")) continue;
+      std::string who = listener.pid > 0 ? fmt::format("pid {} ({})", listener.pid, listener.program)
+                                         : "a process that can't be seen from here";
+      std::string fix = "end that process, or give " + service.name + " another port";
+      if (!listener.cluster.empty()) {
+        const std::string member = listener.instance.empty() ? "an instance" : listener.instance;
+        who = fmt::format("{} of the cluster {}, {}", member, listener.cluster, who);
+        fix = fmt::format("give {} another port, or take that one down: muster down -c {}", service.name,
+                          listener.cluster);
+      }
       findings.push_back(MachineFinding(
           service, "port-taken",
           fmt::format("port {} of {} on {} is taken by {}", listener.port, instance.name, host.name, who),
-          "end that process, or give " + service.name + " another port"));
+          std::move(fix)));
+      findings.back().mark = MarkOfPort(service, name);
       break;
     }
   }
@@ -148,7 +235,7 @@ void CheckPorts(const Service& service, const Instance& instance, const Host& ho
 
 }  // namespace
 
-std::vector<Listener> ListenersHere(const fs::path& home, const std::set<int>& instances) {
+std::vector<Listener> ListenersHere(const fs::path& home, const Owners& owners) {
   std::vector<Listener> listeners;
   const std::map<std::string, int> holders = SocketHolders();
   const struct {
@@ -167,7 +254,9 @@ std::vector<Listener> ListenersHere(const fs::path& home, const std::set<int>& i
         listener.pid = holder->second;
         const auto name = ReadFile("/proc/" + std::to_string(listener.pid) + "/comm");
         if (name.ok()) listener.program = std::string(Trim(*name));
-        listener.ours = IsOurs(listener.pid, home, instances);
+        Owner owner = OwnerOf(listener.pid, home, owners);
+        listener.cluster = std::move(owner.cluster);
+        listener.instance = std::move(owner.instance);
       }
       listeners.push_back(std::move(listener));
     }
@@ -194,16 +283,38 @@ bool CgroupsWritable() {
   return access(second ? "/sys/fs/cgroup" : "/sys/fs/cgroup/memory", W_OK) == 0;
 }
 
-Machine LookAtMachine(const fs::path& home, const std::set<int>& instances) {
-  return {.listeners = ListenersHere(home, instances),
-          .addresses = AddressesHere(),
-          .limits = CgroupsWritable(),
-          .namespaces = geteuid() == 0 && !FindProgram("ip").empty(),
-          .find = FindProgram};
+Machine LookAtMachine(const fs::path& home, const Owners& owners, bool ports) {
+  Machine machine{.listeners = ports ? ListenersHere(home, owners) : std::vector<Listener>(),
+                  .addresses = AddressesHere(),
+                  .limits = CgroupsWritable(),
+                  .namespaces = geteuid() == 0 && !FindProgram("ip").empty(),
+                  .find = FindProgram,
+                  .is_file = IsFile,
+                  .is_executable = IsExecutable};
+  // Without root everything runs as the caller, whatever the file says.
+  if (geteuid() == 0)
+    machine.has_user = [](const std::string& user) { return getpwnam(user.c_str()) != nullptr; };
+  return machine;
+}
+
+std::vector<Finding> CheckHosts(const Cluster& cluster) {
+  std::vector<Finding> findings;
+  if (cluster.rehearsal || cluster.hosts_left_out) return findings;
+  for (const Host& host : cluster.hosts) {
+    if (net::IsLocalAddress(host.address)) continue;
+    Finding finding;
+    finding.code = "host-elsewhere";
+    finding.mark = host.mark;
+    finding.message =
+        fmt::format("{} ({}) is not this machine, and others can't be reached yet", host.name, host.address);
+    finding.fix = "--rehearse runs all hosts of the file on this machine";
+    findings.push_back(std::move(finding));
+  }
+  return findings;
 }
 
 std::vector<Finding> CheckMachine(const Cluster& cluster, const std::vector<Instance>& instances,
-                                  const Machine& machine) {
+                                  const Machine& machine, const std::set<std::string>& standing) {
   std::vector<Finding> findings;
   std::set<std::string> told;  // what is said once a service
   if (cluster.rehearsal && !machine.namespaces && cluster.hosts.size() > 1) {
@@ -220,10 +331,13 @@ std::vector<Finding> CheckMachine(const Cluster& cluster, const std::vector<Inst
     const Host* host = cluster.FindHost(instance.host);
     const Service* service = cluster.FindService(instance.service);
     if (!host || !service || !IsHere(*host, machine.addresses)) continue;
-    CheckProgram(*service, instance, machine, told, findings);
+    CheckPrograms(*service, instance, machine, told, findings);
+    CheckUser(*service, machine, told, findings);
     // Ports of a namespace are nobody else's.
     const bool apart = cluster.rehearsal && machine.namespaces;
-    if (!apart) CheckPorts(*service, instance, *host, machine, findings);
+    if (!apart && !standing.contains(instance.name)) {
+      CheckPorts(*service, instance, *host, cluster, machine, findings);
+    }
     const bool limited = instance.limits.memory_bytes > 0 || instance.limits.cpus > 0;
     if (limited && !machine.limits && told.insert("limits " + service->name).second) {
       findings.push_back(

@@ -1,8 +1,10 @@
-// What `check` finds on this machine: programs that aren't installed, ports that somebody else has.
+// What `check` and `up` find on this machine: programs that aren't installed, ports that somebody else has,
+// hosts that are elsewhere.
 #pragma once
 
 #include <filesystem>
 #include <functional>
+#include <map>
 #include <set>
 #include <string>
 #include <vector>
@@ -20,10 +22,18 @@ struct Listener {
   bool udp = false;
   int pid = 0;  // 0: of another user
   std::string program;
-  bool ours = false;  // an instance of a cluster of this MUSTER_HOME
+  std::string cluster;   // the key of the cluster of this MUSTER_HOME that it belongs to; "" none
+  std::string instance;  // its name there, where it is known
 };
-// `instances` are the pids of instances that the server knows; others are told by where they work.
-std::vector<Listener> ListenersHere(const std::filesystem::path& home, const std::set<int>& instances = {});
+
+// Instances that the server knows, by pid.
+struct Owner {
+  std::string cluster, instance;
+};
+using Owners = std::map<int, Owner>;
+
+// Who isn't among `owners` is told by where it works.
+std::vector<Listener> ListenersHere(const std::filesystem::path& home, const Owners& owners = {});
 // The addresses of this machine's interfaces.
 std::vector<std::string> AddressesHere();
 
@@ -34,13 +44,21 @@ struct Machine {
   bool limits = true;                                   // cgroups can be written
   bool namespaces = true;                               // rehearsed hosts get a network of their own
   std::function<std::string(const std::string&)> find;  // the path of a program, or ""
+  // Whether somebody may run it: a file that is there and executable for all.
+  std::function<bool(const std::string&path)> is_file, is_executable;
+  std::function<bool(const std::string& user)> has_user = nullptr;  // null: users don't matter here
 };
-Machine LookAtMachine(const std::filesystem::path& home, const std::set<int>& instances);
+// Who listens takes a look at every process: left out without `ports`.
+Machine LookAtMachine(const std::filesystem::path& home, const Owners& owners, bool ports);
 
-// What keeps `instances` from running here as they should: programs that are missing, ports that are taken,
-// limits that can't be set. Hosts elsewhere are left out. Findings point at the service.
+// What keeps `instances` from running here as they should: programs that are missing or not executable, ports
+// that are taken, users that aren't there, limits that can't be set. Hosts elsewhere are left out. `standing`
+// are the instances whose ports are their own already. Findings point at the service.
 std::vector<Finding> CheckMachine(const Cluster& cluster, const std::vector<Instance>& instances,
-                                  const Machine& machine);
+                                  const Machine& machine, const std::set<std::string>& standing = {});
+
+// "host-elsewhere" for each host of the file that isn't this machine. Names are looked up.
+std::vector<Finding> CheckHosts(const Cluster& cluster);
 
 // Can limits be set? Under cgroup version 2 or 1.
 bool CgroupsWritable();

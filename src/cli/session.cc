@@ -66,7 +66,14 @@ Result<std::unique_ptr<ApiClient>> Connect(Context& context, Need need) {
     return Error::NotFound("nothing-runs", "nothing runs here").Hint("bring a cluster up: muster up FILE");
   }
   MUSTER_DO(EnsureServer(context));
-  return std::make_unique<ApiClient>(ApiSocket(context.home), CallerName());
+  auto api = std::make_unique<ApiClient>(ApiSocket(context.home), CallerName());
+  api->cluster_option = &context.console.cluster_option;
+  return api;
+}
+
+std::string ClusterOption(const std::vector<KnownCluster>& known, const std::string& key) {
+  const bool alone = known.empty() || (known.size() == 1 && known[0].key == key);
+  return alone ? "" : " -c " + key;
 }
 
 Result<std::string> ChooseCluster(const std::vector<KnownCluster>& known, const std::string& named,
@@ -99,7 +106,10 @@ Result<std::vector<KnownCluster>> KnownClusters(ApiClient& api) {
   return known;
 }
 
-Result<std::string> ClusterFor(ApiClient& api, const ClusterArgs& args, bool may_be_new) {
+namespace {
+
+Result<std::string> FindCluster(const std::vector<KnownCluster>& known, const ClusterArgs& args,
+                                bool may_be_new) {
   std::string in_file;
   if (args.cluster.empty()) {
     std::error_code error;
@@ -116,7 +126,6 @@ Result<std::string> ClusterFor(ApiClient& api, const ClusterArgs& args, bool may
       in_file = ClusterNameIn("muster.yaml");
     }
   }
-  MUSTER_TRY(const std::vector<KnownCluster> known, KnownClusters(api));
   if (may_be_new) {
     const std::string& name = args.cluster.empty() ? in_file : args.cluster;
     // A name given by hand is meant as it is written: a secret may be set before its cluster is there.
@@ -124,7 +133,13 @@ Result<std::string> ClusterFor(ApiClient& api, const ClusterArgs& args, bool may
       return KeyOf(name, args.rehearse);
     if (!name.empty()) {
       auto existing = NamedCluster(known, name, args.rehearse);
-      return existing.ok() ? existing : Result<std::string>(KeyOf(name, args.rehearse));
+      if (existing.ok()) return existing;
+      const std::string key = KeyOf(name, args.rehearse);
+      if (const auto near = Nearest(key, Keys(known))) {
+        return Error::NotFound("no-cluster", "there is no cluster {}", key)
+            .Hint("did you mean {}? For a cluster to come name its file: --file FILE", *near);
+      }
+      return key;
     }
   }
   // ./muster.yaml is only a guess: where its cluster isn't there, the only one that is there is meant.
@@ -133,6 +148,15 @@ Result<std::string> ClusterFor(ApiClient& api, const ClusterArgs& args, bool may
     return ChooseCluster(known, "", "", args.rehearse);
   }
   return chosen;
+}
+
+}  // namespace
+
+Result<std::string> ClusterFor(ApiClient& api, const ClusterArgs& args, bool may_be_new) {
+  MUSTER_TRY(const std::vector<KnownCluster> known, KnownClusters(api));
+  auto key = FindCluster(known, args, may_be_new);
+  if (key.ok() && api.cluster_option) *api.cluster_option = ClusterOption(known, *key);
+  return key;
 }
 
 void PrintJson(const Context& context, const Json& json) {

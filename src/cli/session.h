@@ -49,8 +49,10 @@ Result<std::string> ChooseCluster(const std::vector<KnownCluster>& known, const 
                                   const std::string& in_file, bool rehearse);
 
 Result<std::vector<KnownCluster>> KnownClusters(ApiClient& api);
+// " -c KEY" where there are others that a command without it could mean; else "".
+std::string ClusterOption(const std::vector<KnownCluster>& known, const std::string& key);
 // ChooseCluster with what the server knows and what --file or ./muster.yaml says. With `may_be_new` a cluster
-// that the server doesn't know is fine.
+// that the server doesn't know is fine, unless its name is nearly that of one it knows.
 Result<std::string> ClusterFor(ApiClient& api, const ClusterArgs& args, bool may_be_new = false);
 
 void PrintJson(const Context& context, const Json& json);

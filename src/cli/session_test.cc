@@ -96,6 +96,7 @@ TEST(StartServer, ShowsTheEndOfTheLogWhereItDies) {
 
 Cluster HereAndThere() {
   Cluster cluster;
+  cluster.name = "shop";
   cluster.hosts = {{"here", "127.0.0.1", {}}, {"there", "10.9.9.9", {}}};
   Service service;
   service.name = "web";
@@ -120,6 +121,7 @@ Machine MachineWith(std::vector<Listener> listeners, bool programs) {
   machine.find = [programs](const std::string& name) {
     return programs ? "/usr/bin/" + name : std::string();
   };
+  machine.is_file = machine.is_executable = [programs](const std::string&) { return programs; };
   return machine;
 }
 
@@ -135,15 +137,77 @@ TEST(CheckMachine, NamesMissingProgramsWithTheirPackage) {
   EXPECT_THAT(CheckMachine(HereAndThere(), {InstanceOn("here", "{artifact}", 80)}, bare), IsEmpty());
 }
 
+TEST(CheckMachine, TellsWhatIsThereAndCannotBeExecuted) {
+  Machine machine = MachineWith({}, true);
+  machine.is_executable = [](const std::string&) { return false; };
+  Cluster cluster = HereAndThere();
+  Value artifact;
+  artifact.type = Value::Type::kString;
+  artifact.text = "./web.sh";
+  cluster.services[0].settings.type = Value::Type::kMap;
+  cluster.services[0].settings.entries.push_back({.key = "artifact", .key_mark = {}, .value = artifact});
+  Instance sent = InstanceOn("here", "{artifact}", 80);
+  sent.artifact = {.name = "web.sh", .sha256 = "1", .executable = false};
+  Instance rendered = InstanceOn("here", "bin/run", 81);
+  rendered.files = {{.path = "bin/run", .content = "x", .blob = ""}};
+  const auto findings = CheckMachine(cluster, {sent, rendered, InstanceOn("here", "/opt/web", 82)}, machine);
+  ASSERT_THAT(findings, SizeIs(3));
+  for (const Finding& finding : findings) EXPECT_EQ(finding.code, "not-executable");
+  EXPECT_THAT(findings[0].fix, HasSubstr("chmod +x ./web.sh"));
+  EXPECT_THAT(findings[1].fix, HasSubstr("0750"));
+  EXPECT_THAT(findings[2].message, HasSubstr("/opt/web"));
+}
+
+TEST(CheckMachine, LooksForTheProgramOfAHealthCheckAndTheUser) {
+  Machine machine = MachineWith({}, false);
+  machine.has_user = [](const std::string&) { return false; };
+  Cluster cluster = HereAndThere();
+  Service& service = cluster.services[0];
+  service.user = "nobody-here";
+  Value command;
+  command.type = Value::Type::kString;
+  command.mark = {6, 20};
+  Value health;
+  health.type = service.settings.type = Value::Type::kMap;
+  health.entries.push_back({.key = "command", .key_mark = {}, .value = command});
+  service.settings.entries.push_back({.key = "health", .key_mark = {}, .value = health});
+  Instance instance = InstanceOn("here", "{artifact}", 80);
+  instance.artifact.executable = true;
+  instance.probe.kind = Probe::Kind::kCommand;
+  instance.probe.target = "pg_isready -p 80";
+  const auto findings = CheckMachine(cluster, {instance}, machine);
+  ASSERT_THAT(findings, SizeIs(2));
+  EXPECT_EQ(findings[0].code, "program-missing");
+  EXPECT_EQ(findings[0].mark, (Mark{6, 20}));
+  EXPECT_EQ(findings[1].code, "unknown-user");
+}
+
+TEST(CheckMachine, TellsHostsThatAreElsewhere) {
+  Cluster cluster = HereAndThere();
+  const auto findings = CheckHosts(cluster);
+  ASSERT_THAT(findings, SizeIs(1));
+  EXPECT_EQ(findings[0].code, "host-elsewhere");
+  EXPECT_THAT(findings[0].message, HasSubstr("10.9.9.9"));
+  cluster.rehearsal = true;
+  EXPECT_THAT(CheckHosts(cluster), IsEmpty());
+}
+
 TEST(CheckMachine, FindsPortsThatSomebodyElseHas) {
   Listener listener{.port = 80, .address = "0.0.0.0", .pid = 7, .program = "apache2"};
   const std::vector<Instance> web = {InstanceOn("here", "web", 80)};
   const auto findings = CheckMachine(HereAndThere(), web, MachineWith({listener}, true));
   ASSERT_THAT(findings, SizeIs(1));
   EXPECT_EQ(findings[0].message, "port 80 of web-1 on here is taken by pid 7 (apache2)");
-  listener.ours = true;
+  EXPECT_THAT(CheckMachine(HereAndThere(), web, MachineWith({listener}, true), {"web-1"}), IsEmpty());
+  listener.cluster = "shop";
   EXPECT_THAT(CheckMachine(HereAndThere(), web, MachineWith({listener}, true)), IsEmpty());
-  listener.ours = false;
+  listener.cluster = "other";
+  listener.instance = "edge-1";
+  const auto ours = CheckMachine(HereAndThere(), web, MachineWith({listener}, true));
+  ASSERT_THAT(ours, SizeIs(1));
+  EXPECT_EQ(ours[0].message,
+            "port 80 of web-1 on here is taken by edge-1 of the cluster other, pid 7 (apache2)");
+  EXPECT_THAT(ours[0].fix, HasSubstr("muster down -c other"));
   listener.address = "127.77.1.2";
   EXPECT_THAT(CheckMachine(HereAndThere(), web, MachineWith({listener}, true)), IsEmpty());
 }
@@ -179,7 +243,7 @@ TEST(Listeners, KnowThePortOfThisVeryTest) {
     found = true;
     EXPECT_EQ(listener.pid, getpid());
     EXPECT_EQ(listener.address, "127.0.0.1");
-    EXPECT_FALSE(listener.ours);
+    EXPECT_EQ(listener.cluster, "");
   }
   EXPECT_TRUE(found);
 }

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/answer.h"
+#include "cli/hints.h"
 #include "cli/table.h"
 
 namespace muster::cli {
@@ -77,6 +78,7 @@ std::string ClustersText(const Json& clusters, const View& view) {
 std::string StatusText(const Json& status, const View& view) {
   const std::string health = Text(status, "health");
   const auto& instances = List(status, "instances");
+  const std::string& option = view.cluster_option;
   std::string text;
   if (Flag(status, "down")) {
     text = fmt::format("{} is {} (revision {}); muster up FILE brings it up again\n", Text(status, "cluster"),
@@ -89,7 +91,7 @@ std::string StatusText(const Json& status, const View& view) {
   const std::string run = Text(status, "run"), run_state = Text(status, "run_state");
   if (!run.empty()) {
     text += fmt::format("run {} is {}{}\n", run, run_state.empty() ? "running" : run_state,
-                        run_state == "paused" ? "; muster resume goes on with it" : "");
+                        run_state == "paused" ? NameCluster("; muster resume goes on with it", option) : "");
   }
   Table services({"SERVICE", "KIND", "HEALTH", "READY", "WHY"});
   for (const Json& service : List(status, "services")) {
@@ -115,7 +117,8 @@ std::string StatusText(const Json& status, const View& view) {
   }
   const auto& held = List(status, "held");
   if (!held.empty())
-    tail += fmt::format("stopped by hand: {}; muster start brings them back\n", Join(held, ", "));
+    tail += fmt::format("stopped by hand: {}; {} brings them back\n", Join(held, ", "),
+                        NameCluster("muster start", option));
   for (const Json& instance : instances) {
     for (const Json& drift : List(instance, "drift")) {
       tail += fmt::format("drift: {} of {} {}; muster plan shows the difference\n", Text(drift, "path"),
@@ -124,7 +127,8 @@ std::string StatusText(const Json& status, const View& view) {
   }
   for (const Json& instance : instances) {
     if (Text(instance, "state") != "failed") continue;
-    tail += fmt::format("{} has failed ({}):\n", Text(instance, "name"), Text(instance, "last_exit"));
+    const std::string how = Text(instance, "last_exit");
+    tail += fmt::format("{} has failed ({}):\n", Text(instance, "name"), how.empty() ? "it never ran" : how);
     for (const Json& line : List(instance, "evidence")) {
       if (line.is_string()) tail += "  | " + line.get<std::string>() + "\n";
     }
@@ -243,14 +247,17 @@ std::string SummaryText(const Json& status, const std::string& option, Duration 
     return "";
   }();
   text += "\ntry next\n";
-  const auto next = [&](const std::string& command, std::string_view meaning) {
-    text += "  " + Pad("muster " + command + option, 34) + "  " + std::string(meaning) + "\n";
-  };
-  next("ps", "the instances");
-  next("logs -f", "what they write");
-  next("verify", "does it do what it should?");
-  if (!scaled.empty()) next("restart " + scaled, "restart it a few at a time");
-  next("down", "stop all; data stays");
+  std::vector<std::pair<std::string, std::string>> tries = {{"muster ps", "the instances"},
+                                                            {"muster logs -f", "what they write"},
+                                                            {"muster verify", "does it do what it should?"}};
+  if (!scaled.empty()) tries.emplace_back("muster restart " + scaled, "restart it a few at a time");
+  tries.emplace_back("muster down", "stop all; data stays");
+  size_t width = 0;
+  for (auto& [command, meaning] : tries) {
+    command = NameCluster(command, option);
+    width = std::max(width, Width(command));
+  }
+  for (const auto& [command, meaning] : tries) text += "  " + Pad(command, width) + "  " + meaning + "\n";
   return text;
 }
 

@@ -13,6 +13,7 @@ struct View {
   bool color = false;
   size_t columns = 0;
   WallTime now{};
+  std::string cluster_option = "";  // " -c NAME" where commands have to say which cluster is meant
 };
 
 std::string ClustersText(const nlohmann::json& clusters, const View& view);

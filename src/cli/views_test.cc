@@ -111,7 +111,7 @@ TEST(Views, SumUpWhereToLookAndWhatToTry) {
   const std::string text = SummaryText(status, " -c demo", 2100ms, kPlain);
   EXPECT_THAT(text, HasSubstr("demo is green: 1 of 1 instances ready after 2.1s"));
   EXPECT_THAT(text, HasSubstr("http://127.0.0.1:8080/  (edge)"));
-  EXPECT_THAT(text, HasSubstr("muster restart web -c demo"));
+  EXPECT_THAT(text, HasSubstr("muster restart -c demo web "));
 }
 
 TEST(LogMerge, OrdersByTimeAndKeepsEachInstancesOwnOrder) {

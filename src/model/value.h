@@ -29,6 +29,9 @@ class Value {
   Mark mark;
   std::string text;  // scalars: as written, without quotes
   bool quoted = false;
+  // Not what the file says: put here (in a list: in place of some of it) where that is of no use, so that the
+  // rest can be checked.
+  bool stand_in = false;
   std::vector<Value> items;    // lists
   std::vector<Entry> entries;  // maps, in the file's order
 

@@ -2,6 +2,7 @@
 #include <unordered_map>
 
 #include "plan/plan.h"
+#include "recipes/common/values.h"
 #include "recipes/recipe.h"
 
 namespace muster::plan {
@@ -28,8 +29,22 @@ void CheckPorts(const Cluster& cluster, const std::vector<std::pair<const Servic
   for (const Host& host : cluster.hosts) addresses[host.name] = host.address;
   for (const auto& [service_of, members] : placements) {
     const Service& service = *service_of;
+    bool told_high = false;
     for (const auto& [name, place] : members) {
       for (const auto& [port, range] : place.ports) {
+        const Value* ports = service.settings.Find("ports");
+        const Value* written = ports ? ports->Find(port) : nullptr;
+        if (written && written->stand_in) continue;
+        if (const int last = range.first + range.count - 1; last > 65535) {
+          if (std::exchange(told_high, true)) continue;
+          findings.push_back({.severity = Severity::kError,
+                              .code = "out-of-range",
+                              .mark = PortMark(service, port),
+                              .message = fmt::format("{} of {} would have the port {}", port, name, last),
+                              .fix = "begin with a lower one: members on one host take the following ones",
+                              .file = ""});
+          continue;
+        }
         for (int number = range.first; number < range.first + range.count; ++number) {
           const auto [owner, is_new] =
               taken[addresses[place.host]].try_emplace({number, range.udp}, Owner{&name, &place});
@@ -74,6 +89,7 @@ std::vector<Finding> CheckCluster(const Cluster& cluster) {
   for (const Service& service : cluster.services) {
     const Recipe* recipe = FindRecipe(service.kind);
     if (!recipe) continue;
+    common::CheckCommonValues(service, cluster, findings);
     bool too_many = false;
     for (Finding& finding : recipe->layout->Check(service, cluster)) {
       too_many |= finding.code == "out-of-range";

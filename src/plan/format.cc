@@ -26,6 +26,21 @@ const std::string& Subject(const Step& step) {
 
 }  // namespace
 
+namespace {
+
+// What happens to the instance, in one word.
+std::string_view Word(const Line& line) {
+  if (line.sign == '+') return "new";
+  if (line.sign == '-') return "remove";
+  const auto has = [&](std::string_view verb) {
+    return std::find(line.verbs.begin(), line.verbs.end(), verb) != line.verbs.end();
+  };
+  if (has("stop")) return has("start") ? "restart" : "stop";
+  return has("start") ? "start" : ImpactName(line.impact);
+}
+
+}  // namespace
+
 std::string FormatPlan(const Plan& plan, bool color) {
   std::string text;
   std::vector<std::string> services;
@@ -62,7 +77,7 @@ std::string FormatPlan(const Plan& plan, bool color) {
       const char* code = line.sign == '+' ? "32" : line.sign == '-' ? "31" : "33";
       text += fmt::format("  {} {:<{}}  {:<{}}  {:<7}  {}  ({})\n",
                           Paint(std::string(1, line.sign), code, color), line.instance, name_width, line.host,
-                          host_width, ImpactName(line.impact), Join(line.verbs, " → "), line.reason);
+                          host_width, Word(line), Join(line.verbs, " → "), line.reason);
     }
   }
   for (const auto& [instance, drift] : plan.drift) {

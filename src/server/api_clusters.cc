@@ -287,7 +287,8 @@ net::Task<Answer> Api::Act(Call call, std::string action) {
                           .Give(Ok{});
   if (!read.ok()) co_return Bad(read.error());
   if (action != "down") options.delete_data = false;
-  if (options.delete_data && !options.plan_only && confirm != controller->row().name) {
+  const bool confirmed = confirm == controller->row().name || confirm == controller->row().key;
+  if (options.delete_data && !options.plan_only && !confirmed) {
     co_return Bad(
         Error::Refused("confirm-name", "deleting the data of {} needs its name typed", controller->row().key)
             .Hint("muster down --delete-data --confirm {}", controller->row().name));

@@ -10,6 +10,7 @@
 
 #include "base/text.h"
 #include "spec/file_shape.h"
+#include "spec/repair.h"
 #include "spec/shape_check.h"
 #include "spec/spec.h"
 #include "spec/words.h"
@@ -296,11 +297,13 @@ void CheckServices(const Value& services, const Shapes& shapes, std::vector<Find
           "add kind: one of " + Join(kinds, ", "));
       continue;
     }
-    const auto shape = shapes.find(kind->text);
+    auto shape = shapes.find(kind->text);
     if (shape == shapes.end()) {
       add("unknown-kind", kind->mark, fmt::format("there is no kind {}", Shown(kind->text)),
           Suggest(kind->text, kinds));
-      continue;
+      const auto near = Nearest(kind->text, kinds);
+      if (!near) continue;
+      shape = shapes.find(*near);
     }
     auto [whole, is_new] = known.try_emplace(kind->text);
     if (is_new) whole->second = ServiceShape(kind->text, shape->second);
@@ -345,7 +348,17 @@ void EachFile(const Value& value, const Shape& shape, const std::function<void(c
   }
 }
 
+bool IsBefore(const Mark& a, const Mark& b) {
+  return std::pair(a.line, a.column) < std::pair(b.line, b.column);
+}
+
 }  // namespace
+
+bool FollowsFromShape(const Finding& finding, const Parsed& parsed) {
+  // The name is right or wrong whatever stands below it.
+  return finding.code != "name-clash" &&
+         std::binary_search(parsed.told.begin(), parsed.told.end(), finding.mark, IsBefore);
+}
 
 Parsed ParseCluster(std::string_view text, std::string_view file_name, const Shapes& shapes) {
   Parsed parsed;
@@ -365,14 +378,25 @@ Parsed ParseCluster(std::string_view text, std::string_view file_name, const Sha
                                .file = ""});
   }
   parsed.shape_ok = parsed.findings.empty();
-  if (readable) parsed.cluster = Reader(parsed.findings).Read(root);
+  parsed.readable = readable;
+  std::vector<Finding> meaning;
+  if (parsed.shape_ok) {
+    parsed.cluster = Reader(meaning).Read(root);
+  } else if (readable) {
+    Repaired repaired = Repair(root, shapes);
+    parsed.told = std::move(repaired.told);
+    std::sort(parsed.told.begin(), parsed.told.end(), IsBefore);
+    parsed.cluster = Reader(meaning).Read(repaired.root);
+  }
+  for (Finding& finding : meaning) {
+    if (!FollowsFromShape(finding, parsed)) parsed.findings.push_back(std::move(finding));
+  }
   if (parsed.cluster.hosts.empty()) {
     parsed.cluster.hosts.push_back({.name = "local", .address = "127.0.0.1", .mark = {}});
   }
   for (Finding& finding : parsed.findings) finding.file = file_name;
-  std::stable_sort(parsed.findings.begin(), parsed.findings.end(), [](const Finding& a, const Finding& b) {
-    return std::pair(a.mark.line, a.mark.column) < std::pair(b.mark.line, b.mark.column);
-  });
+  std::stable_sort(parsed.findings.begin(), parsed.findings.end(),
+                   [](const Finding& a, const Finding& b) { return IsBefore(a.mark, b.mark); });
   return parsed;
 }
 

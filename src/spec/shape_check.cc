@@ -110,7 +110,8 @@ void CheckScalar(const Value& value, const Shape& shape, const std::string& wher
           HasUnit(shape.type) && !value.text.empty() && value.text[0] >= '0' && value.text[0] <= '9';
       Add(findings, unit ? "bad-unit" : "wrong-type", value.mark,
           fmt::format("{} is {}, but must be {}", where, Kind(value), Describe(shape)),
-          plain_only && value.quoted ? "take the quotes away" : "write " + Describe(shape));
+          plain_only && value.quoted ? "take the quotes (or the tag !!str) away"
+                                     : "write " + Describe(shape));
       return;
     }
   }

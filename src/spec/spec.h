@@ -19,7 +19,12 @@ struct Parsed {
   Cluster cluster;                // as much as could be read
   std::vector<Finding> findings;  // all of them, in the file's order
   bool shape_ok = false;          // YAML and shape are right (what `muster schema` accepts too)
+  bool readable = false;   // it is YAML and a map; where the shape is wrong, `cluster` is what was meant
+  std::vector<Mark> told;  // where the shape is wrong, in order
 };
+
+// Is the finding one that may only follow from a shape that is wrong there?
+bool FollowsFromShape(const Finding& finding, const Parsed& parsed);
 
 // Never throws, whatever the text. `file_name` goes into the findings.
 Parsed ParseCluster(std::string_view text, std::string_view file_name, const Shapes& shapes);

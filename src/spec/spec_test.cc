@@ -101,8 +101,36 @@ services:
             (Lines{"1:10 bad-pattern", "2:1 unknown-key", "5:17 duplicate-address", "6:17 host-localhost",
                    "9:5 missing-key", "10:5 unknown-key", "11:12 bad-unit", "12:5 duplicate-key",
                    "13:11 bad-unit", "14:12 out-of-range", "15:14 bad-word", "16:11 wrong-type",
-                   "17:17 unknown-service", "18:12 unknown-host", "19:16 unknown-kind",
+                   "17:17 unknown-service", "18:12 unknown-host", "19:8 missing-key", "19:16 unknown-kind",
                    "20:32 unquoted-braces", "21:40 uses-cycle", "21:54 wrong-type"}));
+}
+
+TEST(Spec, TellsNothingThatOnlyFollowsFromAWrongShape) {
+  // What is meant by `adress`, `usess` and `bix` is plain; the rest is checked with it.
+  EXPECT_EQ(Findings(R"(cluster: x
+hosts:
+  a: { adress: localhost }
+  b: { address: 10.0.0.2 }
+services:
+  one: { kind: bix, command: x, usess: [two, on] }
+  two: { kind: box, command: x, uses: 5s, hosts: [a, [b]] }
+)"),
+            (Lines{"3:6 missing-key", "3:8 unknown-key", "3:16 host-localhost", "6:16 unknown-kind",
+                   "6:33 unknown-key", "6:46 unknown-service", "7:39 unknown-service", "7:54 wrong-type"}));
+  const auto parsed =
+      ParseCluster("cluster: x\nservices:\n  a: { kind: box, ports: { http: eighty } }\n", "f", TestShapes());
+  EXPECT_FALSE(parsed.shape_ok);
+  EXPECT_TRUE(parsed.readable);
+  const Value* ports = parsed.cluster.services.at(0).settings.Find("ports");
+  ASSERT_TRUE(ports && ports->Find("http"));
+  EXPECT_TRUE(ports->Find("http")->stand_in);
+  EXPECT_TRUE(FollowsFromShape({.code = "port-twice", .mark = {3, 34}}, parsed));
+  EXPECT_FALSE(FollowsFromShape({.code = "port-twice", .mark = {9, 34}}, parsed));
+}
+
+TEST(Spec, TakesATagForTheTypeItNames) {
+  EXPECT_EQ(Findings("cluster: x\nservices:\n  a: { kind: box, command: !!str 5, count: !!str 5 }\n"),
+            Lines{"3:44 wrong-type"});
 }
 
 TEST(Spec, NamesTheNearestKey) {

@@ -78,7 +78,7 @@ class Builder : public YAML::EventHandler {
     Value value;
     value.mark = InFile(mark);
     value.text = text;
-    value.quoted = tag == "!";
+    value.quoted = tag == "!" || tag == "tag:yaml.org,2002:str";  // `!!str 5` is a text as "5" is
     value.type = value.quoted ? Value::Type::kString : PlainType(text);
     if (value.quoted && scanned_.IsQuotedHere(MarkOf(mark)))
       value.quoted = false;  // as it stands in the file

@@ -8,6 +8,7 @@
 #include "recipes/app/layout.h"
 #include "recipes/common/placement.h"
 #include "recipes/common/shapes.h"
+#include "recipes/common/values.h"
 #include "recipes/common/variables.h"
 
 namespace muster::app {
@@ -171,6 +172,30 @@ void CheckSeeds(const Service& service, const Part& part,
   }
 }
 
+// As the agent takes them: below the folder, and written in one way only.
+bool IsInside(const std::string& path) {
+  for (const std::string& part : Split(path, '/')) {
+    if (part.empty() || part == "." || part == "..") return false;
+  }
+  return true;
+}
+
+void CheckPaths(const Value& settings, std::vector<Finding>& findings) {
+  const auto check = [&](const std::string& path, Mark mark, std::string_view folder) {
+    if (IsInside(path)) return;
+    Add(findings, "bad-path", mark, fmt::format("\"{}\" is not a path inside of {}", path, folder),
+        "write it without a / in front, without . and ..");
+  };
+  if (const Value* files = settings.Find("files")) {
+    for (const Value::Entry& entry : files->entries)
+      check(entry.key, entry.key_mark, "the instance's folder");
+  }
+  if (const Value* data = settings.Find("data")) {
+    if (data->is_scalar()) check(data->text, data->mark, "{{data}}");
+    for (const Value& item : data->items) check(item.text, item.mark, "{{data}}");
+  }
+}
+
 void CheckLocalhost(const Part& part, std::vector<Finding>& findings) {
   for (const std::string_view name : {"localhost", "127.0.0.1"}) {
     const size_t at = part.text.find(name);
@@ -242,19 +267,29 @@ void CheckMeaning(const Service& service, const Cluster& cluster, std::vector<Fi
     for (const char* kind : {"http", "tcp", "command", "log"}) kinds += health->Find(kind) != nullptr;
     if (kinds > 1)
       Add(findings, "health-twice", health->mark, "more than one way to tell health", "keep one");
+    common::CheckHealthValues(*health, findings);
+    const Value* written = settings.Find("ports");
+    const bool ports_untold = written && written->stand_in;
     for (const char* key : {"port", "tcp"}) {
       const Value* port = health->Find(key);
-      if (!port || ports.contains(port->text)) continue;
+      if (!port || ports_untold) continue;
+      if (const auto found = ports.find(port->text); found != ports.end()) {
+        if (!found->second.udp) continue;
+        common::AddBadValue(*port, fmt::format("{} is a UDP port: nobody can connect to it", port->text),
+                            "name a TCP port, or tell health by log: or command:", findings);
+        continue;
+      }
       std::vector<std::string> names;
       for (const auto& [name, range] : ports) names.push_back(name);
       Add(findings, "unknown-port", port->mark,
           fmt::format("{} has no port called {}", service.name, port->text),
           names.empty() ? "add it to ports:" : "known are: " + Join(names, ", "));
     }
-    if (ports.empty() && (health->Find("http") || health->Find("tcp"))) {
+    if (ports.empty() && !ports_untold && (health->Find("http") || health->Find("tcp"))) {
       Add(findings, "unknown-port", health->mark, service.name + " has no ports to ask", "add ports:");
     }
   }
+  CheckPaths(settings, findings);
   CheckIds(service, members.size(), findings);
 
   const auto endpoints = EndpointsOf(cluster, members);

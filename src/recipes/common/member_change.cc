@@ -367,10 +367,25 @@ class Builder {
 
 }  // namespace
 
+namespace {
+
+// A part of an instance in the words of the cluster file.
+std::string InWords(const std::string& part) {
+  if (part.starts_with("file:")) return part.substr(5);
+  if (part == "probe") return "health";
+  if (part == "ready_within") return "update.deadline";
+  if (part == "extra:upstreams") return "the members behind it";
+  if (part == "extra:tries") return "what verify tries";
+  if (part == "extra:bind_low_ports") return "ports below 1024";
+  return part.starts_with("extra:") ? part.substr(6) : part;
+}
+
+}  // namespace
+
 Difference Differences(const Layout& layout, const Instance& desired, const Observed& observed) {
   Difference difference;
   const auto differs = [&](const std::string& part) {
-    difference.parts.push_back(part.starts_with("file:") ? part.substr(5) : part);
+    difference.parts.push_back(InWords(part));
     Impact impact = layout.ImpactOf(part);
     for (const InstanceFile& file : desired.files) {
       if ("file:" + file.path == part) impact = file.impact;

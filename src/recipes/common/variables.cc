@@ -72,6 +72,13 @@ std::string Variables::Expand(std::string_view text) {
 
 namespace {
 
+// As the server takes them.
+bool IsSecretName(const std::string& name) {
+  return !name.empty() && name.size() <= 64 &&
+         name.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") ==
+             std::string::npos;
+}
+
 bool IsKnown(const Known& known, const std::string& name) {
   for (const std::string_view own : kOwn) {
     if (name == own) return true;
@@ -84,18 +91,25 @@ bool IsKnown(const Known& known, const std::string& name) {
   if (dot == std::string::npos) return false;
   const std::string head = name.substr(0, dot);
   std::string rest = name.substr(dot + 1);
-  if (head == "secret") return !rest.empty();
+  if (head == "secret") return IsSecretName(rest);
   if (head == "ports" && rest.ends_with(".last")) rest.resize(rest.size() - 5);
-  if (head == "ports" || head == "peers") return known.ports.contains(rest);
+  const auto ports_untold = [](const Service& service) {
+    const Value* ports = service.settings.Find("ports");
+    return ports && ports->stand_in;
+  };
+  if (head == "ports" || head == "peers") return known.ports.contains(rest) || ports_untold(*known.service);
   const Service* other = known.cluster->FindService(head);
-  const Recipe* recipe = other ? FindRecipe(other->kind) : nullptr;
+  if (!other) return false;
+  const Recipe* recipe = FindRecipe(other->kind);
+  if (!recipe || ports_untold(*other)) return true;  // what is wrong there has been told
   static const Placement empty;
-  return recipe && recipe->layout->Export(rest, *other, *known.cluster, empty).has_value();
+  return recipe->layout->Export(rest, *other, *known.cluster, empty).has_value();
 }
 
 std::string Fix(const Known& known, const std::string& name) {
   if (name.empty()) return "close it with }}";
   if (name == "artifact") return "give the service an `artifact:`";
+  if (name.starts_with("secret.")) return "a secret's name has letters, digits, _ and - only";
   std::vector<std::string> possible(std::begin(kOwn), std::end(kOwn));
   for (const std::string_view path : kPaths) possible.emplace_back(path);
   for (const auto& [port, range] : known.ports) {

@@ -97,7 +97,9 @@ std::map<std::string, PortRange> PortsOf(const Settings& settings) {
 }
 
 std::vector<Finding> NginxLayout::Check(const Service& service, const Cluster& cluster) const {
-  return CheckSettings(ReadSettings(service.settings), service, cluster);
+  std::vector<Finding> findings = CheckSettings(ReadSettings(service.settings), service, cluster);
+  CheckValues(service.settings, findings);
+  return findings;
 }
 
 Result<Placement> NginxLayout::PlaceMembers(const Service& service, const Cluster& cluster,

@@ -27,6 +27,8 @@ class NginxLayout : public Layout {
 std::map<std::string, PortRange> PortsOf(const Settings& settings);
 
 std::vector<Finding> CheckSettings(const Settings& settings, const Service& service, const Cluster& cluster);
+// Values that can't be meant: values.cc.
+void CheckValues(const Value& settings, std::vector<Finding>& findings);
 
 std::unique_ptr<Mender> MakeMender();
 std::unique_ptr<Operator> MakeOperator();

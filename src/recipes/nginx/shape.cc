@@ -23,6 +23,7 @@ Shape Matching(std::string pattern, std::string help) {
 // One directive, or text inside one: nothing that could end it early and begin another.
 constexpr const char* kPlain = "[^\"\\\\;{}\\n\\r]*";
 constexpr const char* kToken = "[^\\s\"'\\\\;{}]+";
+constexpr const char* kSecretName = "[A-Za-z0-9_-]{1,64}";  // as the server takes them
 constexpr const char* kAddresses = "[0-9a-fA-F.:]+(/[0-9]{1,3})?";
 
 Shape GzipShape() {
@@ -98,8 +99,8 @@ Shape ServerShape() {
       {"server_name", ListOf(Matching("[A-Za-z0-9_.*~^$-]+", "a host name, or *.example.org"))},
       {"tls", Object({{"certificate", Make(Type::kFile)},
                       {"key", Make(Type::kFile)},
-                      {"certificate_secret", Matching("[A-Za-z0-9_.-]+", "the name of a secret")},
-                      {"key_secret", Matching("[A-Za-z0-9_.-]+", "the name of a secret")}})},
+                      {"certificate_secret", Matching(kSecretName, "the name of a secret")},
+                      {"key_secret", Matching(kSecretName, "the name of a secret")}})},
       {"routes", ListOf(RouteShape())},
   };
   for (Shape::Field& field : TuningFields()) fields.push_back(std::move(field));

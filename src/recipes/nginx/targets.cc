@@ -109,7 +109,7 @@ std::optional<std::vector<std::string>> DeclaredPorts(const Service& service) {
   }
   const Value* ports = service.settings.Find("ports");
   if (!ports) return service.kind == "app" ? std::optional(names) : std::nullopt;
-  if (!ports->is_map()) return std::nullopt;
+  if (!ports->is_map() || ports->stand_in) return std::nullopt;
   for (const Value::Entry& entry : ports->entries) {
     if (!entry.value.text.ends_with("/udp")) names.push_back(entry.key);
   }
@@ -122,8 +122,9 @@ std::string DefaultPort(const std::vector<std::string>& ports) {
 }
 
 std::optional<int> DeclaredInstances(const Service& service, const Cluster& cluster) {
+  const Value* value = service.settings.Find("instances");
+  if (value ? value->stand_in : service.kind != "app") return std::nullopt;
   const std::string text = service.settings.Text("instances");
-  if (text.empty()) return std::nullopt;
   const common::Count count = common::ReadCount(text);
   const size_t hosts = common::HostsOf(service, cluster).size();
   return count.per_host ? count.number * static_cast<int>(hosts) : count.number;

@@ -1,0 +1,18 @@
+// What keeps the cluster of a bundle from running on this machine, as `check` and `up` tell it.
+#pragma once
+
+#include <vector>
+
+#include "cli/api_client.h"
+#include "cli/bundle.h"
+#include "cli/command.h"
+#include "model/finding.h"
+#include "model/instance.h"
+
+namespace muster::cli {
+
+// `instances` as laid out from the bundle. `api` may be null: nothing of ours runs.
+std::vector<Finding> CheckHere(Context& context, const Bundle& bundle, const std::vector<Instance>& instances,
+                               ApiClient* api);
+
+}  // namespace muster::cli

@@ -16,8 +16,6 @@ namespace {
 
 using Json = nlohmann::json;
 
-constexpr Duration kReachWithin = 10s;
-constexpr Duration kObserveWithin = 10s;
 constexpr Duration kCancelWithin = 60s;
 
 std::map<std::string, std::string> StringMap(const std::string& text) {
@@ -58,13 +56,32 @@ std::string WithHosts(const std::string& extra_text, const std::map<std::string,
   Json extra = Json::parse(extra_text, nullptr, false);
   if (!extra.is_object()) extra = Json::object();
   extra["hosts"] = Json::object();
+  if (!extra["numbers"].is_object()) extra["numbers"] = Json::object();
   for (const auto& [name, host] : hosts) {
     extra["hosts"][name] = {{"address", host.address}, {"number", host.host_number}};
+    if (host.rehearsal) extra["numbers"][name] = host.host_number;  // stays when the host is released
   }
   return extra.dump();
 }
 
 }  // namespace
+
+std::map<std::string, int> HostNumbers(const store::ClusterRow& row) {
+  std::map<std::string, int> numbers;
+  const Json extra = Json::parse(row.extra, nullptr, false);
+  if (!extra.is_object()) return numbers;
+  // Earlier releases remembered them for the hosts in use only.
+  const Json hosts = extra.value("hosts", Json::object());
+  for (const auto& [name, host] : hosts.items()) {
+    const int number = host.is_object() ? host.value("number", 0) : 0;
+    if (number > 0) numbers[name] = number;
+  }
+  const Json kept = extra.value("numbers", Json::object());
+  for (const auto& [name, number] : kept.items()) {
+    if (number.is_number_integer()) numbers[name] = number.get<int>();
+  }
+  return numbers;
+}
 
 Controller::Controller(Dependencies dependencies, store::ClusterRow row)
     : deps_(std::move(dependencies)),
@@ -87,7 +104,8 @@ Status Controller::Adopt(Cluster cluster) {
   }
   plan::SecretDigests digests = Digests();
   digests[plan::kAnySecret] = "";
-  MUSTER_TRY(desired_, plan::LayOutCluster(cluster, so_far, digests));
+  MUSTER_TRY(plan::Desired desired, plan::LayOutCluster(cluster, so_far, digests));
+  SetDesired(std::move(desired));
   cluster_ = std::move(cluster);
   return Done();
 }
@@ -117,27 +135,6 @@ Status Controller::TakeOver() {
     net::Spawn(Recover(runs[0]));
   }
   return Done();
-}
-
-net::Task<void> Controller::LookAround() {
-  auto self = shared_from_this();
-  const std::set<std::string> silent = co_await ObserveAll();
-  (void)silent;
-  looked_ = true;
-  for (const auto& waiting : std::exchange(looking_, {})) {
-    deps_.loop->Post([waiting] { waiting.Set(true); });
-  }
-  MendSoon();
-}
-
-net::Task<void> Controller::FirstLook(Duration timeout) {
-  auto self = shared_from_this();
-  if (looked_) co_return;
-  const net::Promised<bool> over;
-  looking_.push_back(over);
-  const auto timer = deps_.loop->After(timeout, [over] { over.Set(false); });
-  co_await over;
-  deps_.loop->Cancel(timer);
 }
 
 plan::SecretDigests Controller::Digests() const {
@@ -172,10 +169,8 @@ Result<Instance> Controller::Reveal(const Instance& instance) const {
 }
 
 Agents::Wanted Controller::WantedFor(const Host& host) const {
-  int number = 0;
-  for (size_t i = 0; i < cluster_.hosts.size(); ++i) {
-    if (cluster_.hosts[i].name == host.name) number = static_cast<int>(i) + 1;
-  }
+  // The last of 127.77.BLOCK.NUMBER.
+  const int number = row_.rehearsal ? std::atoi(host.address.c_str() + host.address.rfind('.') + 1) : 0;
   return {.cluster = row_.key,
           .host = host.name,
           .address = host.address,
@@ -216,42 +211,6 @@ void Controller::ReleaseIdleHosts() {
   if (hosts_.size() == before || row_.revision == 0) return;
   row_.extra = WithHosts(row_.extra, hosts_);
   (void)deps_.store->PutCluster(row_);
-}
-
-// Asks every agent that is wanted for what stands on its host.
-net::Task<std::set<std::string>> Controller::ObserveAll() {
-  std::set<std::string> silent;
-  std::set<std::string> hosts;
-  for (const auto& [name, wanted] : hosts_) hosts.insert(name);
-  for (const std::string& host : hosts) {
-    const Status reached = co_await deps_.agents->Reach(row_.key, host, kReachWithin);
-    if (!reached.ok()) silent.insert(host);
-  }
-  struct Waiting {
-    std::string host;
-    net::Promised<bool> done;
-  };
-  std::vector<Waiting> waiting;
-  auto self = shared_from_this();
-  for (const std::string& host : hosts) {
-    if (silent.contains(host)) continue;
-    Waiting entry{.host = host, .done = {}};
-    auto* unreached = &silent;
-    net::SpawnThen(deps_.agents->Observe(row_.key, host, true, kObserveWithin),
-                   [self, entry, unreached](Result<std::vector<Observed>> answer) {
-                     if (answer.ok()) {
-                       std::erase_if(self->observed_,
-                                     [&](const auto& item) { return item.second.host == entry.host; });
-                       for (Observed& one : *answer) self->observed_[one.name] = std::move(one);
-                     } else {
-                       unreached->insert(entry.host);
-                     }
-                     entry.done.Set(true);
-                   });
-    waiting.push_back(entry);
-  }
-  for (const Waiting& entry : waiting) co_await entry.done;
-  co_return silent;
 }
 
 Result<Plan> Controller::Decide(const Bundle& bundle, const PlanOptions& options,
@@ -401,7 +360,7 @@ net::Task<Result<StartedRun>> Controller::Begin(Bundle bundle, std::string actio
     ReleaseIdleHosts();
     co_return recorded.error();
   }
-  desired_ = std::move(desired);
+  SetDesired(std::move(desired));
   trouble_.reset();
   started.run = run_.id;
   run_.options = options;
@@ -542,11 +501,17 @@ Result<Bundle> Controller::BundleOf(int64_t revision) const {
 
 Result<Bundle> Controller::CurrentBundle() const { return BundleOf(row_.revision); }
 
-const Instance* Controller::FindDesired(const std::string& name) const {
-  for (const Instance& instance : desired_.instances) {
-    if (instance.name == name) return &instance;
+void Controller::SetDesired(plan::Desired desired) {
+  desired_ = std::move(desired);
+  desired_by_name_.clear();
+  for (const auto* instances : {&desired_.instances, &desired_.guests}) {
+    for (const Instance& instance : *instances) desired_by_name_[instance.name] = &instance;
   }
-  return nullptr;
+}
+
+const Instance* Controller::FindDesired(const std::string& name) const {
+  const auto found = desired_by_name_.find(name);
+  return found == desired_by_name_.end() ? nullptr : found->second;
 }
 
 std::vector<ServiceStatus> Controller::ServiceStates() const {
@@ -584,20 +549,6 @@ std::optional<RunProgress> Controller::ActiveRun() const {
                        .open = run_.machine->open_steps(),
                        .paused = run_.machine->paused()};
   return progress;
-}
-
-net::Task<Result<std::vector<std::pair<std::string, api::CheckResult>>>> Controller::Verify(
-    std::string service) {
-  std::vector<std::pair<std::string, api::CheckResult>> all;
-  const std::vector<Instance> instances = desired_.instances;
-  for (const Instance& instance : instances) {
-    if (!service.empty() && instance.service != service) continue;
-    api::VerifyMessage message{.id = RandomHex(8), .instance = instance.name, .args = {}};
-    auto checks = co_await deps_.agents->Verify(row_.key, instance.host, message, 60s);
-    if (!checks.ok()) co_return checks.error();
-    for (api::CheckResult& check : *checks) all.emplace_back(instance.service, std::move(check));
-  }
-  co_return all;
 }
 
 }  // namespace muster::control

@@ -7,8 +7,10 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
+#include "base/time.h"
 #include "control/agents.h"
 #include "model/cluster.h"
 #include "model/plan.h"
@@ -20,6 +22,9 @@
 namespace muster::control {
 
 class RunMachine;
+
+// The numbers that rehearsed hosts of the cluster have, or had, by name.
+std::map<std::string, int> HostNumbers(const store::ClusterRow& row);
 
 // A version of the cluster file on its way to become a revision.
 struct Bundle {
@@ -133,7 +138,9 @@ class Controller : public std::enable_shared_from_this<Controller> {
     store::RunRow row;
     std::unique_ptr<RunMachine> machine;
     PlanOptions options;
+    std::map<std::string, uint64_t> unwell;  // instances that hold it back; a number for each time
   };
+  struct Verification;
   struct SettledStep {
     Step step;
     WallTime intent;
@@ -149,6 +156,11 @@ class Controller : public std::enable_shared_from_this<Controller> {
   void WantHosts(const std::set<std::string>& hosts);
   void ReleaseIdleHosts();
   net::Task<std::set<std::string>> ObserveAll();  // returns hosts that don't answer
+  net::Task<bool> ObserveHost(std::string host, Time until);
+  void LookAtHealth(const Observed& observed);
+  net::Task<void> GiveUpOn(std::string instance, uint64_t number, Duration waited);
+  net::Task<std::vector<std::string>> LastLines(std::string instance, std::string host);
+  net::Task<bool> VerifyNext(std::shared_ptr<Verification> work);
   bool IsCurrent(const Bundle& bundle) const;
   Result<Plan> Decide(const Bundle& bundle, const PlanOptions& options, std::set<std::string> unreachable,
                       int64_t revision, plan::Desired* desired) const;
@@ -168,16 +180,19 @@ class Controller : public std::enable_shared_from_this<Controller> {
   void RollBackAfterFailure();
   void AfterDown();
   net::Task<void> Recover(store::RunRow row);
+  net::Task<void> PutBackWhatIsLeft(std::string run);
 
   void MendSoon();
   void Mend();
   net::Task<void> PerformOrder(Order order);
-  const Instance* FindDesired(const std::string& name) const;
+  void SetDesired(plan::Desired desired);
+  const Instance* FindDesired(const std::string& name) const;  // guests, too
 
   Dependencies deps_;
   store::ClusterRow row_;
   Cluster cluster_;
   plan::Desired desired_;
+  std::unordered_map<std::string, const Instance*> desired_by_name_;  // into desired_
   std::map<std::string, Observed> observed_;
   std::map<std::string, std::string> held_;
   std::map<std::string, std::unique_ptr<Mender>> menders_;  // by service

@@ -1,4 +1,5 @@
 // The part of the Controller that drives a run and mends between runs.
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "api/json.h"
@@ -14,6 +15,7 @@ using Json = nlohmann::json;
 
 constexpr Duration kMendAgain = 1s;
 constexpr Duration kOrderDeadline = 30s;
+constexpr Duration kStandInMost = 30s;  // guests are kept so long for members that are started again
 
 std::string_view RunStateName(RunState state) {
   switch (state) {
@@ -214,7 +216,7 @@ void Controller::AfterDown() {
   hosts_.clear();
   observed_.clear();
   menders_.clear();
-  desired_ = {};
+  SetDesired({});
   Json extra = Json::parse(row_.extra, nullptr, false);
   if (!extra.is_object()) extra = Json::object();
   extra["down"] = true;
@@ -337,29 +339,7 @@ net::Task<void> Controller::Recover(store::RunRow row) {
     for (const net::Promised<bool>& one : waiting) co_await one;
   }
   (void)co_await ObserveAll();
-  const auto put_backs = deps_.store->PutBacks(row.id);
-  if (put_backs.ok()) {
-    for (const store::PutBackRow& one : *put_backs) {
-      const auto json = api::ParseJson(one.step);
-      if (!json.ok()) continue;
-      const auto step = api::StepFrom(*json);
-      if (!step.ok()) continue;
-      // Where the member isn't ready, the balancer's health set keeps it out though the run's lets it in.
-      api::OrderMessage order{.id = row.id + "/recover/" + step->id,
-                              .epoch = row_.epoch,
-                              .step = *step,
-                              .instance = std::nullopt};
-      if (step->verb == "start") {
-        // It may take its time to get ready, and nobody waits for that here.
-        (void)deps_.store->RemovePutBack(one.id);
-        net::SpawnThen(deps_.agents->Perform(row_.key, order),
-                       [self](Result<std::map<std::string, std::string>>) { self->MendSoon(); });
-        continue;
-      }
-      auto outcome = co_await deps_.agents->Perform(row_.key, order);
-      if (outcome.ok()) (void)deps_.store->RemovePutBack(one.id);
-    }
-  }
+  co_await PutBackWhatIsLeft(row.id);
   row.state = "paused";
   row.ended = WallNow();
   (void)deps_.store->PutRun(row);
@@ -370,59 +350,53 @@ net::Task<void> Controller::Recover(store::RunRow row) {
   MendSoon();
 }
 
-void Controller::OnChanged(const Observed& observed) {
-  Observed& known = observed_[observed.name];
-  const InstanceState before = known.state;
-  known = observed;
-  deps_.publish(row_.key, "instance", api::ToJson(observed).dump());
-  if (run_.machine && before != observed.state) {
-    const bool lost =
-        observed.state == InstanceState::kBackoff || observed.state == InstanceState::kUnhealthy;
-    const auto open = run_.machine->open_steps();
-    bool under_step = false;
-    for (const std::string& id : open) under_step |= id.starts_with(observed.name + ".");
-    if (lost && !under_step) {
-      run_.machine->Pause(observed.service, observed.name + " died");
-      deps_.publish(
-          row_.key, "paused",
-          Json{{"run", run_.id}, {"service", observed.service}, {"reason", observed.name + " died"}}.dump());
-    } else if (observed.state == InstanceState::kReady || observed.state == InstanceState::kFailed) {
-      run_.machine->Resume(observed.service);
-      Flush();
-    }
-  }
-  MendSoon();
-}
-
-void Controller::OnConnected(const std::string& host, bool connected) {
-  if (connected) {
-    away_.erase(host);
-    auto self = shared_from_this();
-    net::SpawnThen(deps_.agents->Observe(row_.key, host, false, 10s),
-                   [self, host](Result<std::vector<Observed>> answer) {
-                     if (!answer.ok()) return;
-                     for (const Observed& one : *answer) self->OnChanged(one);
-                     self->Converge(host);
-                   });
-  } else {
-    away_.insert(host);
-  }
-  deps_.publish(row_.key, "host", Json{{"host", host}, {"connected", connected}}.dump());
-}
-
-// A host that the last run went on without is back: the revision is brought to it.
-void Controller::Converge(const std::string& host) {
-  if (!left_out_.contains(host) || !idle() || down()) return;
-  left_out_.erase(host);
-  auto bundle = CurrentBundle();
-  if (!bundle.ok()) return;
-  bundle->author = "muster";
-  bundle->note = host + " is back";
-  bundle->action = "converge";
+net::Task<void> Controller::PutBackWhatIsLeft(std::string run) {
   auto self = shared_from_this();
-  net::SpawnThen(Up(std::move(*bundle), "", {}), [self, host](Result<StartedRun> started) {
-    if (!started.ok()) self->left_out_.insert(host);
+  const auto rows = deps_.store->PutBacks(run);
+  if (!rows.ok()) co_return;
+  struct PutBack {
+    int64_t row;
+    Step step;
+  };
+  std::vector<PutBack> put_backs;
+  for (const store::PutBackRow& one : *rows) {
+    const auto json = api::ParseJson(one.step);
+    if (!json.ok()) continue;
+    auto step = api::StepFrom(*json);
+    if (step.ok()) put_backs.push_back({.row = one.id, .step = std::move(*step)});
+  }
+  std::stable_sort(put_backs.begin(), put_backs.end(), [](const PutBack& a, const PutBack& b) {
+    return PutBackTurn(a.step.verb) < PutBackTurn(b.step.verb);
   });
+  std::vector<net::Promised<bool>> starting;
+  for (const PutBack& one : put_backs) {
+    // Where the member isn't ready, the balancer's health set keeps it out though the run's lets it in.
+    api::OrderMessage order{.id = run + "/recover/" + one.step.id,
+                            .epoch = row_.epoch,
+                            .step = one.step,
+                            .instance = std::nullopt};
+    if (one.step.verb == "start") {
+      // It may take its time to get ready, and nobody waits for that here, unless others stand in for it.
+      (void)deps_.store->RemovePutBack(one.row);
+      const net::Promised<bool> started;
+      starting.push_back(started);
+      net::SpawnThen(deps_.agents->Perform(row_.key, order),
+                     [self, started](Result<std::map<std::string, std::string>>) {
+                       started.Set(true);
+                       self->MendSoon();
+                     });
+      continue;
+    }
+    if (one.step.verb == "dismiss") {
+      for (const net::Promised<bool>& started : std::exchange(starting, {})) {
+        const auto timer = deps_.loop->After(kStandInMost, [started] { started.Set(false); });
+        co_await started;
+        deps_.loop->Cancel(timer);
+      }
+    }
+    auto outcome = co_await deps_.agents->Perform(row_.key, order);
+    if (outcome.ok()) (void)deps_.store->RemovePutBack(one.row);
+  }
 }
 
 void Controller::MendSoon() {
@@ -437,7 +411,8 @@ void Controller::MendSoon() {
 void Controller::Mend() {
   std::vector<std::string> busy(mending_.begin(), mending_.end());
   if (run_.machine) {
-    for (const std::string& id : run_.machine->open_steps()) busy.push_back(id.substr(0, id.rfind('.')));
+    const std::set<std::string> under_step = run_.machine->busy();
+    busy.insert(busy.end(), under_step.begin(), under_step.end());
   }
   for (const Service& service : cluster_.services) {
     const Recipe* recipe = FindRecipe(service.kind);

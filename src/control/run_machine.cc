@@ -1,6 +1,7 @@
 #include "control/run_machine.h"
 
 #include <algorithm>
+#include <climits>
 #include <utility>
 
 namespace muster::control {
@@ -20,37 +21,80 @@ Step PutBackOf(const Step& step) {
 
 }  // namespace
 
+int PutBackTurn(std::string_view verb) { return verb == "remove" ? 2 : verb == "dismiss" ? 1 : 0; }
+
 RunMachine::RunMachine(Plan plan, int in_flight_per_host_most, const std::map<std::string, bool>& settled,
                        std::vector<Step> put_back)
     : plan_(std::move(plan)), in_flight_per_host_most_(in_flight_per_host_most) {
-  progress_.assign(plan_.steps.size(), Progress::kWaiting);
-  for (size_t i = 0; i < plan_.steps.size(); ++i) {
-    index_[plan_.steps[i].id] = i;
-    const auto known = settled.find(plan_.steps[i].id);
+  const size_t steps = plan_.steps.size();
+  progress_.assign(steps, Progress::kWaiting);
+  needs_.assign(steps, 0);
+  followers_.resize(steps);
+  std::unordered_map<std::string, const std::string*> service_of;
+  for (size_t i = 0; i < steps; ++i) {
+    const Step& step = plan_.steps[i];
+    index_[step.id] = i;
+    if (!step.args.contains("member")) service_of[step.instance] = &step.service;
+    const auto known = settled.find(step.id);
     if (known == settled.end()) continue;
     progress_[i] = known->second ? Progress::kDone : Progress::kFailed;
     done_ += known->second ? 1 : 0;
   }
+  for (size_t i = 0; i < steps; ++i) {
+    const Step& step = plan_.steps[i];
+    const auto member = step.args.find("member");
+    subject_.push_back(member == step.args.end() ? step.instance : member->second);
+    const auto service = service_of.find(subject_.back());
+    service_.push_back(service == service_of.end() ? step.service : *service->second);
+    if (progress_[i] != Progress::kWaiting) {
+      begun_.insert(subject_[i]);
+      continue;
+    }
+    ++left_[service_[i]];
+    for (const std::string& need : step.needs) {
+      const auto found = index_.find(need);
+      if (found == index_.end() || progress_[found->second] == Progress::kDone) continue;
+      ++needs_[i];
+      followers_[found->second].push_back(i);
+    }
+    if (needs_[i] == 0) ready_.insert(i);
+  }
   for (Step& step : put_back) put_backs_.emplace(step.id, std::move(step));
 }
 
-bool RunMachine::MaySend(const Step& step) const {
-  if (paused_.contains(step.service)) return false;
-  const auto busy = in_flight_.find(step.host);
-  if (busy != in_flight_.end() && busy->second >= in_flight_per_host_most_) return false;
-  return std::all_of(step.needs.begin(), step.needs.end(), [&](const std::string& need) {
-    const auto found = index_.find(need);
-    return found == index_.end() || progress_[found->second] == Progress::kDone;
-  });
+// Whether somebody of its service is unwell and it is about another, whom the run hasn't begun with.
+bool RunMachine::Waits(size_t step) const {
+  if (sick_.empty() || sick_.contains(subject_[step]) || begun_.contains(subject_[step])) return false;
+  return std::any_of(sick_.begin(), sick_.end(),
+                     [&](const auto& sick) { return sick.second.service == service_[step]; });
+}
+
+// At most `most` of `held` are looked at again, in the plan's order.
+void RunMachine::LetGo(std::set<size_t>& held, size_t most) {
+  while (most-- > 0 && !held.empty()) ready_.insert(held.extract(held.begin()));
 }
 
 void RunMachine::SendReady(Actions& actions) {
-  for (size_t i = 0; i < plan_.steps.size(); ++i) {
+  while (!ready_.empty()) {
+    const size_t i = ready_.extract(ready_.begin()).value();
     const Step& step = plan_.steps[i];
-    if (progress_[i] != Progress::kWaiting || !MaySend(step)) continue;
+    ++looked_at_;
+    const bool full = in_flight_[step.host] >= in_flight_per_host_most_;
+    if (Waits(i)) {
+      held_back_[service_[i]].insert(i);
+      if (!full) LetGo(host_full_[step.host], 1);  // what it was let go for is left to another
+      continue;
+    }
+    if (full) {
+      host_full_[step.host].insert(i);
+      continue;
+    }
     progress_[i] = Progress::kOpen;
-    ++open_;
+    open_.insert(i);
+    begun_.insert(subject_[i]);
     ++in_flight_[step.host];
+    ++open_of_[step.instance];
+    --left_[service_[i]];
     actions.send.push_back(step);
     if (step.put_back.empty()) continue;
     Step put_back = PutBackOf(step);
@@ -60,8 +104,11 @@ void RunMachine::SendReady(Actions& actions) {
 }
 
 void RunMachine::SendPutBacks(Actions& actions) {
+  int turn = INT_MAX;
+  for (const auto& [id, put_back] : put_backs_) turn = std::min(turn, PutBackTurn(put_back.verb));
   for (const auto& [id, put_back] : put_backs_) {
-    if (open_put_backs_.insert(id).second) actions.send.push_back(put_back);
+    if (PutBackTurn(put_back.verb) == turn && open_put_backs_.insert(id).second)
+      actions.send.push_back(put_back);
   }
 }
 
@@ -69,13 +116,13 @@ RunMachine::Actions RunMachine::Next() {
   Actions actions;
   if (finished_) return actions;
   if (!ending_) SendReady(actions);
-  if (ending_ && open_ == 0) SendPutBacks(actions);
+  if (ending_ && open_.empty()) SendPutBacks(actions);
   std::vector<std::string> forget = std::exchange(forget_, {});
   actions.forget_put_back.insert(actions.forget_put_back.end(), forget.begin(), forget.end());
 
   const bool all_done = done_ == plan_.steps.size();
-  const bool ended_early = ending_ && open_ == 0 && open_put_backs_.empty() && put_backs_.empty();
-  if (!ended_early && !ending_ && open_ == 0 && !all_done && actions.send.empty() && paused_.empty()) {
+  const bool ended_early = ending_ && open_.empty() && open_put_backs_.empty() && put_backs_.empty();
+  if (!ended_early && !ending_ && open_.empty() && !all_done && actions.send.empty() && sick_.empty()) {
     // Nothing is under way and nothing may go: a step needs one that failed in an earlier life of this run.
     Failed("", Error::Conflict("run-stuck", "steps are left that nothing leads to"));
     return Next();
@@ -93,8 +140,10 @@ void RunMachine::Settle(const std::string& step_id, Progress progress) {
   if (found == index_.end() || progress_[found->second] != Progress::kOpen) return;
   const Step& step = plan_.steps[found->second];
   progress_[found->second] = progress;
-  --open_;
+  open_.erase(found->second);
   --in_flight_[step.host];
+  if (--open_of_[step.instance] == 0) open_of_.erase(step.instance);
+  if (const auto full = host_full_.find(step.host); full != host_full_.end()) LetGo(full->second, 1);
   if (progress != Progress::kDone) {
     // Starting it once more would fail alike.
     std::erase_if(put_backs_, [&](const auto& entry) {
@@ -106,6 +155,9 @@ void RunMachine::Settle(const std::string& step_id, Progress progress) {
     return;
   }
   ++done_;
+  for (const size_t follower : followers_[found->second]) {
+    if (--needs_[follower] == 0) ready_.insert(follower);
+  }
   // What takes back an earlier step's effect on the same instance settles its put-back.
   std::erase_if(put_backs_, [&](const auto& entry) {
     const Step& put_back = entry.second;
@@ -143,10 +195,45 @@ void RunMachine::Failed(const std::string& step_id, Error error) {
   if (!error_) error_ = std::move(error);
 }
 
-void RunMachine::Pause(const std::string& service, std::string reason) {
-  paused_[service] = std::move(reason);
+void RunMachine::Pause(const std::string& service, const std::string& instance, std::string reason) {
+  sick_[instance] = {.service = service, .reason = std::move(reason)};
+  if (const auto held = held_back_.find(service); held != held_back_.end()) {
+    LetGo(held->second, held->second.size());  // its own steps may go now
+  }
 }
-void RunMachine::Resume(const std::string& service) { paused_.erase(service); }
+
+void RunMachine::Recovers(const std::string& instance) {
+  const auto sick = sick_.find(instance);
+  if (sick == sick_.end()) return;
+  if (const auto held = held_back_.find(sick->second.service); held != held_back_.end()) {
+    LetGo(held->second, held->second.size());
+  }
+  sick_.erase(sick);
+}
+
+void RunMachine::GiveUpOn(const std::string& instance, Error error) {
+  const auto sick = sick_.find(instance);
+  if (sick == sick_.end() || left_[sick->second.service] == 0) return;
+  ending_ = true;
+  if (!error_) error_ = std::move(error);
+}
+
+std::map<std::string, std::string> RunMachine::paused() const {
+  std::map<std::string, std::string> paused;
+  for (const auto& [instance, sick] : sick_) {
+    std::string& reason = paused[sick.service];
+    reason += (reason.empty() ? "" : ", ") + sick.reason;
+  }
+  return paused;
+}
+
+bool RunMachine::Concerns(const std::string& instance) const {
+  if (open_of_.contains(instance)) return true;
+  return std::any_of(open_put_backs_.begin(), open_put_backs_.end(), [&](const std::string& id) {
+    const auto put_back = put_backs_.find(id);
+    return put_back != put_backs_.end() && put_back->second.instance == instance;
+  });
+}
 
 void RunMachine::Cancel() {
   cancelled_ = true;
@@ -158,16 +245,24 @@ RunState RunMachine::state() const {
     if (error_) return RunState::kFailed;
     return cancelled_ ? RunState::kCancelled : RunState::kDone;
   }
-  if (ending_ && open_ == 0) return RunState::kPuttingBack;
-  return open_ == 0 && !paused_.empty() ? RunState::kPaused : RunState::kRunning;
+  if (ending_ && open_.empty()) return RunState::kPuttingBack;
+  return open_.empty() && !sick_.empty() ? RunState::kPaused : RunState::kRunning;
 }
 
 std::vector<std::string> RunMachine::open_steps() const {
   std::vector<std::string> open(open_put_backs_.begin(), open_put_backs_.end());
-  for (size_t i = 0; i < plan_.steps.size(); ++i) {
-    if (progress_[i] == Progress::kOpen) open.push_back(plan_.steps[i].id);
-  }
+  for (const size_t step : open_) open.push_back(plan_.steps[step].id);
   return open;
+}
+
+std::set<std::string> RunMachine::busy() const {
+  std::set<std::string> busy;
+  for (const size_t step : open_) busy.insert(plan_.steps[step].instance);
+  for (const std::string& id : open_put_backs_) {
+    const auto put_back = put_backs_.find(id);
+    if (put_back != put_backs_.end()) busy.insert(put_back->second.instance);
+  }
+  return busy;
 }
 
 }  // namespace muster::control

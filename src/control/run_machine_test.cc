@@ -138,6 +138,31 @@ TEST(RunMachine, AMemberThatWasStoppedIsStartedAgainBeforeItIsPutBack) {
   EXPECT_EQ(machine.state(), RunState::kCancelled);
 }
 
+TEST(RunMachine, AGuestGoesOnlyOnceWhatItStoodInForIsBack) {
+  Step install = Make("app-x1", "install");
+  install.put_back = "remove";
+  Step admit = Make("edge-1", "admit", {"app-x1.install"});
+  admit.args = {{"member", "app-x1"}, {"at", "app=h1:81"}};
+  admit.put_back = "dismiss";
+  Step stop = Make("app-1", "stop", {"edge-1.admit"});
+  stop.put_back = "start";
+  RunMachine machine({.steps = {install, admit, stop, Make("app-1", "start", {"app-1.stop"})}});
+  for (const char* step : {"app-x1.install", "edge-1.admit", "app-1.stop"}) {
+    machine.Next();
+    machine.Succeeded(step);
+  }
+  machine.Cancel();
+  EXPECT_THAT(Ids(machine.Next().send), ElementsAre("app-1.stop.put-back"));
+  machine.Succeeded("app-1.stop.put-back");
+  EXPECT_THAT(Ids(machine.Next().send), ElementsAre("edge-1.admit.put-back"));
+  machine.Failed("edge-1.admit.put-back", Broken());  // its balancer is away: the guest goes all the same
+  const auto last = machine.Next();
+  ASSERT_THAT(Ids(last.send), ElementsAre("app-x1.install.put-back"));
+  EXPECT_EQ(last.send[0].verb, "remove");
+  machine.Succeeded("app-x1.install.put-back");
+  EXPECT_TRUE(machine.Next().finished);
+}
+
 TEST(RunMachine, AStartThatIsGivenUpByACancelIsNoFailure) {
   RunMachine machine(Roll());
   for (const char* step : {"edge-1.drain", "app-1.stop"}) {
@@ -156,12 +181,98 @@ TEST(RunMachine, AStartThatIsGivenUpByACancelIsNoFailure) {
 TEST(RunMachine, APausedServiceWaitsAndGoesOn) {
   RunMachine machine({.steps = {Make("a", "start"), Make("b", "start", {"a.start"})}});
   machine.Next();
-  machine.Pause("app", "app-7 died");
+  machine.Pause("app", "app-7", "app-7 died");
   machine.Succeeded("a.start");
   EXPECT_THAT(machine.Next().send, IsEmpty());
   EXPECT_EQ(machine.state(), RunState::kPaused);
-  machine.Resume("app");
+  EXPECT_EQ(machine.paused().at("app"), "app-7 died");
+  machine.Recovers("app-6");
+  EXPECT_THAT(machine.Next().send, IsEmpty());
+  machine.Recovers("app-7");
   EXPECT_THAT(Ids(machine.Next().send), ElementsAre("b.start"));
+}
+
+TEST(RunMachine, APauseLetsWhatIsBegunGoOnAndTheUnwellOneBeCured) {
+  Plan plan = Roll();
+  plan.steps.push_back(Make("app-7", "stop"));
+  plan.steps.push_back(Make("app-8", "stop"));
+  RunMachine machine(plan, 1);
+  EXPECT_THAT(Ids(machine.Next().send), ElementsAre("edge-1.drain"));
+  machine.Pause("app", "app-7", "app-7 does not answer");
+  machine.Succeeded("edge-1.drain");
+  EXPECT_THAT(Ids(machine.Next().send), ElementsAre("app-1.stop"));
+  machine.Succeeded("app-1.stop");
+  EXPECT_THAT(Ids(machine.Next().send), ElementsAre("app-1.start"));
+  machine.Succeeded("app-1.start");
+  EXPECT_THAT(Ids(machine.Next().send), ElementsAre("edge-1.restore"));
+  machine.Succeeded("edge-1.restore");
+  EXPECT_THAT(Ids(machine.Next().send), ElementsAre("app-7.stop"));
+  machine.Succeeded("app-7.stop");
+  EXPECT_THAT(machine.Next().send, IsEmpty());  // app-8 is another
+}
+
+TEST(RunMachine, ADrainWaitsForTheServiceOfItsMember) {
+  Plan plan = Roll();
+  plan.steps[0].service = plan.steps[3].service = "edge";
+  RunMachine machine(plan);
+  machine.Pause("app", "app-2", "app-2 died");
+  EXPECT_THAT(machine.Next().send, IsEmpty());
+  machine.Recovers("app-2");
+  EXPECT_THAT(Ids(machine.Next().send), ElementsAre("edge-1.drain"));
+}
+
+TEST(RunMachine, FailsWhereTheUnwellOneNeverRecovers) {
+  RunMachine machine({.steps = {Make("a", "start")}});
+  machine.Pause("app", "b", "b does not answer");
+  machine.Next();
+  machine.GiveUpOn("c", Broken());  // nobody is waiting for that one
+  EXPECT_FALSE(machine.Next().finished);
+  machine.GiveUpOn("b", Broken());
+  EXPECT_TRUE(machine.Next().finished);
+  EXPECT_EQ(machine.state(), RunState::kFailed);
+  EXPECT_EQ(machine.error()->code(), "not-ready");
+}
+
+TEST(RunMachine, AnUnwellServiceThatTheRunIsDoneWithFailsNothing) {
+  RunMachine machine({.steps = {Make("a", "start")}});
+  machine.Next();
+  machine.Pause("app", "b", "b does not answer");
+  machine.GiveUpOn("b", Broken());
+  machine.Succeeded("a.start");
+  EXPECT_TRUE(machine.Next().finished);
+  EXPECT_EQ(machine.state(), RunState::kDone);
+}
+
+// 10,000 instances on 100 hosts, a window of 100, and one that is unwell for a while.
+TEST(RunMachine, LooksAtEachOfManyStepsOnlyAFewTimes) {
+  constexpr size_t kInstances = 10000, kWindow = 1000;
+  Plan plan;
+  for (size_t i = 0; i < kInstances; ++i) {
+    const std::string name = "app-" + std::to_string(i);
+    std::vector<std::string> needs;
+    if (i >= kWindow) needs = {"app-" + std::to_string(i - kWindow) + ".start"};
+    for (const char* verb : {"stop", "start"}) {
+      Step step = Make(name, verb, std::exchange(needs, {name + ".stop"}));
+      step.host = "h" + std::to_string(i % 100);
+      plan.steps.push_back(std::move(step));
+    }
+  }
+  RunMachine machine(std::move(plan), 4);
+  std::vector<std::string> open;
+  size_t events = 0;
+  for (bool finished = false; !finished;) {
+    const auto actions = machine.Next();
+    finished = actions.finished;
+    for (const Step& step : actions.send) open.push_back(step.id);
+    if (open.empty()) break;
+    machine.Succeeded(open.back());
+    open.pop_back();
+    if (++events == 5000) machine.Pause("app", "app-9999", "app-9999 died");
+    if (events == 5100) machine.Recovers("app-9999");
+  }
+  EXPECT_EQ(machine.state(), RunState::kDone);
+  EXPECT_EQ(machine.steps_done(), 2 * kInstances);
+  EXPECT_LT(machine.looked_at(), 2 * 2 * kInstances + 4 * kWindow);
 }
 
 TEST(RunMachine, GoesOnFromWhatTheJournalSays) {

@@ -33,6 +33,7 @@ struct World {
   std::vector<std::pair<std::string, api::OrderMessage>> orders;  // host, order, as they came
   std::map<std::string, Error> fail;                              // by step id, once each
   std::set<std::string> hold;                                     // step ids
+  std::set<std::string> unverifiable;                             // instances
   std::function<void()> changed = [] {};
 
   // "stop web-1", "drain edge-1 web-1"; health told to the balancers between runs is left out.
@@ -98,6 +99,12 @@ class FakeAgent : public std::enable_shared_from_this<FakeAgent> {
     }
   }
 
+  void Become(const std::string& name, InstanceState state) {
+    Observed& observed = model().instances[name];
+    observed.state = state;
+    Say(api::Changed{.instance = observed});
+  }
+
  private:
   HostModel& model() { return world_.hosts[host_]; }
 
@@ -133,7 +140,12 @@ class FakeAgent : public std::enable_shared_from_this<FakeAgent> {
       Say(api::Chunk{.id = exec->id, .instance = exec->instance, .stream = "out", .data = "done"});
       Say(api::End{.id = exec->id, .status = 3});
     } else if (const auto* verify = std::get_if<api::VerifyMessage>(&*message)) {
-      Say(api::Verified{.id = verify->id, .checks = {{.name = "answers", .passed = true}}});
+      api::Verified verified{.id = verify->id, .checks = {{.name = "answers", .passed = true}}};
+      if (world_.unverifiable.contains(verify->instance)) {
+        verified.checks.clear();
+        verified.error = Error::Unavailable("broken", "nobody is there");
+      }
+      Say(verified);
     } else if (std::get_if<api::Leave>(&*message)) {
       ++model().left;
       channel_->Close();
@@ -186,21 +198,16 @@ class FakeAgent : public std::enable_shared_from_this<FakeAgent> {
       observed.facts["health"] = step.args.at("out");
       Become(step.instance, observed.state);
     } else {
+      const char* fact = step.verb == "admit" || step.verb == "dismiss" ? "guests" : "run";
       std::vector<std::string> out;
-      for (const std::string& one : Split(observed.facts["run"], ',')) {
+      for (const std::string& one : Split(observed.facts[fact], ',')) {
         if (!one.empty() && one != step.args.at("member")) out.push_back(one);
       }
-      if (step.verb == "drain") out.push_back(step.args.at("member"));
-      observed.facts["run"] = Join(out, ",");
+      if (step.verb == "drain" || step.verb == "admit") out.push_back(step.args.at("member"));
+      observed.facts[fact] = Join(out, ",");
       Become(step.instance, observed.state);
     }
     return outcome;
-  }
-
-  void Become(const std::string& name, InstanceState state) {
-    Observed& observed = model().instances[name];
-    observed.state = state;
-    Say(api::Changed{.instance = observed});
   }
 
   World& world_;

@@ -106,7 +106,7 @@ Result<Cluster> Clusters::Read(const store::RevisionRow& revision, const store::
   MUSTER_TRY(const Json bundle, api::ParseJson(revision.bundle));
   if (bundle.contains("files")) MUSTER_DO(ReadFiles(bundle["files"], cluster));
   ApplyOverrides(bundle, cluster);
-  if (row.rehearsal) spec::Rehearse(cluster, row.block);
+  if (row.rehearsal) spec::Rehearse(cluster, row.block, control::HostNumbers(row));
   return cluster;
 }
 
@@ -187,7 +187,10 @@ Result<Accepted> Clusters::Accept(const Incoming& incoming, const std::string& a
            .file = incoming.file_name});
     }
   }
-  if (incoming.rehearse) spec::Rehearse(cluster, accepted.controller->row().block);
+  if (incoming.rehearse) {
+    const store::ClusterRow& row = accepted.controller->row();
+    spec::Rehearse(cluster, row.block, control::HostNumbers(row));
+  }
   for (Finding& finding : plan::CheckCluster(cluster)) {
     finding.file = incoming.file_name;
     accepted.findings.push_back(std::move(finding));

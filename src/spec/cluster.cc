@@ -19,6 +19,8 @@
 namespace muster::spec {
 namespace {
 
+constexpr int kRehearsedMost = 250;  // hosts with an address of their own in one block
+
 using Type = Shape::Type;
 
 // The address in the one spelling that all its spellings share; nullopt for what is no address.
@@ -413,12 +415,32 @@ std::vector<FileReference> FilesIn(const Cluster& cluster, const Shapes& shapes)
   return files;
 }
 
-void Rehearse(Cluster& cluster, int block) {
+void Rehearse(Cluster& cluster, int block, const std::map<std::string, int>& numbers) {
   cluster.rehearsal = true;
+  std::set<int> here;  // numbers of hosts that the file has
+  std::set<int> kept;  // of all, those that may come back included
+  for (const auto& [host, number] : numbers) kept.insert(number);
+  for (const Host& host : cluster.hosts) {
+    if (const auto known = numbers.find(host.name); known != numbers.end()) here.insert(known->second);
+  }
+  int next = 1;
+  const auto choose = [&]() -> int {
+    while (next <= kRehearsedMost && kept.contains(next)) ++next;
+    if (next <= kRehearsedMost) return next;
+    for (int number = 1; number <= kRehearsedMost; ++number) {
+      if (!here.contains(number)) return number;
+    }
+    return 0;
+  };
   for (size_t i = 0; i < cluster.hosts.size(); ++i) {
-    // More than 250 hosts of one rehearsal go on in the addresses behind: 127.77.C.250 is the last of a
-    // block.
-    cluster.hosts[i].address = fmt::format("127.77.{}.{}", block, i % 250 + 1);
+    Host& host = cluster.hosts[i];
+    const auto known = numbers.find(host.name);
+    int number = known == numbers.end() ? choose() : known->second;
+    // More hosts than a block has addresses share them.
+    if (number == 0) number = static_cast<int>(i) % kRehearsedMost + 1;
+    here.insert(number);
+    kept.insert(number);
+    host.address = fmt::format("127.77.{}.{}", block, number);
   }
 }
 

@@ -39,8 +39,9 @@ std::vector<FileReference> FilesIn(const Cluster& cluster, const Shapes& shapes)
 // A JSON Schema (draft 2020-12) that accepts what the shape stage accepts and rejects what it rejects.
 std::string SchemaText(const Shapes& shapes);
 
-// Rewrites host addresses to 127.77.BLOCK.H (H from 1 in the file's order) and marks the cluster as
-// rehearsed.
-void Rehearse(Cluster& cluster, int block);
+// Rewrites host addresses to 127.77.BLOCK.H and marks the cluster as rehearsed. H is what `numbers` has for
+// the host; those it doesn't know get the lowest that are free, in the file's order. So a host keeps its
+// address wherever it stands in the file, and whatever comes and goes beside it.
+void Rehearse(Cluster& cluster, int block, const std::map<std::string, int>& numbers = {});
 
 }  // namespace muster::spec

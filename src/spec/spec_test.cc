@@ -285,6 +285,26 @@ TEST(Spec, RehearsesInABlockOfItsOwn) {
   EXPECT_EQ(cluster.hosts[1].address, "127.77.7.2");
 }
 
+TEST(Spec, ARehearsedHostKeepsItsNumberWhereverItStands) {
+  Cluster cluster;
+  for (const char* name : {"new", "a", "b", "newer"}) cluster.hosts.push_back({.name = name});
+  Rehearse(cluster, 7, {{"a", 1}, {"b", 2}, {"gone", 3}});
+  std::vector<std::string> addresses;
+  for (const Host& host : cluster.hosts) addresses.push_back(host.address);
+  EXPECT_EQ(addresses, (std::vector<std::string>{"127.77.7.4", "127.77.7.1", "127.77.7.2", "127.77.7.5"}));
+}
+
+TEST(Spec, ABlockThatIsFullTakesTheNumbersOfHostsThatAreGoneAndThenSharesThem) {
+  Cluster cluster;
+  std::map<std::string, int> numbers;
+  for (int i = 1; i <= 250; ++i) numbers[fmt::format("h{}", i)] = i;
+  for (int i = 2; i <= 252; ++i) cluster.hosts.push_back({.name = fmt::format("h{}", i)});
+  Rehearse(cluster, 7, numbers);
+  EXPECT_EQ(cluster.hosts[0].address, "127.77.7.2");
+  EXPECT_EQ(cluster.hosts[249].address, "127.77.7.1");
+  EXPECT_EQ(cluster.hosts[250].address, "127.77.7.1");
+}
+
 TEST(Spec, ReadsTenThousandLinesQuickly) {
   std::string text = "cluster: big\nhosts:\n";
   for (int i = 0; i < 10000; ++i)

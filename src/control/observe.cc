@@ -1,0 +1,233 @@
+// The part of the Controller that looks at what stands on the hosts, and hears what changes there.
+#include <nlohmann/json.hpp>
+
+#include "api/json.h"
+#include "base/digest.h"
+#include "control/controller.h"
+#include "control/run_machine.h"
+
+namespace muster::control {
+namespace {
+
+using Json = nlohmann::json;
+
+constexpr Duration kReachWithin = 10s;
+constexpr Duration kObserveWithin = 12s;  // with the time it takes to reach them
+constexpr Duration kVerifyWithin = 60s;   // of one instance
+constexpr size_t kVerifiedAtOnce = 16;
+constexpr Duration kLogWithin = 5s;
+constexpr int kEvidenceLines = 20;
+
+}  // namespace
+
+net::Task<void> Controller::LookAround() {
+  auto self = shared_from_this();
+  const std::set<std::string> silent = co_await ObserveAll();
+  (void)silent;
+  looked_ = true;
+  for (const auto& waiting : std::exchange(looking_, {})) {
+    deps_.loop->Post([waiting] { waiting.Set(true); });
+  }
+  MendSoon();
+}
+
+net::Task<void> Controller::FirstLook(Duration timeout) {
+  auto self = shared_from_this();
+  if (looked_) co_return;
+  const net::Promised<bool> over;
+  looking_.push_back(over);
+  const auto timer = deps_.loop->After(timeout, [over] { over.Set(false); });
+  co_await over;
+  deps_.loop->Cancel(timer);
+}
+
+// Asks every agent that is wanted for what stands on its host, all side by side.
+net::Task<std::set<std::string>> Controller::ObserveAll() {
+  auto self = shared_from_this();
+  const auto silent = std::make_shared<std::set<std::string>>();
+  std::vector<net::Promised<bool>> waiting;
+  std::vector<std::string> hosts;
+  for (const auto& [name, wanted] : hosts_) hosts.push_back(name);
+  for (const std::string& host : hosts) {
+    const net::Promised<bool> looked;
+    waiting.push_back(looked);
+    net::SpawnThen(ObserveHost(host, Now() + kObserveWithin), [silent, host, looked](bool answered) {
+      if (!answered) silent->insert(host);
+      looked.Set(true);
+    });
+  }
+  for (const net::Promised<bool>& looked : waiting) co_await looked;
+  co_return *silent;
+}
+
+// Whether the agent of `host` has told, before `until`.
+net::Task<bool> Controller::ObserveHost(std::string host, Time until) {
+  auto self = shared_from_this();
+  const Status reached = co_await deps_.agents->Reach(row_.key, host, kReachWithin);
+  if (!reached.ok()) co_return false;
+  const Duration left = std::max(std::chrono::duration_cast<Duration>(until - Now()), Duration(1s));
+  auto answer = co_await deps_.agents->Observe(row_.key, host, true, left);
+  if (!answer.ok()) co_return false;
+  std::erase_if(observed_, [&](const auto& item) { return item.second.host == host; });
+  for (Observed& one : *answer) observed_[one.name] = std::move(one);
+  co_return true;
+}
+
+void Controller::OnChanged(const Observed& observed) {
+  Observed& known = observed_[observed.name];
+  const InstanceState before = known.state;
+  known = observed;
+  deps_.publish(row_.key, "instance", api::ToJson(observed).dump());
+  if (run_.machine && before != observed.state) LookAtHealth(observed);
+  MendSoon();
+}
+
+// An instance that no step made unwell holds the run back, in what it has for others of its service, until it
+// is well or given up on, but no longer than it would be given to get ready.
+void Controller::LookAtHealth(const Observed& observed) {
+  const bool lost = observed.state == InstanceState::kBackoff || observed.state == InstanceState::kUnhealthy;
+  if (!lost && observed.state != InstanceState::kStarting && observed.state != InstanceState::kStopping) {
+    if (run_.unwell.erase(observed.name) == 0) return;
+    run_.machine->Recovers(observed.name);
+    Flush();
+    return;
+  }
+  if (!lost || run_.machine->Concerns(observed.name)) return;
+  const std::string reason =
+      observed.name + (observed.state == InstanceState::kBackoff ? " died" : " does not answer");
+  run_.machine->Pause(observed.service, observed.name, reason);
+  deps_.publish(row_.key, "paused",
+                Json{{"run", run_.id}, {"service", observed.service}, {"reason", reason}}.dump());
+  // Going from one bad state to another doesn't give it more time.
+  static uint64_t sequence = 0;
+  const auto [entry, is_new] = run_.unwell.try_emplace(observed.name, ++sequence);
+  Flush();  // steps of its own may go
+  if (!is_new) return;
+  const Instance* desired = FindDesired(observed.name);
+  const Duration within = desired ? desired->ready_within : Instance{}.ready_within;
+  deps_.loop->After(within,
+                    [self = shared_from_this(), name = observed.name, number = entry->second, within] {
+                      const auto still = self->run_.unwell.find(name);
+                      if (still == self->run_.unwell.end() || still->second != number) return;
+                      net::Spawn(self->GiveUpOn(name, number, within));
+                    });
+}
+
+net::Task<void> Controller::GiveUpOn(std::string instance, uint64_t number, Duration waited) {
+  auto self = shared_from_this();
+  const auto seen = observed_.find(instance);
+  if (seen == observed_.end()) co_return;
+  const std::string state(StateName(seen->second.state));
+  const std::string service = seen->second.service;
+  const std::string host = seen->second.host;
+  std::vector<std::string> evidence = co_await LastLines(instance, host);
+  const auto still = run_.unwell.find(instance);
+  if (still == run_.unwell.end() || still->second != number || !run_.machine) co_return;
+  Error error =
+      Error::Unavailable("member-unwell", "{} is {} for {} now, and the run waits for it", instance, state,
+                         FormatDuration(waited))
+          .Evidence(std::move(evidence))
+          .Hint("muster restart {} may help; the other members of {} are as they were", instance, service);
+  run_.machine->GiveUpOn(instance, std::move(error));
+  Flush();
+}
+
+// The end of an instance's log; empty where its agent doesn't answer.
+net::Task<std::vector<std::string>> Controller::LastLines(std::string instance, std::string host) {
+  auto self = shared_from_this();
+  const api::Logs message{.id = "why/" + RandomHex(8), .instances = {instance}, .tail = kEvidenceLines};
+  const auto lines = std::make_shared<std::vector<std::string>>();
+  const net::Promised<bool> ended;
+  const auto on_chunk = [lines](const api::Chunk& chunk) { lines->push_back(chunk.data); };
+  const auto on_end = [ended](const api::End&) { ended.Set(true); };
+  deps_.agents->Stream(row_.key, host, message, message.id, on_chunk, on_end);
+  const auto timer = deps_.loop->After(kLogWithin, [ended] { ended.Set(false); });
+  const bool all = co_await ended;
+  deps_.loop->Cancel(timer);
+  if (!all) deps_.agents->CancelStream(row_.key, host, message.id);
+  co_return *lines;
+}
+
+void Controller::OnConnected(const std::string& host, bool connected) {
+  if (connected) {
+    away_.erase(host);
+    auto self = shared_from_this();
+    net::SpawnThen(deps_.agents->Observe(row_.key, host, false, 10s),
+                   [self, host](Result<std::vector<Observed>> answer) {
+                     if (!answer.ok()) return;
+                     for (const Observed& one : *answer) self->OnChanged(one);
+                     self->Converge(host);
+                   });
+  } else {
+    away_.insert(host);
+  }
+  deps_.publish(row_.key, "host", Json{{"host", host}, {"connected", connected}}.dump());
+}
+
+// A host that the last run went on without is back: the revision is brought to it.
+void Controller::Converge(const std::string& host) {
+  if (!left_out_.contains(host) || !idle() || down()) return;
+  left_out_.erase(host);
+  auto bundle = CurrentBundle();
+  if (!bundle.ok()) return;
+  bundle->author = "muster";
+  bundle->note = host + " is back";
+  bundle->action = "converge";
+  auto self = shared_from_this();
+  net::SpawnThen(Up(std::move(*bundle), "", {}), [self, host](Result<StartedRun> started) {
+    if (!started.ok()) self->left_out_.insert(host);
+  });
+}
+
+struct Controller::Verification {
+  std::vector<Instance> instances;
+  std::vector<std::vector<api::CheckResult>> results;  // beside them
+  size_t next = 0;
+};
+
+// Several instances side by side; the answers stand in the order of the file. What can't be asked is a check
+// that failed.
+net::Task<Result<std::vector<std::pair<std::string, api::CheckResult>>>> Controller::Verify(
+    std::string service) {
+  auto self = shared_from_this();
+  const auto work = std::make_shared<Verification>();
+  for (const Instance& instance : desired_.instances) {
+    if (service.empty() || instance.service == service) work->instances.push_back(instance);
+  }
+  work->results.resize(work->instances.size());
+  std::vector<net::Promised<bool>> waiting;
+  for (size_t i = 0; i < std::min(kVerifiedAtOnce, work->instances.size()); ++i) {
+    const net::Promised<bool> done;
+    waiting.push_back(done);
+    net::SpawnThen(VerifyNext(work), [done](bool) { done.Set(true); });
+  }
+  for (const net::Promised<bool>& done : waiting) co_await done;
+  std::vector<std::pair<std::string, api::CheckResult>> all;
+  for (size_t i = 0; i < work->instances.size(); ++i) {
+    for (api::CheckResult& check : work->results[i]) {
+      all.emplace_back(work->instances[i].service, std::move(check));
+    }
+  }
+  co_return all;
+}
+
+net::Task<bool> Controller::VerifyNext(std::shared_ptr<Verification> work) {
+  auto self = shared_from_this();
+  while (work->next < work->instances.size()) {
+    const size_t turn = work->next++;
+    const Instance& instance = work->instances[turn];
+    api::VerifyMessage message{.id = RandomHex(8), .instance = instance.name, .args = {}};
+    auto checks = co_await deps_.agents->Verify(row_.key, instance.host, message, kVerifyWithin);
+    if (checks.ok()) {
+      work->results[turn] = std::move(*checks);
+    } else {
+      work->results[turn].push_back({.name = instance.name + " can be asked",
+                                     .passed = false,
+                                     .evidence = {checks.error().message()},
+                                     .hint = checks.error().hint()});
+    }
+  }
+  co_return true;
+}
+
+}  // namespace muster::control

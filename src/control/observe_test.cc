@@ -1,0 +1,123 @@
+// What the server makes of what it sees: instances that are unwell in a run, hosts, checks.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "api/json.h"
+#include "control/testing_controller.h"
+
+namespace muster::control {
+namespace {
+
+using testing::Contains;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::Not;
+
+class ObserveTest : public ControllerTest {
+ protected:
+  static Cluster Three(const std::string& command, Duration deadline) {
+    Service web = Web(command);
+    web.settings.entries[2].value.text = "3";
+    web.update.deadline = deadline;
+    return Mall({web, Edge()});
+  }
+  void Becomes(const std::string& host, const std::string& name, InstanceState state) {
+    server_->fakes.at(host)->Become(name, state);
+  }
+  // A roll in which web-3 stops answering while web-1 is replaced.
+  void FallIllInARoll(Duration deadline) {
+    BringUp("v1", Three("run old", deadline));
+    world_.orders.clear();
+    world_.hold = {"web-1.start"};
+    ASSERT_TRUE(Up(File("v2", Three("run new", deadline))).ok());
+    RunUntilHeld("a");
+    Becomes("a", "web-3", InstanceState::kUnhealthy);
+    RunUntil([this] { return Paused(); });
+    world_.hold.clear();
+    server_->fakes.at("a")->Release("web-1.start");
+  }
+  bool Paused() const {
+    return std::any_of(server_->events.begin(), server_->events.end(),
+                       [](const auto& event) { return event.first == "paused"; });
+  }
+};
+
+TEST_F(ObserveTest, ARunWaitsForAnUnwellMemberAndGoesOnWhenItIsWell) {
+  FallIllInARoll(600s);
+  RunUntil([this] { return world_.FactOf("edge-1", "run").empty(); });
+  EXPECT_THAT(world_.Told(), Not(Contains("drain edge-1 web-2")));
+  EXPECT_THAT(server_->controller->ActiveRun()->paused.at("web"), "web-3 does not answer");
+  Becomes("b", "web-2", InstanceState::kReady);  // another's being well says nothing
+  Becomes("a", "web-3", InstanceState::kReady);
+  RunUntilFinished(2);
+  EXPECT_EQ(server_->finished.back().row.state, "done");
+  EXPECT_THAT(world_.Told(), Contains("drain edge-1 web-2"));
+}
+
+TEST_F(ObserveTest, ARunFailsWithEvidenceWhereTheUnwellMemberStaysSo) {
+  FallIllInARoll(50ms);
+  RunUntilFinished(2);
+  const RunProgress& run = server_->finished.back();
+  EXPECT_EQ(run.row.state, "failed");
+  EXPECT_THAT(run.row.error, HasSubstr("member-unwell"));
+  EXPECT_THAT(run.row.error, HasSubstr("web-3 is unhealthy"));
+  EXPECT_THAT(run.row.error, HasSubstr("a line"));  // of its log
+  EXPECT_EQ(world_.StateOf("web-1"), InstanceState::kReady);
+  EXPECT_EQ(world_.FactOf("edge-1", "run"), "");
+  EXPECT_THAT(world_.Told(), Not(Contains("stop web-2")));
+}
+
+TEST_F(ObserveTest, ARunReplacesTheUnwellMemberItself) {
+  BringUpFirst();
+  world_.hold = {"web-1.start"};
+  ASSERT_TRUE(Up(File("v2", Mall({Web("run new"), Edge()}))).ok());
+  RunUntilHeld("a");
+  Becomes("b", "web-2", InstanceState::kUnhealthy);
+  server_->fakes.at("a")->Release("web-1.start");
+  RunUntilFinished(2);
+  EXPECT_EQ(server_->finished.back().row.state, "done");
+  EXPECT_EQ(world_.StateOf("web-2"), InstanceState::kReady);
+}
+
+TEST_F(ObserveTest, WhatCannotBeVerifiedFailsAndHidesNothing) {
+  BringUpFirst();
+  world_.unverifiable = {"web-1"};
+  const auto checks = server_->loop.RunTask(server_->controller->Verify(""));
+  ASSERT_TRUE(checks.ok());
+  Lines told;
+  for (const auto& [service, check] : *checks)
+    told.push_back(fmt::format("{} {} {}", service, check.name, check.passed ? "passed" : "failed"));
+  EXPECT_THAT(told,
+              ElementsAre("web web-1 can be asked failed", "web answers passed", "edge answers passed"));
+  EXPECT_THAT((*checks)[0].second.evidence, ElementsAre("nobody is there"));
+}
+
+TEST_F(ObserveTest, ARehearsedHostsNumberIsRememberedWhenItsFileLeavesItOut) {
+  store::ClusterRow row{.key = "mall", .name = "mall", .epoch = 1};
+  row.rehearsal = true;
+  row.block = 7;
+  StartServer(row);
+  Cluster cluster = Mall({Web("run")});
+  cluster.hosts[0].address = "127.77.7.1";
+  cluster.hosts[1].address = "127.77.7.4";
+  BringUp("v1", cluster);
+  const std::map<std::string, int> numbers{{"a", 1}, {"b", 4}};
+  EXPECT_EQ(HostNumbers(StoredCluster()), numbers);
+  cluster.hosts.pop_back();
+  BringUp("v2", cluster);
+  EXPECT_EQ(HostNumbers(StoredCluster()), numbers);
+  const auto extra = nlohmann::json::parse(StoredCluster().extra);
+  EXPECT_FALSE(extra["hosts"].contains("b"));
+}
+
+TEST(HostNumbers, AreThoseOfTheHostsInUseInAStoreOfAnEarlierRelease) {
+  const store::ClusterRow row{.extra = R"({"hosts":{"a":{"address":"127.77.3.2","number":2}},"good":1})"};
+  EXPECT_EQ(HostNumbers(row), (std::map<std::string, int>{{"a", 2}}));
+  EXPECT_THAT(HostNumbers({.extra = "nonsense"}), IsEmpty());
+}
+
+}  // namespace
+}  // namespace muster::control

@@ -210,6 +210,9 @@ TEST(MemberChange, TouchesNothingWhereOnlyTheRendererDiffers) {
   world.input.same_file = true;
   EXPECT_EQ(world.Ids(), Names{});
   EXPECT_EQ(world.Steps().renderer_only, 2);
+  world.input.restart = {"web-2"};  // asked for: then it may as well be written anew
+  EXPECT_EQ(world.Ids(), (Names{"web-2.stop", "web-2.install <web-2.stop", "web-2.start <web-2.install"}));
+  world.input.restart = {};
   world.input.refresh = true;
   EXPECT_EQ(world.Ids().size(), 6u);
 }

@@ -121,8 +121,8 @@ class Builder {
       work.need = Need::kNew;
       work.impact = Impact::kRestart;
       work.reason = "new";
-    } else if (changed && input_.same_file && !input_.refresh && observed->renderer != desired.renderer &&
-               Runs(observed)) {
+    } else if (changed && input_.same_file && !input_.refresh && !restart &&
+               observed->renderer != desired.renderer && Runs(observed)) {
       ++output_.renderer_only;
       return;
     } else if (changed) {

@@ -13,6 +13,8 @@
 namespace muster {
 namespace {
 
+constexpr int kRemovalsMost = 20;
+
 Error OsError(const fs::path& path, int error_number) {
   if (error_number == ENOSPC || error_number == EDQUOT) {
     return Error::Unavailable("disk-full", "no space left for {}", path.string())
@@ -113,7 +115,11 @@ Status MakeFolder(const fs::path& path, mode_t mode) {
 
 Status RemoveTree(const fs::path& path) {
   std::error_code error;
-  fs::remove_all(path, error);
+  // Somebody may put a file into a folder between its emptying and its removal.
+  for (int tries = 0; tries < kRemovalsMost; ++tries) {
+    fs::remove_all(path, error);
+    if (error.value() != ENOTEMPTY && error.value() != EEXIST) break;
+  }
   if (error) return OsError(path, error.value());
   return Done();
 }

@@ -8,6 +8,11 @@
 namespace muster::server {
 namespace {
 
+net::Task<bool> Remove(net::Loop& loop, std::string home) {
+  co_await RemoveHosts(loop, std::move(home), "mall", 1ms);
+  co_return true;
+}
+
 TEST(RemoveHosts, KeepsTheFolderOfAnAgentThatHasNotLeft) {
   const fs::path home = fs::temp_directory_path() / ("muster-hosts-" + RandomHex(6));
   const fs::path hosts = HostsFolder(home.string(), "mall");
@@ -17,12 +22,12 @@ TEST(RemoveHosts, KeepsTheFolderOfAnAgentThatHasNotLeft) {
     const auto held = FileLock::TryTake(hosts / "a/agent.lock");
     ASSERT_TRUE(held.ok());
     ASSERT_TRUE(WriteFile(hosts / "b/agent.lock", "").ok());
-    loop.RunTask(RemoveHosts(loop, home.string(), "mall", 1ms));
+    EXPECT_TRUE(loop.RunTask(Remove(loop, home.string())));
     EXPECT_TRUE(fs::exists(hosts / "a/instances/web-1/data"));
     EXPECT_FALSE(fs::exists(hosts / "b"));
     EXPECT_FALSE(fs::exists(hosts / "c"));
   }
-  loop.RunTask(RemoveHosts(loop, home.string(), "mall", 1ms));
+  EXPECT_TRUE(loop.RunTask(Remove(loop, home.string())));
   EXPECT_FALSE(fs::exists(hosts));
   fs::remove_all(home);
 }

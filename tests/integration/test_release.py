@@ -219,8 +219,9 @@ services:
   other: {{ kind: app, command: program-of-nobody, health: {{ log: never }} }}
 """)
     checked = muster.run("check", file, code=1)
-    failed = muster.run("up", file, code=1)
-    for told in (checked.stdout + checked.stderr, failed.stdout + failed.stderr):
+    refused = muster.run("up", file, code=1)
+    failed = muster.run("up", file, "--skip-checks", code=1)
+    for told in (checked.stdout + checked.stderr, refused.stdout + refused.stderr, failed.stdout + failed.stderr):
         assert "program-missing" in told and f"apt-get install {packages[program]}" in told, told
         assert "program-of-nobody" in told
     assert muster.state("missing", "front-1") != "ready"

@@ -85,12 +85,16 @@ std::vector<std::string> EmergenciesIn(const std::string& text) {
 
 // Puts `argv` under the user that nginx runs as, with what it may do there.
 std::vector<std::string> AsItsUser(const Running& running, std::vector<std::string> argv) {
-  if (geteuid() != 0 || running.uid == 0) return argv;
-  std::vector<std::string> whole = {"setpriv", fmt::format("--reuid={}", running.uid),
-                                    fmt::format("--regid={}", running.gid), "--clear-groups"};
-  if (running.low_ports) {
-    whole.push_back("--inh-caps=+net_bind_service");
-    whole.push_back("--ambient-caps=+net_bind_service");
+  // It ends with the agent that asks: it makes folders, also where another agent has just removed them.
+  std::vector<std::string> whole = {"setpriv", "--pdeathsig=KILL"};
+  if (geteuid() == 0 && running.uid != 0) {
+    whole.push_back(fmt::format("--reuid={}", running.uid));
+    whole.push_back(fmt::format("--regid={}", running.gid));
+    whole.push_back("--clear-groups");
+    if (running.low_ports) {
+      whole.push_back("--inh-caps=+net_bind_service");
+      whole.push_back("--ambient-caps=+net_bind_service");
+    }
   }
   whole.insert(whole.end(), argv.begin(), argv.end());
   return whole;

@@ -168,7 +168,8 @@ void Supervisor::OnGone(const std::string& how, const std::optional<Error>& caus
   wake_.reset();
   const bool was_ready = memory_.state == InstanceState::kReady || memory_.state == InstanceState::kUnhealthy;
   if (!how.empty()) memory_.last_exit = how;
-  if (how.empty() && cause) memory_.last_exit = cause->code();  // it never ran: that is all there is to say
+  // It never ran: that is all there is to say.
+  if (memory_.last_exit.empty() && cause) memory_.last_exit = cause->code();
   if (memory_.state == InstanceState::kStopping) {
     Become(InstanceState::kStopped, actions);
     if (std::exchange(stop_asked_, false)) actions.push_back(StopSettled{});

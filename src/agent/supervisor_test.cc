@@ -153,7 +153,7 @@ TEST_F(SupervisorTest, GivesUpAtOnceForALastingCauseWhileSomebodyWaits) {
   EXPECT_EQ(Words(actions), "report settled:program-missing");
   EXPECT_EQ(SettledError(actions), Missing());
   EXPECT_EQ(State(), "failed");
-  EXPECT_EQ(memory().last_exit, "");  // there was no process
+  EXPECT_EQ(memory().last_exit, "program-missing");  // there was no process, but a cause
 }
 
 TEST_F(SupervisorTest, GivesUpAtOnceForAnExitWithAKnownCauseWhileSomebodyWaits) {

@@ -175,7 +175,7 @@ Result<int> Resume(Context& context, const ClusterArgs& args) {
   MUSTER_TRY(const std::string key, ClusterFor(*api, args));
   ActArgs act;
   static_cast<ClusterArgs&>(act) = args;
-  return Act(context, *api, key, act, "resume", Json::object(), "done");
+  return Act(context, *api, key, act, "resume", Json::object(), "the paused run is done", "no run is paused");
 }
 
 // --- exec

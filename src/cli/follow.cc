@@ -25,6 +25,7 @@ struct Following : std::enable_shared_from_this<Following> {
   ApiClient* api;
   std::string run;
   bool json = false;
+  bool goes_back = false;  // the server puts a failed release back by itself
   Progress progress;
   size_t drawn = 0;  // lines of the live picture on the screen
   int interrupts = 0;
@@ -171,14 +172,22 @@ Followed Conclude(const Following& following, Context& context) {
     error = Error(std::move(error).Hint("muster logs {} --tail 50", failures[0].first));
   }
   followed.failed = true;
+  const bool release = run.action == "up" || run.action == "scale";
+  const bool goes_back = following.goes_back || !run.rolled_back_by.empty();
   if (error.kind() == ErrorKind::kRefused) followed.exit_code = 3;
   PrintError(context.console, error);
+  // What was not reached yet goes on as it was: nobody has to hurry.
+  if (release && run.revision > 1 && !goes_back && !following.json) {
+    context.console.ErrLine("what was not touched runs on; mend it and run muster up again, or go back: " +
+                            NameCluster("muster rollback", context.console.cluster_option));
+  }
   return followed;
 }
 
 Followed FollowOne(Context& context, ApiClient& api, const std::string& run, const Plan& plan, bool json,
-                   std::string& rolled_back_by) {
+                   bool goes_back, std::string& rolled_back_by) {
   const auto following = std::make_shared<Following>(context, api, run, json, plan);
+  following->goes_back = goes_back;
   for (const int signal : {SIGINT, SIGTERM}) {
     api.loop().OnSignal(signal, [weak = std::weak_ptr<Following>(following)] {
       if (const Shared shared = weak.lock()) OnInterrupt(shared);
@@ -219,7 +228,7 @@ Followed FollowRun(Context& context, ApiClient& api, const Json& started, bool j
     context.console.OutLine(DumpJson(line));
   }
   std::string back;
-  const Followed followed = FollowOne(context, api, run, plan.ok() ? *plan : Plan{}, json, back);
+  const Followed followed = FollowOne(context, api, run, plan.ok() ? *plan : Plan{}, json, goes_back, back);
   if (back.empty() && goes_back && followed.failed) back = RunAfter(api, Text(started, "cluster"), run);
   if (back.empty()) return followed;
   if (!json) context.console.OutLine("going back to the last good revision");
@@ -230,7 +239,8 @@ Followed FollowRun(Context& context, ApiClient& api, const Json& started, bool j
   }
   const auto way_back = api::PlanFrom(Object(*answer, "plan"));
   std::string none;
-  const Followed gone_back = FollowOne(context, api, back, way_back.ok() ? *way_back : Plan{}, json, none);
+  const Followed gone_back =
+      FollowOne(context, api, back, way_back.ok() ? *way_back : Plan{}, json, true, none);
   if (gone_back.done && !json) context.console.OutLine("went back: the last good revision runs again");
   return followed;
 }

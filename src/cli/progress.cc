@@ -105,9 +105,19 @@ std::vector<std::string> Progress::OnStep(const StepEvent& event, Time now) {
   seen = event.state;
   Row& row = RowOf(event.instance);
   const auto planned = steps_.find(event.id);
-  Step step;  // Put-backs are no part of the plan.
-  step.verb = event.verb;
-  if (planned != steps_.end()) step = planned->second;
+  Step step;  // Put-backs are no part of the plan, but what they put back is.
+  constexpr std::string_view kPutBack = ".put-back";
+  const bool in_plan = planned != steps_.end() && !event.id.ends_with(kPutBack);
+  if (planned != steps_.end()) {
+    step = planned->second;
+  } else {
+    if (event.id.ends_with(kPutBack)) {
+      const auto undone = steps_.find(event.id.substr(0, event.id.size() - kPutBack.size()));
+      if (undone != steps_.end()) step = undone->second;
+    }
+    step.verb = event.verb;
+    steps_.emplace(event.id, step);
+  }
   if (event.state == "sent") {
     row.open.emplace(event.id, now);
     if (row.moved == Time{}) row.moved = now;
@@ -117,7 +127,7 @@ std::vector<std::string> Progress::OnStep(const StepEvent& event, Time now) {
   const Time since = opened == row.open.end() ? now : opened->second;
   row.open.erase(event.id);
   row.rested = now;
-  if (planned != steps_.end() && row.steps_left > 0) --row.steps_left;
+  if (in_plan && row.steps_left > 0) --row.steps_left;
   if (event.state == "done") {
     row.last = Did(step);
     const std::string took = now - since >= 100ms ? " after " + Seconds(since, now) : "";
@@ -151,19 +161,21 @@ std::vector<std::string> Progress::OnInstance(const Observed& observed) {
 
 std::string Progress::DrawRow(const Row& row, Time now, bool color, size_t name_width,
                               size_t host_width) const {
+  const bool over = finished_ && finished_->state != "done";
   std::string sign, what, time;
   Color tint = Color::kNone;
   switch (PhaseOf(row)) {
     case Phase::kWaiting:
       sign = "·";
-      what = row.last.empty() ? "waits" : row.last + ", waits";
+      what = row.last.empty() ? (over ? "not touched" : "waits") : row.last + (over ? "" : ", waits");
       tint = Color::kDim;
       break;
     case Phase::kMoving: {
-      sign = "●";
+      sign = over ? "·" : "●";
       what = Doing(row.open.begin()->first);
       if (row.open.size() > 1) what += fmt::format(" and {} more", row.open.size() - 1);
       if (row.state_known && IsTrouble(row.state)) what += ", " + std::string(StateName(row.state));
+      if (over) what += ", left at that";
       time = Seconds(row.open.begin()->second, now);
       tint = Color::kYellow;
       break;

@@ -135,6 +135,29 @@ TEST(Progress, NamesTheMemberThatALoadBalancerTakesOut) {
   EXPECT_THAT(progress.On(event, At(0s)), ElementsAre("[1/1] edge-1  took web-3 out"));
 }
 
+TEST(Progress, SaysWhatWasPutBackAndWhatWasNotTouchedOnceItIsOver) {
+  Plan plan = PlanOf(2);
+  muster::Step drain;
+  drain.id = "edge-1.drain.web-1";
+  drain.instance = "edge-1";
+  drain.verb = "drain";
+  drain.args = {{"member", "web-1"}, {"by", "run"}};
+  plan.steps.push_back(drain);
+  Progress progress(plan, At(0s));
+  StepEvent event{.id = drain.id, .instance = "edge-1", .verb = "drain", .state = "done", .done = 1};
+  progress.On(event, At(0s));
+  progress.On(Step("web-1", "start", "sent"), At(0s));
+  event.id += ".put-back";
+  event.verb = "restore";
+  EXPECT_THAT(progress.On(event, At(1s)), ElementsAre("[1/5] edge-1  put web-1 back"));
+  progress.On(RunEvent{.state = "paused"}, At(1s));
+  const auto lines = progress.Draw(At(1s), {80, 24}, false);
+  EXPECT_THAT(lines[0], HasSubstr("starts, left at that"));
+  EXPECT_THAT(lines[1], HasSubstr("not touched"));
+  EXPECT_THAT(lines[2], HasSubstr("put web-1 back"));
+  EXPECT_THAT(lines[2], testing::Not(HasSubstr("waits")));
+}
+
 TEST(Redraw, GoesBackOverWhatItDrewAndClearsTheRest) {
   EXPECT_EQ(Redraw(0, {"a"}), "a\x1b[K\n\x1b[J");
   EXPECT_THAT(Redraw(3, {"a", "b"}), AllOf(StartsWith("\x1b[3A\r"), HasSubstr("b\x1b[K\n")));

@@ -26,6 +26,12 @@ Color StateColor(const std::string& state) {
   return Color::kYellow;
 }
 
+// "1.1s", "2m5s"
+std::string Took(Duration duration) {
+  if (duration < 60s) return fmt::format("{:.1f}s", static_cast<double>(duration.count()) / 1000);
+  return FormatDuration(std::chrono::duration_cast<std::chrono::seconds>(duration));
+}
+
 std::string Ports(const Json& instance) {
   std::string text;
   const auto ports = instance.find("ports");
@@ -186,7 +192,7 @@ std::string RunsText(const Json& answer, const View& view) {
                                            : Color::kYellow},
                {fmt::format("{}/{}", Number(run, "steps_done"), Number(run, "steps_total"))},
                {ShortTime(started)},
-               {ended > started ? FormatDuration(ended - started) : "-"},
+               {ended > started ? Took(ended - started) : "-"},
                {Text(run, "author")},
                {run.is_object() && error != run.end() ? Text(*error, "message") : ""}});
   }

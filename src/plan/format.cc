@@ -60,7 +60,10 @@ std::string FormatPlan(const Plan& plan, bool color) {
     const auto found = where.find(Subject(step));
     if (found == where.end()) continue;
     Line& line = lines[found->second.first][found->second.second];
-    line.verbs.push_back(step.args.contains("member") ? step.verb + " " + step.instance : step.verb);
+    line.verbs.push_back(!step.args.contains("member") ? step.verb
+                         : step.verb == "drain"        ? "out of " + step.instance
+                         : step.verb == "restore"      ? "back into " + step.instance
+                                                       : step.verb + " " + step.instance);
     if (!step.args.contains("member")) line.impact = std::max(line.impact, step.impact);
     if (step.verb == "remove" && line.sign != '+') line.sign = '-';
     if (step.verb == "install" && (step.reason == "new" || step.put_back == "remove")) line.sign = '+';

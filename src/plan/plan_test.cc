@@ -377,7 +377,7 @@ TEST(Format, GroupsByServiceAndSaysWhy) {
   const auto desired = LayOutCluster(cluster, {}, {});
   const auto plan = MakePlan(cluster, *desired, {});
   const std::string text = FormatPlan(*plan, false);
-  EXPECT_NE(text.find("web\n  + web-1  a  restart  install → start  (new)\n"), std::string::npos) << text;
+  EXPECT_NE(text.find("web\n  + web-1  a  new      install → start  (new)\n"), std::string::npos) << text;
   EXPECT_NE(text.find("4 steps on 2 instances"), std::string::npos) << text;
 }
 

@@ -158,7 +158,7 @@ Result<std::string> ProgramOf(const Launch& launch) {
   if (found.empty() || (stat(found.c_str(), &file) != 0 && (errno == ENOENT || errno == ENOTDIR))) {
     Error missing = Error::NotFound("program-missing", "{} is not installed", word);
     const std::string package = PackageOf(word);
-    if (package.empty()) return missing;
+    if (package.empty()) return std::move(missing).Hint("install it, or correct the command");
     return std::move(missing).Hint("apt-get install {}", package);
   }
   const bool no_program = S_ISDIR(file.st_mode) || (S_ISREG(file.st_mode) && (file.st_mode & 0111) == 0);

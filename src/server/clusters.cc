@@ -153,7 +153,14 @@ Result<Accepted> Clusters::Accept(const Incoming& incoming, const std::string& a
   cluster = std::move(parsed.cluster);
   MUSTER_TRY(const Json bundle, api::ParseJson(incoming.files));
   MUSTER_DO(ReadFiles(bundle["files"], cluster));
-  if (!parsed.shape_ok || HasErrors(accepted.findings)) return accepted;
+  if (!parsed.shape_ok || HasErrors(accepted.findings)) {
+    for (Finding& finding : parsed.readable ? plan::CheckCluster(cluster) : std::vector<Finding>()) {
+      if (spec::FollowsFromShape(finding, parsed)) continue;
+      finding.file = incoming.file_name;
+      accepted.findings.push_back(std::move(finding));
+    }
+    return accepted;
+  }
 
   cluster.rehearsal = incoming.rehearse;
   accepted.controller = Find(cluster.key());

@@ -138,6 +138,7 @@ class Controller : public std::enable_shared_from_this<Controller> {
     store::RunRow row;
     std::unique_ptr<RunMachine> machine;
     PlanOptions options;
+    std::unordered_map<std::string, int64_t> put_backs;  // rows of the store, by the put-back's id
     std::map<std::string, uint64_t> unwell;  // instances that hold it back; a number for each time
   };
   struct Verification;

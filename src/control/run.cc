@@ -53,6 +53,7 @@ void Controller::Drive() {
     if (run_.machine->error()) run_.row.error = api::ToJson(*run_.machine->error()).dump();
   }
   MUSTER_FAULT("control.journal.before");
+  std::unordered_map<std::string, int64_t> put_backs;  // rows that this adds
   const Status written = deps_.store->Transaction([&]() -> Status {
     for (const SettledStep& one : settled) {
       MUSTER_DO(deps_.store->PutStep({.run = run,
@@ -66,24 +67,23 @@ void Controller::Drive() {
           {.run = run, .step = step.id, .intent = WallNow(), .settled = {}, .error = ""}));
     }
     for (const Step& step : actions.remember_put_back) {
-      MUSTER_TRY(const int64_t id, deps_.store->AddPutBack({.run = run, .step = api::ToJson(step).dump()}));
-      (void)id;
+      MUSTER_TRY(const int64_t row, deps_.store->AddPutBack({.run = run, .step = api::ToJson(step).dump()}));
+      put_backs[step.id] = row;
     }
-    if (!actions.forget_put_back.empty()) {
-      MUSTER_TRY(const auto rows, deps_.store->PutBacks(run));
-      for (const store::PutBackRow& row : rows) {
-        const Json json = Json::parse(row.step, nullptr, false);
-        const std::string id = json.is_object() ? json.value("id", "") : "";
-        for (const std::string& forget : actions.forget_put_back) {
-          if (id == forget || id == forget + ".put-back") MUSTER_DO(deps_.store->RemovePutBack(row.id));
-        }
+    for (const std::string& id : actions.forget_put_back) {
+      for (const auto* rows : {&run_.put_backs, &put_backs}) {
+        if (const auto row = rows->find(id); row != rows->end())
+          MUSTER_DO(deps_.store->RemovePutBack(row->second));
       }
     }
     if (finished) return deps_.store->PutRun(run_.row);
     return Done();
   });
   MUSTER_FAULT("control.journal.after");
-  if (!written.ok()) {
+  if (written.ok()) {
+    for (const auto& [id, row] : put_backs) run_.put_backs[id] = row;
+    for (const std::string& id : actions.forget_put_back) run_.put_backs.erase(id);
+  } else {
     // What can't be journaled isn't sent. The run ends; nothing on the hosts was touched by these steps.
     settled_.insert(settled_.begin(), settled.begin(), settled.end());
     run_.machine->Cancel();
@@ -388,11 +388,12 @@ net::Task<void> Controller::PutBackWhatIsLeft(std::string run) {
       continue;
     }
     if (one.step.verb == "dismiss") {
-      for (const net::Promised<bool>& started : std::exchange(starting, {})) {
-        const auto timer = deps_.loop->After(kStandInMost, [started] { started.Set(false); });
-        co_await started;
-        deps_.loop->Cancel(timer);
-      }
+      const std::vector<net::Promised<bool>> waiting = std::exchange(starting, {});
+      const auto timer = deps_.loop->After(kStandInMost, [waiting] {
+        for (const net::Promised<bool>& started : waiting) started.Set(false);
+      });
+      for (const net::Promised<bool>& started : waiting) co_await started;
+      deps_.loop->Cancel(timer);
     }
     auto outcome = co_await deps_.agents->Perform(row_.key, order);
     if (outcome.ok()) (void)deps_.store->RemovePutBack(one.row);

@@ -19,6 +19,12 @@ Step PutBackOf(const Step& step) {
   return put_back;
 }
 
+// The instance it is about: of a drain, the member.
+const std::string& SubjectOf(const Step& step) {
+  const auto member = step.args.find("member");
+  return member == step.args.end() ? step.instance : member->second;
+}
+
 }  // namespace
 
 int PutBackTurn(std::string_view verb) { return verb == "remove" ? 2 : verb == "dismiss" ? 1 : 0; }
@@ -42,8 +48,7 @@ RunMachine::RunMachine(Plan plan, int in_flight_per_host_most, const std::map<st
   }
   for (size_t i = 0; i < steps; ++i) {
     const Step& step = plan_.steps[i];
-    const auto member = step.args.find("member");
-    subject_.push_back(member == step.args.end() ? step.instance : member->second);
+    subject_.push_back(SubjectOf(step));
     const auto service = service_of.find(subject_.back());
     service_.push_back(service == service_of.end() ? step.service : *service->second);
     if (progress_[i] != Progress::kWaiting) {
@@ -59,7 +64,32 @@ RunMachine::RunMachine(Plan plan, int in_flight_per_host_most, const std::map<st
     }
     if (needs_[i] == 0) ready_.insert(i);
   }
-  for (Step& step : put_back) put_backs_.emplace(step.id, std::move(step));
+  for (Step& step : put_back) Remember(std::move(step));
+}
+
+void RunMachine::Remember(Step put_back) {
+  put_backs_of_[SubjectOf(put_back)].insert(put_back.id);
+  put_backs_.insert_or_assign(put_back.id, put_back);
+}
+
+void RunMachine::Forget(const std::string& put_back) {
+  const auto found = put_backs_.find(put_back);
+  if (found == put_backs_.end()) return;
+  const auto others = put_backs_of_.find(SubjectOf(found->second));
+  others->second.erase(put_back);
+  if (others->second.empty()) put_backs_of_.erase(others);
+  put_backs_.erase(found);
+  forget_.push_back(put_back);
+}
+
+// Forgets the put-backs of whom `step` is about that `settled` says it settles.
+void RunMachine::ForgetWhere(const Step& step, const std::function<bool(const Step& put_back)>& settled) {
+  const auto found = put_backs_of_.find(SubjectOf(step));
+  if (found == put_backs_of_.end()) return;
+  const std::set<std::string> ids = found->second;
+  for (const std::string& id : ids) {
+    if (settled(put_backs_.at(id))) Forget(id);
+  }
 }
 
 // Whether somebody of its service is unwell and it is about another, whom the run hasn't begun with.
@@ -99,7 +129,7 @@ void RunMachine::SendReady(Actions& actions) {
     if (step.put_back.empty()) continue;
     Step put_back = PutBackOf(step);
     actions.remember_put_back.push_back(put_back);
-    put_backs_.insert_or_assign(put_back.id, std::move(put_back));
+    Remember(std::move(put_back));
   }
 }
 
@@ -146,11 +176,8 @@ void RunMachine::Settle(const std::string& step_id, Progress progress) {
   if (const auto full = host_full_.find(step.host); full != host_full_.end()) LetGo(full->second, 1);
   if (progress != Progress::kDone) {
     // Starting it once more would fail alike.
-    std::erase_if(put_backs_, [&](const auto& entry) {
-      if (step.verb != "start" || entry.second.verb != "start" || entry.second.instance != step.instance)
-        return false;
-      forget_.push_back(entry.first);
-      return true;
+    ForgetWhere(step, [&](const Step& put_back) {
+      return step.verb == "start" && put_back.verb == "start" && put_back.instance == step.instance;
     });
     return;
   }
@@ -159,23 +186,19 @@ void RunMachine::Settle(const std::string& step_id, Progress progress) {
     if (--needs_[follower] == 0) ready_.insert(follower);
   }
   // What takes back an earlier step's effect on the same instance settles its put-back.
-  std::erase_if(put_backs_, [&](const auto& entry) {
-    const Step& put_back = entry.second;
+  ForgetWhere(step, [&](const Step& put_back) {
     if (put_back.verb != step.verb || put_back.instance != step.instance) return false;
     // Arguments that only one of them has (`ready`) tell how, not what.
-    for (const auto& [name, value] : put_back.args) {
-      const auto same = step.args.find(name);
-      if (same != step.args.end() && same->second != value) return false;
-    }
-    forget_.push_back(entry.first);
-    return true;
+    return std::all_of(put_back.args.begin(), put_back.args.end(), [&](const auto& arg) {
+      const auto same = step.args.find(arg.first);
+      return same == step.args.end() || same->second == arg.second;
+    });
   });
 }
 
 void RunMachine::Succeeded(const std::string& step_id) {
   if (open_put_backs_.erase(step_id) > 0) {
-    put_backs_.erase(step_id);
-    forget_.push_back(step_id);
+    Forget(step_id);
     return;
   }
   Settle(step_id, Progress::kDone);
@@ -184,8 +207,7 @@ void RunMachine::Succeeded(const std::string& step_id) {
 void RunMachine::Failed(const std::string& step_id, Error error) {
   if (open_put_backs_.erase(step_id) > 0) {
     // Tried once: the journal keeps it no longer, the error says what is left to a person.
-    put_backs_.erase(step_id);
-    forget_.push_back(step_id);
+    Forget(step_id);
     if (!error_ && error.code() != "cancelled") error_ = std::move(error).While("putting back {}", step_id);
     return;
   }

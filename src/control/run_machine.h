@@ -1,6 +1,7 @@
 // One run as a machine: which steps may go now, when it has failed, what is to be put back.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <optional>
 #include <set>
@@ -78,6 +79,9 @@ class RunMachine {
   void SendReady(Actions& actions);
   void SendPutBacks(Actions& actions);
   void LetGo(std::set<size_t>& held, size_t most);
+  void Remember(Step put_back);
+  void Forget(const std::string& put_back);
+  void ForgetWhere(const Step& step, const std::function<bool(const Step& put_back)>& settled);
 
   Plan plan_;
   int in_flight_per_host_most_;
@@ -100,6 +104,7 @@ class RunMachine {
   std::unordered_set<std::string> begun_;           // subjects
   std::map<std::string, Sick> sick_;                // by instance
   std::map<std::string, Step> put_backs_;           // by id: to be done if the run ends early
+  std::unordered_map<std::string, std::set<std::string>> put_backs_of_;  // their ids, by who they are about
   std::set<std::string> open_put_backs_;
   std::vector<std::string> forget_;
   std::optional<Error> error_;

@@ -8,13 +8,13 @@ import socket
 import threading
 
 from conftest import edge, get, processes_below, wait_until, web
+from test_release import Load
 
 CLUSTER = "web@rehearsal"
 
 
 def surging(muster, instances=3, extra=""):
     command = "{{artifact}} --port={{ports.http}} --address={{address}} --start-delay=300ms " + extra
-    # Guests take ports behind those of the members: nginx stays clear of them.
     return web(muster, instances=instances, hosts=2, command=command,
                update="{ max_unavailable: 0, max_surge: 1 }")
 
@@ -90,15 +90,17 @@ def test_the_number_of_ready_members_never_falls_below_all(muster):
     change(file)
     planned = muster.run("plan", file, "--rehearse", code=2).stdout
     assert "app-x1" in planned and "outage" not in planned
-    watch = Watch(muster)
+    watch, load = Watch(muster), Load(edge(muster, CLUSTER), per_second=100)
     try:
         muster.run("up", file, "--rehearse")
     finally:
         watch.end()
+        load.end()
     after = {name: one["pid"] for name, one in muster.instances(CLUSTER).items()}
     assert all(before[f"app-{n}"] != after[f"app-{n}"] for n in (1, 2, 3))
     assert "app-x1" in watch.names
     assert watch.least == 3
+    assert load.served > 20 and load.failures == []
     assert "red" in get(edge(muster, CLUSTER))[2]
     nothing_is_left(muster)
     muster.run("plan", file, "--rehearse", code=0)

@@ -225,3 +225,19 @@ def test_secrets_and_sockets_are_for_their_owner_only(muster):
     for name in ("api.sock", "agents.sock"):
         assert os.stat(f"{muster.home}/m/server/{name}").st_mode & 0o077 == 0
     assert os.stat(f"{muster.home}/m/server/key").st_mode & 0o077 == 0
+
+
+def test_a_host_that_is_written_above_others_moves_none_of_them(muster):
+    command = "{{artifact}} --port={{ports.http}} --address={{address}}"
+    file = muster.file(web(muster, instances=2, command=command))
+    muster.run("up", file, "--rehearse")
+    before = {one["name"]: one["address"] for one in muster.status("web@rehearsal")["hosts"]}
+    pids = {name: one["pid"] for name, one in muster.instances("web@rehearsal").items()}
+    file.write_text(file.read_text().replace("  h1:", "  h0: { address: 10.0.0.9 }\n  h1:")
+                    .replace("instances: 2", "instances: 3"))
+    muster.run("up", file, "--rehearse")
+    after = {one["name"]: one["address"] for one in muster.status("web@rehearsal")["hosts"]}
+    assert {name: after[name] for name in before} == before
+    assert len(set(after.values())) == 3
+    now = {name: one["pid"] for name, one in muster.instances("web@rehearsal").items()}
+    assert {name: now[name] for name in pids} == pids  # nobody was restarted

@@ -2,6 +2,7 @@
 
 #include <sys/socket.h>
 
+#include <boost/asio/post.hpp>
 #include <deque>
 
 #include "net/asio.h"
@@ -42,6 +43,11 @@ class SocketChannel : public Channel {
   }
 
   size_t queued_bytes() const override { return queued_; }
+
+  void WhenQueuedAtMost(size_t bytes, std::function<void()> act) override {
+    waiting_.emplace_back(bytes, std::move(act));
+    if (closed_ || queued_ <= bytes) WakeWaiting();
+  }
 
  private:
   std::shared_ptr<SocketChannel> Self() {
@@ -85,8 +91,17 @@ class SocketChannel : public Channel {
       if (error) return self->End(Error::Unavailable("closed", "{}", error.message()));
       self->queued_ -= self->queue_.front().size();
       self->queue_.pop_front();
+      self->WakeWaiting();
       if (!self->queue_.empty()) return self->Write();
       if (self->closing_) self->End(Error::Unavailable("closed", "closed by this side"));
+    });
+  }
+
+  void WakeWaiting() {
+    std::erase_if(waiting_, [this](auto& one) {
+      if (!closed_ && queued_ > one.first) return false;
+      asio::post(socket_->get_executor(), std::move(one.second));
+      return true;
     });
   }
 
@@ -96,6 +111,7 @@ class SocketChannel : public Channel {
     error_code ignored;
     socket_->close(ignored);
     if (!delivering_) on_frame = nullptr;  // else it is running: Take forgets it
+    WakeWaiting();
     if (auto closed = std::exchange(on_closed, nullptr)) closed(error);
   }
 
@@ -106,6 +122,7 @@ class SocketChannel : public Channel {
   size_t queued_ = 0;
   Loop::TimerId farewell_ = 0;
   bool delivering_ = false;
+  std::vector<std::pair<size_t, std::function<void()>>> waiting_;
   bool writing_ = false;
   bool closing_ = false;
   bool closed_ = false;

@@ -42,6 +42,9 @@ class Channel : public std::enable_shared_from_this<Channel> {
   // Drops what comes from now on; what is queued still goes out, if the peer takes it within 5 s.
   virtual void Close() = 0;
   virtual size_t queued_bytes() const = 0;
+  // Back-pressure: calls `act` once, from the loop, when no more than `bytes` are queued or the channel has
+  // closed. Whoever sends much looks at queued_bytes() and goes on from here.
+  virtual void WhenQueuedAtMost(size_t bytes, std::function<void()> act) = 0;
 };
 
 // Codes "connect-failed", "timeout".

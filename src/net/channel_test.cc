@@ -204,6 +204,49 @@ TEST(ChannelListener, LeavesWhatIsNoSocketAlone) {
   ::unlink(path.c_str());
 }
 
+// Sends much to somebody who reads only later, and looks at when there is room again.
+Task<std::string> SendToOneWhoWaits(Loop& loop) {
+  const std::string path = SocketPath();
+  const Promised<std::shared_ptr<Channel>> accepted;
+  auto listener = ChannelListener::Listen(
+      loop, path, [accepted](std::shared_ptr<Channel> channel) { accepted.Set(std::move(channel)); });
+  if (!listener.ok()) co_return listener.error().Text();
+  auto client = co_await ConnectChannel(loop, path, 2s);
+  if (!client.ok()) co_return client.error().Text();
+  const std::shared_ptr<Channel> served = co_await accepted;
+  for (int i = 0; i < 16; ++i) (*client)->Send({'B', std::string(1 << 20, 'x')});
+  std::string order;
+  const Promised<bool> low, empty, closed;
+  (*client)->WhenQueuedAtMost(0, [&, empty] {
+    order += "empty ";
+    empty.Set(true);
+  });
+  (*client)->WhenQueuedAtMost(8 << 20, [&, low] {
+    order += (*client)->queued_bytes() <= 8u << 20 ? "low " : "early ";
+    low.Set(true);
+  });
+  const Promised<bool> turned;
+  loop.Post([turned] { turned.Set(true); });
+  co_await turned;
+  if ((*client)->queued_bytes() < 15u << 20) co_return "it was sent though nobody reads";
+  if (!order.empty()) co_return "woken though nobody reads";
+  served->Open();
+  co_await low;
+  co_await empty;
+  // Whoever waits isn't left waiting by the end.
+  for (int i = 0; i < 16; ++i) (*client)->Send({'B', std::string(1 << 20, 'x')});
+  (*client)->WhenQueuedAtMost(0, [closed] { closed.Set(true); });
+  served->Close();
+  (*client)->Open();
+  co_await closed;
+  co_return order;
+}
+
+TEST(Channel, TellsWhenThereIsRoomAgain) {
+  Loop loop;
+  EXPECT_EQ(loop.RunTask(SendToOneWhoWaits(loop)), "low empty ");
+}
+
 TEST(Channel, SaysThatNobodyAnswers) {
   Loop loop;
   auto channel = loop.RunTask(ConnectChannel(loop, "/tmp/muster-nobody-here.sock", 1s));

@@ -48,7 +48,8 @@ class Exchange {
   virtual ~Exchange() = default;
   virtual const Request& request() const = 0;
   virtual Task<Status> Send(Response response) = 0;
-  // A streamed answer: chunked, flushed at each Write. Code "peer-gone" once the client has left.
+  // A streamed answer: chunked, flushed at each Write, which waits for as long as the client takes to read
+  // (it may be a pager). Code "peer-gone" once the client has left.
   virtual Task<Status> Start(Response head) = 0;
   virtual Task<Status> Write(std::string chunk) = 0;
   virtual Task<Status> Finish() = 0;
@@ -78,9 +79,9 @@ class HttpServer {
 // "bad-request" for a method, target or header that would break its line.
 Task<Result<Response>> Fetch(Loop& loop, Endpoint endpoint, Request request, Duration timeout);
 
-// The same with an answer that is handed on as it arrives, until the server ends it or `on_chunk` returns
-// false. `idle` bounds the wait between chunks. The returned Response has an empty body, unless status is not
-// 2xx.
+// The same with an answer of any size that is handed on as it arrives, until the server ends it or
+// `on_chunk` returns false. `idle` bounds the wait between chunks. The returned Response has an empty body,
+// unless status is not 2xx.
 Task<Result<Response>> FetchStream(Loop& loop, Endpoint endpoint, Request request,
                                    std::function<bool(std::string_view chunk)> on_chunk, Duration idle);
 

@@ -74,13 +74,14 @@ class Session : public std::enable_shared_from_this<Session> {
     PostGone();
   }
 
-  Task<Status> Write(std::string bytes) {
+  // `patient`: however long the client takes to read.
+  Task<Status> Write(std::string bytes, bool patient = false) {
     auto self = shared_from_this();
     if (closed_) co_return Gone();
     auto data = std::make_shared<std::string>(std::move(bytes));
     for (size_t at = 0; at < data->size();) {
       const Promised<Settled> written;
-      Arm();
+      if (!patient) Arm();
       const auto rest = asio::buffer(data->data() + at, data->size() - at);
       socket_->async_write_some(rest, [self, data, written](error_code error, size_t count) {
         written.Set({.error = error, .bytes = count});
@@ -212,16 +213,16 @@ class SessionExchange : public Exchange {
   Task<Status> Write(std::string chunk) override {
     // A chunk without bytes would be the last one.
     if (chunk.empty() || request_.method == "HEAD") return session_->Write("");
-    if (framing_ == Framing::kUntilClose) return session_->Write(std::move(chunk));
+    if (framing_ == Framing::kUntilClose) return session_->Write(std::move(chunk), true);
     std::string text = fmt::format("{:x}\r\n", chunk.size());
     text += chunk;
     text += "\r\n";
-    return session_->Write(std::move(text));
+    return session_->Write(std::move(text), true);
   }
   Task<Status> Finish() override {
     streaming_ = false;
     const bool has_end = framing_ == Framing::kChunked && request_.method != "HEAD";
-    return session_->Write(has_end ? "0\r\n\r\n" : "");
+    return session_->Write(has_end ? "0\r\n\r\n" : "", true);
   }
   bool peer_gone() const override { return session_->closed(); }
   void OnGone(std::function<void()> act) override { session_->OnGone(std::move(act)); }

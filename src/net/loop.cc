@@ -20,6 +20,7 @@ struct Loop::State {
       if (descriptor.is_open()) descriptor.release();  // The fd is the caller's.
     }
     asio::posix::stream_descriptor descriptor;
+    asio::posix::stream_descriptor::wait_type kind = asio::posix::stream_descriptor::wait_read;
     std::function<void()> act;
   };
 
@@ -36,13 +37,24 @@ struct Loop::State {
   }
 
   void Await(const std::shared_ptr<Watch>& watch) {
-    watch->descriptor.async_wait(asio::posix::stream_descriptor::wait_read,
+    watch->descriptor.async_wait(watch->kind,
                                  [this, weak = std::weak_ptr(watch)](boost::system::error_code error) {
                                    const auto alive = weak.lock();
                                    if (error || !alive) return;
                                    alive->act();
                                    if (alive->descriptor.is_open() && !weak.expired()) Await(alive);
                                  });
+  }
+
+  WatchId Add(int fd, asio::posix::stream_descriptor::wait_type kind, std::function<void()> act) {
+    const WatchId id = next_id++;
+    auto watch = std::make_shared<Watch>(io);
+    watch->descriptor.assign(fd);
+    watch->kind = kind;
+    watch->act = std::move(act);
+    watches.emplace(id, watch);
+    Await(watch);
+    return id;
   }
 
   void Await(asio::signal_set& set, const std::shared_ptr<std::function<void()>>& act) {
@@ -88,13 +100,11 @@ Task<void> Loop::Sleep(Duration delay) {
 }
 
 Loop::WatchId Loop::WatchReadable(int fd, std::function<void()> act) {
-  const WatchId id = state_->next_id++;
-  auto watch = std::make_shared<State::Watch>(state_->io);
-  watch->descriptor.assign(fd);
-  watch->act = std::move(act);
-  state_->watches.emplace(id, watch);
-  state_->Await(watch);
-  return id;
+  return state_->Add(fd, asio::posix::stream_descriptor::wait_read, std::move(act));
+}
+
+Loop::WatchId Loop::WatchWritable(int fd, std::function<void()> act) {
+  return state_->Add(fd, asio::posix::stream_descriptor::wait_write, std::move(act));
 }
 
 void Loop::Unwatch(WatchId watch) {

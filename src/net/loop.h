@@ -45,6 +45,8 @@ class Loop {
   // own `fd`.
   using WatchId = uint64_t;
   WatchId WatchReadable(int fd, std::function<void()> act);
+  // The same for when `fd` can be written to: unwatch it as soon as there is nothing to write.
+  WatchId WatchWritable(int fd, std::function<void()> act);
   void Unwatch(WatchId watch);  // Before closing the fd.
 
   // Calls `act` on the loop's thread for each SIGINT, SIGTERM … that arrives.

@@ -1,5 +1,6 @@
 #include "net/loop.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
 
@@ -77,6 +78,30 @@ TEST(Loop, BlockingWorkComesBackToTheLoopsThread) {
   EXPECT_EQ(loop.RunTask(task(loop, &work, &after)), 7);
   EXPECT_NE(work, main_thread);
   EXPECT_EQ(after, main_thread);
+}
+
+TEST(Loop, TellsWhenThereIsRoomToWrite) {
+  Loop loop;
+  int ends[2];
+  ASSERT_EQ(pipe2(ends, O_NONBLOCK), 0);
+  const std::string block(4096, 'x');
+  while (write(ends[1], block.data(), block.size()) > 0) {
+  }
+  std::string order;
+  const auto watch = loop.WatchWritable(ends[1], [&] {
+    order += "room";
+    loop.Stop();
+  });
+  loop.Post([&] {
+    order += "full ";
+    std::string buffer(1 << 20, '\0');
+    EXPECT_GT(read(ends[0], buffer.data(), buffer.size()), 0);
+  });
+  loop.Run();
+  EXPECT_EQ(order, "full room");
+  loop.Unwatch(watch);
+  close(ends[0]);
+  close(ends[1]);
 }
 
 TEST(Loop, RunsCommands) {

@@ -8,12 +8,11 @@
 #include <csignal>
 #include <deque>
 #include <nlohmann/json.hpp>
-#include <set>
 
-#include "agent/exec.h"
 #include "agent/hosts_network.h"
 #include "agent/member.h"
 #include "agent/orphans.h"
+#include "agent/streams.h"
 #include "api/agent_messages.h"
 #include "api/json.h"
 #include "base/fault.h"
@@ -28,12 +27,11 @@ constexpr Duration kDialMost = 1s;
 constexpr std::string_view kServerGone = "server-gone";
 constexpr size_t kOutcomesRemembered = 1000;
 constexpr uint64_t kTrimTicks = 60, kTrimFirst = 10;  // seconds
-constexpr size_t kQueuedMost = 4u << 20;              // bytes of logs on their way, before more are read
 
 class Agent {
  public:
   Agent(net::Loop& loop, const AgentOptions& options, std::string folder)
-      : loop_(loop), options_(options), folder_(std::move(folder)) {
+      : loop_(loop), options_(options), folder_(std::move(folder)), streams_(loop_, folder_) {
     host_.loop = &loop_;
     host_.cluster = options_.cluster;
     host_.folder = folder_;
@@ -73,11 +71,13 @@ class Agent {
       api::Hello hello{.cluster = options_.cluster, .host = options_.host, .version = MUSTER_VERSION};
       hello.pid = ::getpid();
       hello.epoch_seen = epoch_;
+      hello.streams = api::kStreams;
       Send(hello);
+      streams_.Connect(channel_);
       channel_->Open();
       co_await closed;
       channel_.reset();
-      EndStreams();
+      streams_.Disconnect();
       FailBlobs();
       // Let a server that has just been replaced open its socket.
       co_await loop_.Sleep(wait);
@@ -108,7 +108,7 @@ class Agent {
     } else if (const auto* blob = std::get_if<api::Blob>(&*message)) {
       OnBlob(*blob);
     } else if (const auto* logs = std::get_if<api::Logs>(&*message)) {
-      net::Spawn(SendLogs(*logs));
+      streams_.Start(*logs);
     } else if (const auto* exec = std::get_if<api::ExecMessage>(&*message)) {
       OnExec(*exec);
     } else if (const auto* verify = std::get_if<api::VerifyMessage>(&*message)) {
@@ -119,9 +119,11 @@ class Agent {
         if (member != members_.end()) member->second->GiveUpStart();
         return;
       }
-      cancelled_.insert(cancel->id);
-      executions_.erase(cancel->id);
-      EndFollow(cancel->id);
+      streams_.Cancel(cancel->id);
+    } else if (const auto* more = std::get_if<api::More>(&*message)) {
+      streams_.On(*more);
+    } else if (const auto* input = std::get_if<api::Input>(&*message)) {
+      streams_.On(*input);
     } else if (const auto* leave = std::get_if<api::Leave>(&*message)) {
       if (leave->epoch >= epoch_ && !leaving_) net::Spawn(Leave());
     }
@@ -250,62 +252,72 @@ class Agent {
     return Error::Unavailable(kServerGone, "the server left while it sent a file");
   }
 
+  // One whose bytes are coming.
+  struct Arriving {
+    std::string sha256, path;
+    Fd file;
+    int64_t left = 0;
+    std::optional<Error> error;
+  };
+
   void OnBlob(const api::Blob& blob) {
-    blob_sha256_ = blob.sha256;
-    blob_left_ = blob.size;
-    blob_error_ = blob.error;
-    if (!blob_error_) {
-      blob_path_ = folder_ + "/artifacts/." + blob.sha256;
+    arriving_ = {.sha256 = blob.sha256, .path = "", .file = {}, .left = blob.size, .error = blob.error};
+    if (!blob.error) {
+      // A name of its own: one that came before may still be looked at.
+      arriving_.path = fmt::format("{}/artifacts/.{}.{}", folder_, blob.sha256, ++blobs_);
       const Status made = MakeFolder(folder_ + "/artifacts", 0711);
-      blob_file_ = Fd(::open(blob_path_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
-      if (!made.ok()) blob_error_ = made.error();
-      if (!blob_file_.valid()) blob_error_ = Error::Os("open " + blob_path_, errno);
+      arriving_.file = Fd(::open(arriving_.path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
+      if (!made.ok()) arriving_.error = made.error();
+      if (!arriving_.file.valid()) arriving_.error = Error::Os("open " + arriving_.path, errno);
     }
-    if (blob_left_ == 0 || blob.error) FinishBlob();
+    if (arriving_.left == 0 || blob.error) net::Spawn(TakeArrived(std::exchange(arriving_, {})));
   }
 
   void OnBlobBytes(const std::string& bytes) {
-    blob_left_ -= static_cast<int64_t>(bytes.size());
-    if (!blob_error_ && blob_file_.valid()) {
-      size_t at = 0;
-      while (at < bytes.size()) {
-        const ssize_t put = ::write(blob_file_.get(), bytes.data() + at, bytes.size() - at);
-        if (put < 0 && errno == EINTR) continue;
-        if (put <= 0) {
-          blob_error_ =
-              errno == ENOSPC || errno == EDQUOT
-                  ? Error(Error::Unavailable("disk-full", "no room for {} on {}", blob_path_, options_.host)
-                              .Hint("make room and run the command again"))
-                  : Error::Os("write " + blob_path_, errno);
-          break;
-        }
-        at += static_cast<size_t>(put);
-      }
-    }
-    if (blob_left_ <= 0) FinishBlob();
+    if (arriving_.sha256.empty()) return;
+    arriving_.left -= static_cast<int64_t>(bytes.size());
+    if (!arriving_.error) WriteArriving(bytes);
+    if (arriving_.left <= 0) net::Spawn(TakeArrived(std::exchange(arriving_, {})));
   }
 
-  void FinishBlob() {
-    blob_file_.Reset();
-    Status status = Done();
-    if (blob_error_) {
-      status = *blob_error_;
-      ::unlink(blob_path_.c_str());
-    } else {
-      const Paths paths = PathsOf(folder_, "");
-      status = TakeBlob(paths, blob_sha256_, blob_path_);
-      if (!status.ok()) ::unlink(blob_path_.c_str());
+  void WriteArriving(std::string_view bytes) {
+    while (!bytes.empty()) {
+      const ssize_t put = ::write(arriving_.file.get(), bytes.data(), bytes.size());
+      if (put < 0 && errno == EINTR) continue;
+      if (put <= 0) {
+        arriving_.error =
+            errno == ENOSPC || errno == EDQUOT
+                ? Error(Error::Unavailable("disk-full", "no room for {} on {}", arriving_.path, options_.host)
+                            .Hint("make room and run the command again"))
+                : Error::Os("write " + arriving_.path, errno);
+        return;
+      }
+      bytes.remove_prefix(static_cast<size_t>(put));
     }
-    auto waiting = std::move(blob_waiting_[blob_sha256_]);
-    blob_waiting_.erase(blob_sha256_);
-    blob_error_.reset();
+  }
+
+  // Its digest is looked at off the loop: that takes a second for some hundred MiB.
+  net::Task<void> TakeArrived(Arriving arrived) {
+    arrived.file.Reset();
+    Status status = Done();
+    if (arrived.error) {
+      status = *arrived.error;
+    } else {
+      std::function<Status()> work = [paths = PathsOf(folder_, ""), sha256 = arrived.sha256,
+                                      path = arrived.path] { return TakeBlob(paths, sha256, path); };
+      status = co_await loop_.Blocking(std::move(work));
+    }
+    if (!status.ok()) ::unlink(arrived.path.c_str());
+    auto waiting = std::move(blob_waiting_[arrived.sha256]);
+    blob_waiting_.erase(arrived.sha256);
     for (const auto& one : waiting) {
       loop_.Post([one, status] { one.Set(status); });
     }
   }
 
   void FailBlobs() {
-    blob_file_.Reset();
+    if (!arriving_.path.empty()) ::unlink(arriving_.path.c_str());
+    arriving_ = {};
     auto waiting = std::exchange(blob_waiting_, {});
     for (const auto& [sha256, list] : waiting) {
       for (const auto& one : list) {
@@ -324,106 +336,23 @@ class Agent {
     RemoveUnusedArtifacts(folder_, used);
   }
 
-  // --- Logs and commands.
-
-  struct Follow {
-    std::shared_ptr<LogFollower> follower;
-    net::Loop::WatchId watch = 0;
-  };
-
-  void SendLines(const std::string& id, const std::string& instance, std::vector<LogLine> lines) {
-    for (LogLine& line : lines) {
-      Send(api::Chunk{.id = id,
-                      .instance = instance,
-                      .stream = "",
-                      .data = std::move(line.text),
-                      .at_ms = line.at.time_since_epoch().count()});
-    }
-  }
-
-  net::Task<void> SendLogs(api::Logs logs) {
-    std::optional<Error> error;
-    std::optional<WallTime> since;
-    if (logs.since_ms > 0) since = WallTime(Duration(logs.since_ms));
-    for (const std::string& instance : logs.instances) {
-      const std::string folder = PathsOf(folder_, instance).logs;
-      if (!fs::exists(folder)) continue;
-      std::function<Result<LogRead>()> work = [folder, since, logs] {
-        return ReadLines(folder, logs.tail, since, !logs.follow);
-      };
-      auto read = co_await loop_.Blocking(std::move(work));
-      if (!read.ok()) {
-        error = read.error();
-        continue;
-      }
-      std::vector<LogLine> part;
-      for (LogLine& line : read->lines) {
-        part.push_back(std::move(line));
-        if (part.size() < 1000) continue;
-        SendLines(logs.id, instance, std::exchange(part, {}));
-        while (channel_ && channel_->queued_bytes() > kQueuedMost) co_await loop_.Sleep(5ms);
-      }
-      SendLines(logs.id, instance, std::move(part));
-      if (logs.follow && !cancelled_.contains(logs.id)) StartFollow(logs.id, instance, folder, read->end);
-    }
-    if (!logs.follow) Send(api::End{.id = logs.id, .status = 0, .error = error});
-  }
-
-  void StartFollow(const std::string& id, const std::string& instance, const std::string& folder,
-                   int64_t from) {
-    auto opened = LogFollower::Open(folder, from);
-    if (!opened.ok()) return;
-    Follow follow;
-    follow.follower = std::make_shared<LogFollower>(std::move(*opened));
-    const auto pass = [this, id, instance, follower = follow.follower] {
-      while (true) {
-        auto lines = follower->Next(WallNow());
-        if (!lines.ok() || lines->empty()) return;
-        SendLines(id, instance, std::move(*lines));
-      }
-    };
-    follow.watch = loop_.WatchReadable(follow.follower->fd(), pass);
-    pass();
-    follows_[id].push_back(std::move(follow));
-  }
-
-  void EndFollow(const std::string& id) {
-    for (const Follow& follow : follows_[id]) loop_.Unwatch(follow.watch);
-    follows_.erase(id);
-  }
-
-  void EndStreams() {
-    while (!follows_.empty()) EndFollow(follows_.begin()->first);
-    executions_.clear();
-    cancelled_.clear();
-  }
+  // --- Commands.
 
   void OnExec(const api::ExecMessage& message) {
-    const auto fail = [&](Error error) {
-      Send(api::End{.id = message.id, .status = 0, .error = std::move(error)});
-    };
-    if (message.epoch < epoch_) return fail(Old(message.epoch));
+    if (message.epoch < epoch_) return streams_.Refuse(message.id, Old(message.epoch));
     const auto found = members_.find(message.instance);
-    if (found == members_.end() || !found->second->installed()) return fail(NotHere(message.instance));
-    if (message.argv.empty()) return fail(Error::Invalid("no-command", "no command was given"));
+    if (found == members_.end() || !found->second->installed()) {
+      return streams_.Refuse(message.id, NotHere(message.instance));
+    }
+    if (message.argv.empty()) {
+      return streams_.Refuse(message.id, Error::Invalid("no-command", "no command was given"));
+    }
     const Member& member = *found->second;
-    const Execution::Command command{.argv = message.argv,
-                                     .env = member.Environment(),
-                                     .folder = member.working_folder(),
-                                     .user = member.user()};
-    const std::string id = message.id;
-    auto started = Execution::Start(
-        loop_, command,
-        [this, id](std::string_view stream, std::string data) {
-          Send(api::Chunk{
-              .id = id, .instance = "", .stream = std::string(stream), .data = std::move(data), .at_ms = 0});
-        },
-        [this, id](int status) {
-          Send(api::End{.id = id, .status = status, .error = std::nullopt});
-          loop_.Post([this, id] { executions_.erase(id); });
-        });
-    if (!started.ok()) return fail(started.error());
-    executions_[id] = std::move(*started);
+    Execution::Command command;
+    command.env = member.Environment();
+    command.folder = member.working_folder();
+    command.user = member.user();
+    streams_.Start(message, std::move(command));
   }
 
   // --- The end.
@@ -485,14 +414,10 @@ class Agent {
   std::deque<std::string> outcome_order_;
 
   std::map<std::string, std::vector<net::Promised<Status>>> blob_waiting_;
-  std::string blob_sha256_, blob_path_;
-  Fd blob_file_;
-  int64_t blob_left_ = 0;
-  std::optional<Error> blob_error_;
+  Arriving arriving_;
+  uint64_t blobs_ = 0;
 
-  std::map<std::string, std::vector<Follow>> follows_;
-  std::map<std::string, std::shared_ptr<Execution>> executions_;
-  std::set<std::string> cancelled_;
+  Streams streams_;
 };
 
 }  // namespace

@@ -181,6 +181,88 @@ TEST_F(WholeAgentTest, KillsACommandThatIsCancelledOrWhoseServerLeaves) {
   EXPECT_FALSE(Lives(left));
 }
 
+TEST_F(WholeAgentTest, SendsNoMoreOfACommandThanItsWindow) {
+  Begin();
+  ASSERT_EQ(Do("1", "install", Sleeper()), "");
+  Send(api::ExecMessage{.id = "2",
+                        .epoch = 1,
+                        .instance = "web-1",
+                        .argv = {"sh", "-c", "yes | head -c 2000000; exit 3"},
+                        .window = 100'000});
+  std::string text;
+  std::optional<api::End> end;
+  const auto take = [&] {
+    for (const auto& message : std::exchange(received, {})) {
+      if (const auto* chunk = std::get_if<api::Chunk>(&message)) text += chunk->data;
+      if (const auto* one = std::get_if<api::End>(&message)) end = *one;
+    }
+  };
+  size_t more = 0;
+  while (!end && more < 100) {
+    ASSERT_TRUE(Until([&] {
+      take();
+      return end || text.size() >= (more + 1) * 100'000;
+    }));
+    ObserveAll();  // whatever it would still send has come then
+    take();
+    ASSERT_LT(text.size(), (more + 1) * 100'000 + (64 << 10));
+    Send(api::More{.id = "2", .bytes = 100'000});
+    ++more;
+  }
+  ASSERT_TRUE(end.has_value());
+  EXPECT_EQ(end->status, 3);
+  EXPECT_EQ(text.size(), 2'000'000u);
+}
+
+TEST_F(WholeAgentTest, SendsNoMoreOfALogThanItsWindow) {
+  Begin();
+  ASSERT_EQ(Do("1", "install", Sleeper()), "");
+  std::string log;
+  for (int i = 0; i < 20000; ++i) log += std::to_string(i) + " " + std::string(90, '.') + "\n";
+  ASSERT_TRUE(WriteFile(folder + "/instances/web-1/logs/current.log", log).ok());
+  Send(api::Logs{.id = "2", .instances = {"web-1"}, .window = 300'000});
+  ASSERT_TRUE(Answer<api::Chunk>("2").has_value());
+  ObserveAll();
+  ObserveAll();
+  size_t bytes = 0;
+  for (const auto& message : received) {
+    EXPECT_FALSE(std::holds_alternative<api::End>(message));
+    if (const auto* chunk = std::get_if<api::Chunk>(&message)) bytes += chunk->data.size();
+  }
+  EXPECT_LT(bytes, 900'000u);  // a window and what is read at once
+  Send(api::More{.id = "2", .bytes = 10'000'000});
+  ASSERT_TRUE(Answer<api::End>("2").has_value());
+  int lines = 1;
+  for (const auto& message : received) {
+    const auto* chunk = std::get_if<api::Chunk>(&message);
+    if (!chunk) continue;
+    EXPECT_EQ(std::atoi(chunk->data.c_str()), lines);
+    ++lines;
+  }
+  EXPECT_EQ(lines, 20000);
+}
+
+TEST_F(WholeAgentTest, HandsInputToACommandAndTellsWhatItHasTaken) {
+  Begin();
+  ASSERT_EQ(Do("1", "install", Sleeper()), "");
+  Send(api::ExecMessage{
+      .id = "2", .epoch = 1, .instance = "web-1", .argv = {"cat"}, .window = 1000, .input = true});
+  Send(api::Input{.id = "2", .data = "a\xff"});
+  const auto taken = Answer<api::Taken>("2");
+  ASSERT_TRUE(taken.has_value());
+  EXPECT_EQ(taken->bytes, 2);
+  EXPECT_FALSE(taken->closed);
+  const auto chunk = Answer<api::Chunk>("2");
+  ASSERT_TRUE(chunk.has_value());
+  EXPECT_EQ(chunk->data, "a\xff");
+  Send(api::Input{.id = "2", .data = "", .end = true});
+  const auto end = Answer<api::End>("2");
+  ASSERT_TRUE(end.has_value());
+  EXPECT_EQ(end->status, 0);
+  Send(api::Input{.id = "2", .data = "late"});  // harmless
+  ObserveAll();
+}
+
 TEST_F(WholeAgentTest, VerifiesItsInstances) {
   Begin();
   Instance instance = Sleeper();

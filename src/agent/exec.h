@@ -19,32 +19,64 @@ class Execution : public std::enable_shared_from_this<Execution> {
  public:
   struct Command {
     std::vector<std::string> argv;
-    std::map<std::string, std::string> env;
+    std::map<std::string, std::string> env;  // PATH is where the program is looked for
     std::string folder;
     User user;
+    bool input = false;  // what Write brings is its standard input; else that is empty
   };
-  // `on_output` with "out" or "err"; `on_end` once, with the exit status (128 + signal). Codes:
-  // "program-missing", "os-error".
-  static Result<std::shared_ptr<Execution>> Start(
-      net::Loop& loop, const Command& command, std::function<void(std::string_view, std::string)> on_output,
-      std::function<void(int)> on_end);
+  struct Handlers {
+    // With "out" or "err", about 64 KiB at most. Characters come whole.
+    std::function<void(std::string_view stream, std::string data)> on_output;
+    // Once, after all output, with the exit status (128 + signal).
+    std::function<void(int status)> on_end;
+    // So many bytes of what was written have been read; with `closed` the command reads no more.
+    std::function<void(size_t bytes, bool closed)> on_taken = nullptr;
+  };
+  // Codes: "program-missing", "not-executable", "os-error".
+  static Result<std::shared_ptr<Execution>> Start(net::Loop& loop, const Command& command, Handlers handlers);
   ~Execution();
+
+  // Back-pressure: between the two no output is read, so that the command waits once its pipe is full.
+  void Pause();
+  void Resume();
+
+  // Standard input: what the command hasn't read yet is held here, so the caller counts on_taken.
+  void Write(std::string bytes);
+  void EndInput();  // after what was written
+
   void Kill();  // it and its process group
 
  private:
+  struct Output {
+    Fd fd;
+    net::Loop::WatchId watch = 0;
+    std::string cut;    // the start of a character whose end is still to come
+    int64_t left = -1;  // to read after the command has ended; -1: it lives
+    bool open = true;
+  };
   explicit Execution(net::Loop& loop) : loop_(loop) {}
+  void Watch();
   void Read(int which);
-  void EndWhenAllIsRead();
+  void Deliver(int which, bool last);
+  void OnExit();
+  void EndIfAllIsRead();
+  void Flush();
+  void CloseInput(bool by_command);
 
   net::Loop& loop_;
+  Handlers handlers_;
   int pid_ = 0;
-  Fd outputs_[2];
+  Output outputs_[2];
   Fd pidfd_;
-  net::Loop::WatchId watches_[3] = {0, 0, 0};
+  net::Loop::WatchId exit_watch_ = 0;
+  bool paused_ = false;
   bool ended_ = false;
   int status_ = 0;
-  std::function<void(std::string_view, std::string)> on_output_;
-  std::function<void(int)> on_end_;
+
+  Fd input_;
+  net::Loop::WatchId input_watch_ = 0;
+  std::string unread_;  // by the command
+  bool input_ends_ = false;
 };
 
 }  // namespace muster::agent

@@ -1,6 +1,7 @@
 // Real commands on a real loop: what they print, how they end, and that none outlives its Execution.
 #include "agent/exec.h"
 
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
@@ -25,20 +26,27 @@ class Exec : public ::testing::Test {
 
   Status Begin(std::vector<std::string> argv) {
     const Execution::Command command{.argv = std::move(argv),
-                                     .env = {{"PATH", "/usr/bin:/bin"}, {"GREETING", "hello there"}},
+                                     .env = {{"PATH", path}, {"GREETING", "hello there"}},
                                      .folder = folder,
-                                     .user = {}};
-    auto started = Execution::Start(
-        loop, command,
-        [this](std::string_view stream, std::string data) {
-          (stream == "out" ? out : err) += data;
-          if (enough && enough()) loop.Stop();
-        },
-        [this](int how) {
-          ++ends;
-          status = how;
-          loop.Stop();
-        });
+                                     .user = {},
+                                     .input = has_input};
+    Execution::Handlers handlers;
+    handlers.on_output = [this](std::string_view stream, std::string data) {
+      (stream == "out" ? out : err) += data;
+      longest = std::max(longest, data.size());
+      if (enough && enough()) loop.Stop();
+    };
+    handlers.on_end = [this](int how) {
+      ++ends;
+      status = how;
+      loop.Stop();
+    };
+    handlers.on_taken = [this](size_t bytes, bool closed) {
+      taken += bytes;
+      input_closed |= closed;
+      if (enough && enough()) loop.Stop();
+    };
+    auto started = Execution::Start(loop, command, std::move(handlers));
     if (!started.ok()) return started.error();
     execution = std::move(*started);
     return Done();
@@ -76,19 +84,32 @@ class Exec : public ::testing::Test {
   std::string out, err;
   int ends = 0;
   int status = -1;
+  bool has_input = false;
+  std::string path = "/usr/bin:/bin";
+  size_t longest = 0;  // piece of output
+  size_t taken = 0;    // bytes of input
+  bool input_closed = false;
   std::function<bool()> enough;
 };
 
 // --- Failures first.
 
 TEST_F(Exec, SaysThatAProgramIsMissing) {
-  for (const char* program : {"no-such-program-here", "/no/such/program", "/etc/passwd"}) {
+  for (const char* program : {"no-such-program-here", "/no/such/program", ""}) {
     const Status started = Begin({program});
     ASSERT_FALSE(started.ok()) << program;
     EXPECT_EQ(started.error().code(), "program-missing");
     EXPECT_EQ(started.error().message(), fmt::format("there is no program {} on this host", program));
   }
   EXPECT_EQ(ends, 0);
+}
+
+TEST_F(Exec, SaysThatAFileIsNoProgram) {
+  for (const char* program : {"/etc/passwd", "/etc"}) {
+    const Status started = Begin({program});
+    ASSERT_FALSE(started.ok()) << program;
+    EXPECT_EQ(started.error().code(), "not-executable");
+  }
 }
 
 TEST_F(Exec, HandsOnTheStatusOfWhatFailed) {
@@ -112,11 +133,19 @@ TEST_F(Exec, EndsWith126WhereTheFolderIsGone) {
   EXPECT_EQ(status, 126);
 }
 
-TEST_F(Exec, EndsWith127WhereTheFileIsNoProgram) {
+TEST_F(Exec, EndsWith127AndSaysWhyWhereTheInterpreterIsMissing) {
+  ASSERT_TRUE(WriteFile(folder + "/script", "#!/no/such/shell\n", {.mode = 0755}).ok());
+  ASSERT_TRUE(Begin({"./script"}).ok());
+  Wait();
+  EXPECT_EQ(status, 127);
+  EXPECT_THAT(err, ::testing::EndsWith("/script: its interpreter is missing\n"));
+}
+
+TEST_F(Exec, EndsWith126WhereTheFileIsNoProgram) {
   ASSERT_TRUE(WriteFile(folder + "/junk", "\x7f\x45not a program", {.mode = 0755}).ok());
   ASSERT_TRUE(Begin({folder + "/junk"}).ok());
   Wait();
-  EXPECT_EQ(status, 127);
+  EXPECT_EQ(status, 126);
 }
 
 // --- Running.
@@ -209,6 +238,118 @@ TEST_F(Exec, FindsAProgramByItsPathInTheInstancesFolder) {
   EXPECT_EQ(out, "hello\n");
 }
 
+TEST_F(Exec, LooksForAProgramInTheInstancesPath) {
+  ASSERT_TRUE(WriteFile(folder + "/only-here", "#!/bin/sh\necho mine\n", {.mode = 0755}).ok());
+  path = folder + ":/usr/bin:/bin";
+  ASSERT_TRUE(Begin({"only-here"}).ok());
+  Wait();
+  EXPECT_EQ(out, "mine\n");
+}
+
+TEST_F(Exec, CutsNoCharacterInTwo) {
+  ASSERT_EQ(::mkfifo((folder + "/fifo").c_str(), 0600), 0);
+  enough = [this] { return out == "a"; };
+  ASSERT_TRUE(Shell("printf 'a\\303'; read _ < fifo; printf '\\274\\377'").ok());
+  Wait();
+  EXPECT_EQ(out, "a");
+  const Fd fifo(::open((folder + "/fifo").c_str(), O_WRONLY | O_CLOEXEC));
+  ASSERT_EQ(::write(fifo.get(), "\n", 1), 1);
+  enough = nullptr;
+  Wait();
+  EXPECT_EQ(out, "a\u00fc\xff");
+}
+
+// --- Back-pressure.
+
+TEST_F(Exec, ReadsNothingWhilePaused) {
+  enough = [this] { return !out.empty(); };
+  ASSERT_TRUE(Shell("yes | head -c 1000000; echo done > over").ok());
+  Wait();
+  execution->Pause();
+  const size_t before = out.size();
+  EXPECT_LT(longest, 128u << 10);
+  Turn();
+  Turn();
+  EXPECT_EQ(out.size(), before);
+  EXPECT_FALSE(fs::exists(folder + "/over"));  // the pipe is full, so `head` waits
+  enough = nullptr;
+  execution->Resume();
+  Wait();
+  EXPECT_EQ(out.size(), 1'000'000u);
+  EXPECT_EQ(ends, 1);
+}
+
+TEST_F(Exec, EndsOnlyOnceTheRestIsReadThoughTheCommandEndedWhilePaused) {
+  ASSERT_TRUE(Shell("echo one; echo two >&2; echo $$ > pid").ok());
+  execution->Pause();
+  const auto reaped = [this] {
+    const auto pid = ReadFile(folder + "/pid");
+    return pid.ok() && pid->ends_with("\n") && ::kill(std::atoi(pid->c_str()), 0) != 0;
+  };
+  const Time deadline = Now() + 20s;
+  while (!reaped() && Now() < deadline) Turn();
+  ASSERT_TRUE(reaped());
+  Turn();
+  EXPECT_EQ(ends, 0);
+  EXPECT_EQ(out + err, "");
+  execution->Resume();
+  Wait();
+  EXPECT_EQ(out, "one\n");
+  EXPECT_EQ(err, "two\n");
+  EXPECT_EQ(ends, 1);
+}
+
+// --- Input.
+
+TEST_F(Exec, ReadsWhatIsWrittenUntilItEnds) {
+  has_input = true;
+  ASSERT_TRUE(Begin({"cat"}).ok());
+  execution->Write("one ");
+  execution->Write("two");
+  execution->EndInput();
+  Wait();
+  EXPECT_EQ(out, "one two");
+  EXPECT_EQ(status, 0);
+  EXPECT_EQ(taken, 7u);
+}
+
+TEST_F(Exec, HoldsInputThatTheCommandIsNotReadyFor) {
+  has_input = true;
+  ASSERT_TRUE(Shell("read line; wc -c").ok());
+  const std::string much(200'000, 'x');
+  execution->Write(much);
+  EXPECT_LT(taken, much.size());  // a pipe holds less, and the first line isn't whole
+  execution->Write("\nlast");
+  execution->EndInput();
+  Wait();
+  EXPECT_EQ(Trim(out), "4");
+  EXPECT_EQ(taken, much.size() + 5);
+}
+
+TEST_F(Exec, TellsThatTheCommandReadsNoMore) {
+  has_input = true;
+  enough = [this] { return out == "closed\n"; };
+  ASSERT_TRUE(Shell("exec <&-; echo closed; exec sleep 1000").ok());
+  Wait();
+  EXPECT_FALSE(input_closed);
+  execution->Write("unheard");
+  EXPECT_TRUE(input_closed);
+  EXPECT_EQ(taken, 7u);
+  execution->Write("more");
+  EXPECT_EQ(taken, 11u);
+  execution->EndInput();
+}
+
+TEST_F(Exec, GivesUpInputWhenTheCommandEnds) {
+  has_input = true;
+  ASSERT_TRUE(Shell("exit 6").ok());
+  execution->Write(std::string(1'000'000, 'x'));
+  Wait();
+  EXPECT_EQ(status, 6);
+  EXPECT_TRUE(input_closed);
+  EXPECT_EQ(taken, 1'000'000u);
+}
+
 // --- Killing.
 
 TEST_F(Exec, KillsTheCommandAndWhatItStartedWhenDestroyed) {
@@ -239,12 +380,13 @@ TEST_F(Exec, EndsWithTheSignalWhenKilled) {
 
 TEST_F(Exec, MayBeDestroyedByItsOwnEnd) {
   const Execution::Command command{.argv = {"true"}, .env = {}, .folder = folder, .user = {}};
-  auto started = Execution::Start(
-      loop, command, [](std::string_view, std::string) {},
-      [this](int) {
-        execution.reset();
-        loop.Stop();
-      });
+  Execution::Handlers handlers;
+  handlers.on_output = [](std::string_view, std::string) {};
+  handlers.on_end = [this](int) {
+    execution.reset();
+    loop.Stop();
+  };
+  auto started = Execution::Start(loop, command, std::move(handlers));
   ASSERT_TRUE(started.ok());
   execution = std::move(*started);
   Wait();

@@ -1,66 +1,31 @@
 #include "agent/log_files.h"
 
 #include <fcntl.h>
-#include <poll.h>
 #include <sys/file.h>
-#include <sys/inotify.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <climits>
-#include <cstdlib>
-#include <deque>
 
-#include "base/text.h"
+#include "agent/log_stream.h"
 
 namespace muster::agent {
+
+using namespace logs;
+
 namespace {
 
-constexpr const char* kLog = "current.log";
-constexpr const char* kTimes = "current.times";
 // A rotation in progress: what becomes 1.log and 1.times, and the times of what stays. See Recover.
 constexpr const char* kRotatingLog = "rotating.log";
 constexpr const char* kRotatingTimes = "rotating.times";
 constexpr const char* kRotatingRest = "rotating.rest";
 constexpr int64_t kMarksMost = 8192;
-constexpr size_t kChunk = 256 << 10;
 
-// The folder belongs to the instance's user, who may put links there: nothing here follows one.
-Fd OpenIn(int folder, const std::string& name, int flags) {
-  Fd fd(openat(folder, name.c_str(), flags | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0640));
-  struct stat file {};
-  if (fd.valid() && (fstat(fd.get(), &file) != 0 || !S_ISREG(file.st_mode))) fd.Reset();
-  return fd;
-}
-Fd OpenFolder(const std::string& folder) {
-  return Fd(open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW));
-}
 bool ExistsIn(int folder, const std::string& name) {
   return faccessat(folder, name.c_str(), F_OK, AT_SYMLINK_NOFOLLOW) == 0;
 }
-int64_t SizeOf(int fd) {
-  struct stat file {};
-  return fstat(fd, &file) == 0 ? file.st_size : 0;
-}
-int64_t ModifiedMs(const struct stat& file) {
-  return file.st_mtim.tv_sec * 1000 + file.st_mtim.tv_nsec / 1'000'000;
-}
-
-std::string ReadStart(int folder, const std::string& name, size_t most) {
-  const Fd fd = OpenIn(folder, name, O_RDONLY);
-  std::string text;
-  if (!fd.valid()) return text;
-  char buffer[65536];
-  while (text.size() < most) {
-    const ssize_t got = read(fd.get(), buffer, std::min(sizeof buffer, most - text.size()));
-    if (got <= 0) break;
-    text.append(buffer, static_cast<size_t>(got));
-  }
-  return text;
-}
-
 Status WriteAll(int fd, std::string_view bytes) {
   while (!bytes.empty()) {
     const ssize_t written = write(fd, bytes.data(), bytes.size());
@@ -83,48 +48,10 @@ Result<Fd> CreateIn(int folder, const std::string& name) {
   return fd;
 }
 
-struct Mark {
-  int64_t position;  // bytes before it were there…
-  int64_t ms;        // …by then
-};
-struct Times {
-  int64_t base = -1;  // -1: not known
-  std::vector<Mark> marks;
-
-  std::string Text() const {
-    std::string text = fmt::format("base {}\n", base);
-    for (const Mark& mark : marks) text += fmt::format("{} {}\n", mark.position, mark.ms);
-    return text;
-  }
-};
-
-Times ParseTimes(std::string_view text) {
-  Times times;
-  while (true) {
-    const size_t end = text.find('\n');
-    if (end == std::string_view::npos) return times;  // A last line without its end was being written.
-    const std::string line(text.substr(0, end));
-    text.remove_prefix(end + 1);
-    char* rest = nullptr;
-    if (line.rfind("base ", 0) == 0) {
-      times.base = std::strtoll(line.c_str() + 5, nullptr, 10);
-    } else if (const int64_t position = std::strtoll(line.c_str(), &rest, 10); rest && *rest == ' ') {
-      times.marks.push_back({position, std::strtoll(rest, nullptr, 10)});
-    }
-  }
-}
-
-// The whole file, or with a small `most` hardly more than where the log begins.
-Times TimesIn(int folder, const std::string& name, size_t most = 4 << 20) {
-  return ParseTimes(ReadStart(folder, name, most));
-}
-
 Status WriteTimes(int folder, const std::string& name, const Times& times) {
   MUSTER_TRY(const Fd fd, CreateIn(folder, name));
   return WriteAll(fd.get(), times.Text());
 }
-
-std::string Slot(int number, const char* ending) { return std::to_string(number) + ending; }
 
 // Takes rotating.* in as 1.*, moving the others up. Only renames, each of which leaves a state to go on from.
 void Commit(int folder, int keep) {
@@ -197,183 +124,6 @@ std::pair<Times, Times> SplitTimes(const Times& all, int64_t bytes) {
   split.second.marks.assign(after, all.marks.end());
   if (after != all.marks.end()) split.first.marks.push_back({all.base + bytes, after->ms});
   return split;
-}
-
-int64_t BaseOfCurrent(int folder, const Times& times) {
-  if (times.base >= 0) return times.base;
-  const Fd newest = OpenIn(folder, Slot(1, ".log"), O_RDONLY);
-  if (!newest.valid()) return 0;
-  return std::max<int64_t>(0, TimesIn(folder, Slot(1, ".times")).base) + SizeOf(newest.get());
-}
-
-// ------------------------------------------------------------------------------------------------ reading
-
-std::string CleanUtf8(std::string_view bytes) {
-  std::string text;
-  text.reserve(bytes.size());
-  for (size_t at = 0; at < bytes.size();) {
-    const auto byte = [&](size_t i) { return static_cast<unsigned char>(bytes[at + i]); };
-    const size_t length = byte(0) < 0x80                      ? 1
-                          : byte(0) >= 0xC2 && byte(0) < 0xE0 ? 2
-                          : byte(0) >= 0xE0 && byte(0) < 0xF0 ? 3
-                          : byte(0) >= 0xF0 && byte(0) < 0xF5 ? 4
-                                                              : 0;
-    bool good = length > 0 && at + length <= bytes.size() && byte(0) != 0;
-    for (size_t i = 1; good && i < length; ++i) good = (byte(i) & 0xC0) == 0x80;
-    if (good && length == 3)
-      good = !(byte(0) == 0xE0 && byte(1) < 0xA0) && !(byte(0) == 0xED && byte(1) >= 0xA0);
-    if (good && length == 4)
-      good = !(byte(0) == 0xF0 && byte(1) < 0x90) && !(byte(0) == 0xF4 && byte(1) >= 0x90);
-    if (good) {
-      text.append(bytes.substr(at, length));
-      at += length;
-    } else {
-      text += "\xEF\xBF\xBD";
-      ++at;
-    }
-  }
-  return text;
-}
-
-// Cuts the stream into lines, or pieces of lines that are too long. `take` gets position and bytes, and
-// returns false to stop.
-class LineCutter {
- public:
-  explicit LineCutter(int64_t position) : position_(position) {}
-
-  template <class Take>
-  bool Add(std::string_view bytes, const Take& take) {
-    rest_ += bytes;
-    size_t done = 0;
-    bool go_on = true;
-    while (go_on) {
-      const size_t end = rest_.find('\n', done);
-      const size_t length = (end == std::string::npos ? rest_.size() : end) - done;
-      if (length > kLogLineBytesMost) {
-        size_t piece = kLogLineBytesMost;  // Not in the middle of a character.
-        while (piece > kLogLineBytesMost - 4 && (rest_[done + piece] & 0xC0) == 0x80) --piece;
-        go_on = take(position_, std::string_view(rest_).substr(done, piece));
-        done += piece;
-        position_ += static_cast<int64_t>(piece);
-      } else if (end != std::string::npos) {
-        std::string_view line = std::string_view(rest_).substr(done, length);
-        if (line.ends_with('\r')) line.remove_suffix(1);
-        go_on = take(position_, line);
-        done = end + 1;
-        position_ += static_cast<int64_t>(length) + 1;
-      } else {
-        break;
-      }
-    }
-    rest_.erase(0, done);
-    return go_on;
-  }
-  // Behind the last whole line, and what follows it.
-  int64_t position() const { return position_; }
-  const std::string& rest() const { return rest_; }
-
- private:
-  int64_t position_;
-  std::string rest_;
-};
-
-struct Segment {
-  Fd fd;
-  int64_t base = 0;
-  int64_t size = 0;
-  int64_t end() const { return base + size; }
-};
-
-// The files of a logs folder as they are now, oldest first. Holds a shared lock on the current log, so that
-// it isn't rotated meanwhile.
-struct Stream {
-  std::vector<Segment> segments;
-  std::vector<Mark> marks;
-  int64_t modified_ms = 0;
-
-  int64_t begin() const { return segments.empty() ? 0 : segments.front().base; }
-  int64_t end() const { return segments.empty() ? 0 : segments.back().end(); }
-  WallTime TimeOf(int64_t position) const {
-    const auto mark =
-        std::upper_bound(marks.begin(), marks.end(), position,
-                         [](int64_t wanted, const Mark& mark) { return wanted < mark.position; });
-    return WallTime(Duration(mark == marks.end() ? modified_ms : mark->ms));
-  }
-  // Gives the bytes from `position` on to `take`, in pieces, until it returns false.
-  template <class Take>
-  void Read(int64_t position, const Take& take) const {
-    std::string buffer(kChunk, '\0');
-    for (const Segment& segment : segments) {
-      for (int64_t at = std::max(position, segment.base); at < segment.end();) {
-        const size_t wanted = static_cast<size_t>(std::min<int64_t>(kChunk, segment.end() - at));
-        const ssize_t got = pread(segment.fd.get(), buffer.data(), wanted, at - segment.base);
-        if (got < 0 && errno == EINTR) continue;
-        if (got <= 0) break;
-        if (!take(std::string_view(buffer.data(), static_cast<size_t>(got)))) return;
-        at += got;
-      }
-    }
-  }
-  // Where the last `lines` lines begin; looks no further back than `lowest`, nor than such lines can be long.
-  int64_t StartOfTail(int lines, int64_t lowest) const {
-    lowest = std::max(lowest, end() - (int64_t{lines} + 1) * static_cast<int64_t>(kLogLineBytesMost + 2));
-    int64_t left = int64_t{lines} + 1;  // One more: the last byte is a line end itself.
-    std::string buffer(kChunk, '\0');
-    for (auto segment = segments.rbegin(); segment != segments.rend(); ++segment) {
-      for (int64_t high = segment->end(); high > std::max(segment->base, lowest);) {
-        const int64_t low = std::max({segment->base, lowest, high - static_cast<int64_t>(kChunk)});
-        const ssize_t got =
-            pread(segment->fd.get(), buffer.data(), static_cast<size_t>(high - low), low - segment->base);
-        for (ssize_t i = got - 1; i >= 0; --i) {
-          if (buffer[static_cast<size_t>(i)] == '\n' && --left == 0) return low + i + 1;
-        }
-        high = low;
-      }
-    }
-    return lowest;
-  }
-};
-
-// `from`: where the whole stream isn't needed, only what is at this position or later. `times_most`: bytes to
-// read of each file of times.
-Stream OpenStream(int folder, int64_t from = 0, size_t times_most = 4 << 20) {
-  Stream stream;
-  Fd log = OpenIn(folder, kLog, O_RDONLY);
-  // A rotation takes milliseconds; a log whose own program keeps it locked is read all the same.
-  for (int attempt = 0; log.valid() && attempt < 200 && flock(log.get(), LOCK_SH | LOCK_NB) != 0; ++attempt) {
-    poll(nullptr, 0, 5);
-  }
-  std::vector<Times> times{TimesIn(folder, kTimes, times_most)};
-  int64_t base = BaseOfCurrent(folder, times[0]);
-  if (log.valid()) {
-    struct stat file {};
-    fstat(log.get(), &file);
-    stream.modified_ms = ModifiedMs(file);
-    stream.segments.push_back({std::move(log), base, file.st_size});
-  }
-  for (int slot = 1; base > from; ++slot) {
-    Fd rotated = OpenIn(folder, Slot(slot, ".log"), O_RDONLY);
-    if (!rotated.valid()) break;
-    const int64_t size = SizeOf(rotated.get());
-    times.push_back(TimesIn(folder, Slot(slot, ".times"), times_most));
-    base = times.back().base >= 0 ? times.back().base : std::max<int64_t>(0, base - size);
-    stream.segments.insert(stream.segments.begin(), Segment{std::move(rotated), base, size});
-  }
-  for (auto part = times.rbegin(); part != times.rend(); ++part) {
-    stream.marks.insert(stream.marks.end(), part->marks.begin(), part->marks.end());
-  }
-  return stream;
-}
-
-// The first position whose time may be `since` or later.
-int64_t StartOfTime(const Stream& stream, std::optional<WallTime> since) {
-  int64_t start = stream.begin();
-  if (!since) return start;
-  for (const Mark& mark : stream.marks) {
-    if (WallTime(Duration(mark.ms)) >= *since) break;
-    start = std::max(start, mark.position);
-  }
-  return start;
 }
 
 }  // namespace
@@ -467,124 +217,6 @@ Status LogKeeper::Look(WallTime now) {
   size_seen_ = -1;
   MUSTER_DO(Rotate(folder.get()).While("rotating {}", folder_));
   return base_ < 0 ? Load(folder.get()) : Done();
-}
-
-Result<int64_t> ForEachLogLine(const std::string& folder, const LogReadOptions& options,
-                               const std::function<bool(LogLine)>& take) {
-  const Fd opened = OpenFolder(folder);
-  if (!opened.valid()) return 0;
-  const Stream stream = OpenStream(opened.get());
-  const int64_t start_of_time = StartOfTime(stream, options.since);
-  int64_t start = start_of_time;
-  if (options.tail >= 0) start = std::max(start, stream.StartOfTail(options.tail, start));
-  // A line that began before that time is older, unless it begins just there.
-  bool in_middle = false;
-  if (options.since && start == start_of_time && start > stream.begin()) {
-    stream.Read(start - 1, [&](std::string_view bytes) {
-      in_middle = bytes[0] != '\n';
-      return false;
-    });
-  }
-  const auto wanted = [&](int64_t position) {
-    if (in_middle && position == start) return false;
-    return !options.since || stream.TimeOf(position) >= *options.since;
-  };
-
-  // Only so many of them: counted first, as pieces of long lines count, too.
-  int64_t surplus = 0;
-  if (options.tail >= 0) {
-    LineCutter cutter(start);
-    int64_t count = 0;
-    stream.Read(start, [&](std::string_view bytes) {
-      return cutter.Add(bytes, [&](int64_t position, std::string_view) {
-        count += wanted(position);
-        return true;
-      });
-    });
-    if (options.partial && !cutter.rest().empty()) count += wanted(cutter.position());
-    surplus = count - options.tail;
-  }
-
-  LineCutter cutter(start);
-  bool go_on = true;
-  const auto give = [&](int64_t position, std::string_view line) {
-    if (!wanted(position) || surplus-- > 0) return true;
-    go_on = take({stream.TimeOf(position), CleanUtf8(line)});
-    return go_on;
-  };
-  stream.Read(start, [&](std::string_view bytes) { return cutter.Add(bytes, give); });
-  if (go_on && options.partial && !cutter.rest().empty()) give(cutter.position(), cutter.rest());
-  return cutter.position();
-}
-
-Result<LogRead> ReadLines(const std::string& folder, int tail, std::optional<WallTime> since, bool partial) {
-  constexpr size_t kBytesMost = 4 << 20;
-  std::deque<LogLine> lines;
-  size_t bytes = 0;
-  const LogReadOptions options{.tail = tail, .since = since, .partial = partial};
-  const std::function<bool(LogLine)> take = [&](LogLine line) {
-    bytes += line.text.size() + sizeof(LogLine);
-    lines.push_back(std::move(line));
-    for (; bytes > kBytesMost && lines.size() > 1; lines.pop_front()) {
-      bytes -= lines.front().text.size() + sizeof(LogLine);
-    }
-    return true;
-  };
-  MUSTER_TRY(const int64_t end, ForEachLogLine(folder, options, take));
-  LogRead read{.end = end};
-  read.lines.assign(std::make_move_iterator(lines.begin()), std::make_move_iterator(lines.end()));
-  return read;
-}
-
-std::vector<std::string> LastLogLines(const std::string& folder, size_t most) {
-  constexpr size_t kEvidenceBytesMost = 1000;  // of one line
-  std::vector<std::string> texts;
-  const Result<LogRead> read = ReadLines(folder, static_cast<int>(most), {});
-  if (!read.ok()) return texts;
-  for (const LogLine& line : read->lines) {
-    texts.push_back(line.text.size() <= kEvidenceBytesMost
-                        ? line.text
-                        : CleanUtf8(std::string_view(line.text).substr(0, kEvidenceBytesMost)) + "…");
-  }
-  return texts;
-}
-
-Result<LogFollower> LogFollower::Open(std::string folder, std::optional<int64_t> position) {
-  Fd inotify(inotify_init1(IN_NONBLOCK | IN_CLOEXEC));
-  if (!inotify.valid()) return Error::Os("follow a log", errno);
-  const uint32_t events = IN_MODIFY | IN_CREATE | IN_MOVED_TO | IN_DONT_FOLLOW | IN_ONLYDIR;
-  if (inotify_add_watch(inotify.get(), folder.c_str(), events) < 0)
-    return Error::Os("follow " + folder, errno);
-  if (!position) {
-    const Fd opened = OpenFolder(folder);
-    position = opened.valid() ? OpenStream(opened.get(), INT64_MAX, 64).end() : 0;
-  }
-  return LogFollower(std::move(folder), *position, std::move(inotify));
-}
-
-Result<std::vector<LogLine>> LogFollower::Next(WallTime now) {
-  constexpr size_t kBytesMost = 1 << 20;
-  char events[4096];
-  while (read(inotify_.get(), events, sizeof events) > 0) {
-  }
-  std::vector<LogLine> lines;
-  const Fd folder = OpenFolder(folder_);
-  if (!folder.valid()) return lines;
-  // Called for each write: no reading of all times. What is followed was written just now.
-  const Stream stream = OpenStream(folder.get(), position_, 64);
-  position_ = std::max(position_, stream.begin());
-  LineCutter cutter(position_);
-  size_t bytes_read = 0;
-  stream.Read(position_, [&](std::string_view bytes) {
-    bytes_read += bytes.size();
-    cutter.Add(bytes, [&](int64_t, std::string_view line) {
-      lines.push_back({std::min(WallTime(Duration(stream.modified_ms)), now), CleanUtf8(line)});
-      return true;
-    });
-    return bytes_read < kBytesMost;
-  });
-  position_ = cutter.position();
-  return lines;
 }
 
 }  // namespace muster::agent

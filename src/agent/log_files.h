@@ -62,6 +62,29 @@ struct LogReadOptions {
   bool partial = true;  // a last line that has no line end yet counts, too (leave out when following)
 };
 
+// Reads the lines that are wanted, oldest first, in batches: as slowly as they can be passed on, in little
+// memory however large the log is. What is written after the first call isn't read. Between two calls nothing
+// is held, so it may be used from one thread after another.
+class LogReader {
+ public:
+  LogReader(std::string folder, LogReadOptions options);
+  // About `bytes_most` of lines; none at the end. An absent log has no lines.
+  Result<std::vector<LogLine>> Next(size_t bytes_most);
+  // Behind the last whole line given, for a LogFollower to go on from.
+  int64_t position() const { return position_; }
+  // Bytes that were rotated away for good before they could be read.
+  int64_t missed() const { return missed_; }
+
+ private:
+  std::string folder_;
+  LogReadOptions options_;
+  bool begun_ = false;
+  bool over_ = false;
+  int64_t position_ = 0;
+  int64_t end_ = 0;
+  int64_t missed_ = 0;
+};
+
 // Hands the lines to `take`, oldest first, until it returns false. Needs little memory however large the log
 // is. Returns the position behind the last whole line, for a LogFollower to go on from. An absent log has no
 // lines.

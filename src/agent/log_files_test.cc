@@ -287,6 +287,34 @@ TEST_F(LogFiles, WithoutLineEndsNeedLittleMemory) {
   EXPECT_LE(follower.Next(WallNow()).value().size(), 20u);
 }
 
+TEST_F(LogFiles, AreReadInBatchesAsSlowlyAsOneLikes) {
+  for (int i = 0; i < 5000; ++i) Append(std::to_string(i) + Padding() + "\n");
+  LogReader reader(folder, {});
+  int64_t next = 0;
+  size_t batches = 0;
+  const auto take = [&](const std::vector<LogLine>& lines) {
+    for (const LogLine& line : lines) EXPECT_EQ(NumberIn(line.text), next++);
+    ++batches;
+  };
+  take(reader.Next(10'000).value());
+  EXPECT_LT(next, 150);
+  // Nobody holds the log meanwhile: it is rotated, and what is written now isn't read.
+  LogKeeper keeper(folder, {.rotate_bytes = 1000, .keep = 5});
+  ASSERT_TRUE(keeper.Look(At(10)).ok());
+  EXPECT_TRUE(Has("1.log"));
+  Append("5000" + Padding() + "\n");
+  for (auto lines = reader.Next(10'000).value(); !lines.empty(); lines = reader.Next(10'000).value())
+    take(lines);
+  EXPECT_EQ(next, 5000);
+  EXPECT_GT(batches, 20u);
+  EXPECT_EQ(reader.missed(), 0);
+  // A follower goes on from there.
+  LogFollower follower = LogFollower::Open(folder, reader.position()).value();
+  const auto after = follower.Next(WallNow()).value();
+  ASSERT_EQ(after.size(), 1u);
+  EXPECT_EQ(NumberIn(after[0].text), 5000);
+}
+
 TEST_F(LogFiles, ThatAreAbsentHaveNoLines) {
   EXPECT_THAT(ReadLines(folder + "/none", 10, {}).value().lines, IsEmpty());
   EXPECT_THAT(Texts(), IsEmpty());

@@ -2,6 +2,7 @@
 
 #include "api/fields.h"
 #include "api/json.h"
+#include "base/bytes.h"
 
 namespace muster::api {
 namespace {
@@ -14,11 +15,8 @@ Json ErrorJson(const std::optional<Error>& error) { return error ? ToJson(*error
 
 // One overload a message: its fields. `type` and `v` are added by Encode.
 Json Body(const Hello& m) {
-  return {{"cluster", m.cluster},
-          {"host", m.host},
-          {"pid", m.pid},
-          {"version", m.version},
-          {"epoch_seen", m.epoch_seen}};
+  return {{"cluster", m.cluster},       {"host", m.host},      {"pid", m.pid}, {"version", m.version},
+          {"epoch_seen", m.epoch_seen}, {"streams", m.streams}};
 }
 Json Body(const Welcome& m) { return {{"epoch", m.epoch}}; }
 Json Body(const OrderMessage& m) {
@@ -37,17 +35,18 @@ Json Body(const Changed& m) { return {{"instance", ToJson(m.instance)}}; }
 Json Body(const WantBlob& m) { return {{"sha256", m.sha256}}; }
 Json Body(const Blob& m) { return {{"sha256", m.sha256}, {"size", m.size}, {"error", ErrorJson(m.error)}}; }
 Json Body(const Logs& m) {
-  return {{"id", m.id},
-          {"instances", m.instances},
-          {"tail", m.tail},
-          {"since_ms", m.since_ms},
-          {"follow", m.follow}};
+  return {{"id", m.id},         {"instances", m.instances}, {"tail", m.tail}, {"since_ms", m.since_ms},
+          {"follow", m.follow}, {"window", m.window}};
 }
 Json Body(const ExecMessage& m) {
-  return {{"id", m.id}, {"epoch", m.epoch}, {"instance", m.instance}, {"argv", m.argv}};
+  return {{"id", m.id},     {"epoch", m.epoch},   {"instance", m.instance},
+          {"argv", m.argv}, {"window", m.window}, {"input", m.input}};
 }
 Json Body(const Chunk& m) {
-  return {{"id", m.id}, {"instance", m.instance}, {"stream", m.stream}, {"data", m.data}, {"at", m.at_ms}};
+  Json json{{"id", m.id}, {"instance", m.instance}, {"stream", m.stream}, {"at", m.at_ms}};
+  const bool coded = m.exact && !IsUtf8(m.data);
+  json[coded ? "base64" : "data"] = coded ? EncodeBase64(m.data) : m.data;
+  return json;
 }
 Json Body(const End& m) { return {{"id", m.id}, {"status", m.status}, {"error", ErrorJson(m.error)}}; }
 Json Body(const VerifyMessage& m) { return {{"id", m.id}, {"instance", m.instance}, {"args", m.args}}; }
@@ -61,10 +60,24 @@ Json Body(const Verified& m) {
 }
 Json Body(const CancelMessage& m) { return {{"id", m.id}}; }
 Json Body(const Leave& m) { return {{"epoch", m.epoch}}; }
+Json Body(const More& m) { return {{"id", m.id}, {"bytes", m.bytes}}; }
+Json Body(const Input& m) { return {{"id", m.id}, {"base64", EncodeBase64(m.data)}, {"end", m.end}}; }
+Json Body(const Taken& m) { return {{"id", m.id}, {"bytes", m.bytes}, {"closed", m.closed}}; }
+
+// Bytes of any kind. Returns whether there were any.
+bool ReadBase64(Fields& f, std::string& data) {
+  std::string text;
+  f.Text("base64", text);
+  auto bytes = DecodeBase64(text);
+  if (!bytes) f.Fail("base64", "base64");
+  if (!bytes || text.empty()) return false;
+  data = std::move(*bytes);
+  return true;
+}
 
 void Read(Fields& f, Hello& m) {
   f.Text("cluster", m.cluster).Text("host", m.host).Integer("pid", m.pid).Text("version", m.version);
-  f.Integer("epoch_seen", m.epoch_seen).Integer("v", m.protocol);
+  f.Integer("epoch_seen", m.epoch_seen).Integer("v", m.protocol).Integer("streams", m.streams);
 }
 void Read(Fields& f, Welcome& m) { f.Integer("epoch", m.epoch); }
 void Read(Fields& f, OrderMessage& m) {
@@ -83,10 +96,11 @@ void Read(Fields& f, Blob& m) {
 }
 void Read(Fields& f, Logs& m) {
   f.Text("id", m.id).Texts("instances", m.instances).Integer("tail", m.tail).Integer("since_ms", m.since_ms);
-  f.Bool("follow", m.follow);
+  f.Bool("follow", m.follow).Integer("window", m.window);
 }
 void Read(Fields& f, ExecMessage& m) {
   f.Text("id", m.id).Integer("epoch", m.epoch).Text("instance", m.instance).Texts("argv", m.argv);
+  f.Integer("window", m.window).Bool("input", m.input);
 }
 void Read(Fields& f, Chunk& m) {
   f.Text("id", m.id)
@@ -94,6 +108,7 @@ void Read(Fields& f, Chunk& m) {
       .Text("stream", m.stream)
       .Text("data", m.data)
       .Integer("at", m.at_ms);
+  m.exact = ReadBase64(f, m.data);
 }
 void Read(Fields& f, End& m) {
   f.Text("id", m.id).Integer("status", m.status).Part("error", m.error, OptionalErrorFrom);
@@ -113,11 +128,17 @@ void Read(Fields& f, Verified& m) {
 }
 void Read(Fields& f, CancelMessage& m) { f.Text("id", m.id); }
 void Read(Fields& f, Leave& m) { f.Integer("epoch", m.epoch); }
+void Read(Fields& f, More& m) { f.Text("id", m.id).Integer("bytes", m.bytes); }
+void Read(Fields& f, Input& m) {
+  f.Text("id", m.id).Bool("end", m.end);
+  ReadBase64(f, m.data);
+}
+void Read(Fields& f, Taken& m) { f.Text("id", m.id).Integer("bytes", m.bytes).Bool("closed", m.closed); }
 
 // In the order of AgentMessage.
-constexpr std::string_view kTypes[] = {"hello",   "welcome",   "order",    "outcome", "observe", "observed",
-                                       "changed", "want_blob", "blob",     "logs",    "exec",    "chunk",
-                                       "end",     "verify",    "verified", "cancel",  "leave"};
+constexpr std::string_view kTypes[] = {
+    "hello", "welcome", "order", "outcome", "observe",  "observed", "changed", "want_blob", "blob",  "logs",
+    "exec",  "chunk",   "end",   "verify",  "verified", "cancel",   "leave",   "more",      "input", "taken"};
 static_assert(std::size(kTypes) == std::variant_size_v<AgentMessage>);
 
 template <size_t I = 0>

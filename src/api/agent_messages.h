@@ -1,18 +1,28 @@
 // What server and agent say to each other over a net::Channel: one JSON object a frame, {"v":1,"type":…}.
 //
-//   agent → server   hello{cluster,host,pid,version,epoch_seen}          once, first
-//   server → agent   welcome{epoch}                                     from now on orders with less are
-//   refused server → agent   order{id,epoch,step,instance?}                     do a step; the same id again:
-//   attach or repeat agent → server   outcome{id,error?,values}                          exactly one for each
-//   order server → agent   observe{id,drift,fresh}   agent → server  observed{id,instances} agent → server
-//   changed{instance}                                  an Observed, at once, whenever its state changes agent
-//   → server   want_blob{sha256}         server → agent  blob{sha256,size} then 'B' frames of at most 1 MiB
-//   server → agent   logs{id,instances,tail,since_ms,follow}            agent → server
-//   chunk{id,instance,line,at}, end{id,error?} server → agent   exec{id,instance,argv,epoch} agent → server
-//   chunk{id,stream,data}, end{id,status,error?} server → agent   verify{id,instance,args}  agent → server
-//   verified{id,checks} server → agent   cancel{id}                                         ends a logs or
-//   exec server → agent   leave{epoch}                                       the host has no instance left:
-//   agent ends, cleans up
+//   agent → server   hello{cluster,host,pid,version,epoch_seen,streams}   once, first
+//   server → agent   welcome{epoch}                        from now on orders with less are refused
+//   server → agent   order{id,epoch,step,instance?}        do a step; the same id again: attach or repeat
+//   agent → server   outcome{id,error?,values}             exactly one for each order
+//   server → agent   observe{id,drift,fresh}
+//   agent → server   observed{id,instances}
+//   agent → server   changed{instance}                     an Observed, at once, whenever its state changes
+//   agent → server   want_blob{sha256}
+//   server → agent   blob{sha256,size}                     then 'B' frames of at most 1 MiB
+//   server → agent   logs{id,instances,tail,since_ms,follow,window}
+//   agent → server   chunk{id,instance,data,at}, end{id,error?}
+//   server → agent   exec{id,instance,argv,epoch,window,input}
+//   agent → server   chunk{id,stream,data|base64}, end{id,status,error?}
+//   server → agent   more{id,bytes}                        so many bytes of chunks have been passed on
+//   server → agent   input{id,base64,end}                  for the command's standard input
+//   agent → server   taken{id,bytes,closed}                so many bytes of input the command has read
+//   server → agent   verify{id,instance,args}
+//   agent → server   verified{id,checks}
+//   server → agent   cancel{id}                            ends a logs or exec
+//   server → agent   leave{epoch}                          the host has no instance left: the agent ends
+//
+// Streams have windows, since all share one connection: no more than `window` bytes of `data` are under way
+// until `more` is said, so that a slow reader stops its own stream at its source, and nobody else's.
 #pragma once
 
 #include <map>
@@ -27,11 +37,13 @@
 namespace muster::api {
 
 constexpr int kAgentProtocol = 1;
+constexpr int kStreams = 1;
 
 struct Hello {
   std::string cluster, host, version;
   int pid = 0;
   int64_t epoch_seen = 0;
+  int streams = 0;  // kStreams of the agent; 0: it knows neither windows nor input
   int protocol = kAgentProtocol;
 };
 struct Welcome {
@@ -74,16 +86,33 @@ struct Logs {
   int tail = -1;
   int64_t since_ms = 0;
   bool follow = false;
+  int64_t window = 0;  // bytes that may be under way before More is said; 0: any number
 };
 struct ExecMessage {
   std::string id;
   int64_t epoch = 0;
   std::string instance;
   std::vector<std::string> argv;
+  int64_t window = 0;
+  bool input = false;  // standard input comes as Input; else there is none
+};
+struct More {
+  std::string id;
+  int64_t bytes = 0;
+};
+struct Input {
+  std::string id, data;  // any bytes
+  bool end = false;      // nothing comes after it
+};
+struct Taken {
+  std::string id;
+  int64_t bytes = 0;
+  bool closed = false;  // the command reads no more
 };
 struct Chunk {
   std::string id, instance, stream, data;
   int64_t at_ms = 0;
+  bool exact = false;  // data may be any bytes; else what is no UTF-8 is replaced
 };
 struct End {
   std::string id;
@@ -112,9 +141,9 @@ struct Leave {
   int64_t epoch = 0;
 };
 
-using AgentMessage =
-    std::variant<Hello, Welcome, OrderMessage, Outcome, Observe, ObservedMessage, Changed, WantBlob, Blob,
-                 Logs, ExecMessage, Chunk, End, VerifyMessage, Verified, CancelMessage, Leave>;
+using AgentMessage = std::variant<Hello, Welcome, OrderMessage, Outcome, Observe, ObservedMessage, Changed,
+                                  WantBlob, Blob, Logs, ExecMessage, Chunk, End, VerifyMessage, Verified,
+                                  CancelMessage, Leave, More, Input, Taken>;
 
 std::string Encode(const AgentMessage& message);
 // Code "bad-message" with what is wrong; "newer-protocol" for a version above ours. Never throws; fuzzed.

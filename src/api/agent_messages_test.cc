@@ -26,7 +26,10 @@ std::vector<AgentMessage> OneOfEach() {
           VerifyMessage{.id = "4", .instance = "a", .args = {{"k", "v"}}},
           Verified{.id = "4", .checks = {{.name = "n", .passed = true, .evidence = {"e"}, .hint = "h"}}},
           CancelMessage{.id = "3"},
-          Leave{.epoch = 8}};
+          Leave{.epoch = 8},
+          More{.id = "3", .bytes = 1000},
+          Input{.id = "3", .data = "\xff\0x", .end = true},
+          Taken{.id = "3", .bytes = 7, .closed = true}};
 }
 
 TEST(AgentMessages, EachComesBackAsItWent) {
@@ -67,6 +70,30 @@ TEST(AgentMessages, CarryBytesThatAreNoText) {
   const auto back = DecodeAgentMessage(Encode(Chunk{.id = "1", .data = "a\xff"}));
   ASSERT_TRUE(back.ok());
   EXPECT_EQ(std::get<Chunk>(*back).data, "a\xef\xbf\xbd");
+}
+
+TEST(AgentMessages, CarryExactlyTheBytesThatWereMeantToBe) {
+  const std::string bytes("a\xff\0z", 4);
+  for (const std::string& data : {bytes, std::string("text"), std::string()}) {
+    const auto chunk = DecodeAgentMessage(Encode(Chunk{.id = "1", .data = data, .exact = true}));
+    ASSERT_TRUE(chunk.ok());
+    EXPECT_EQ(std::get<Chunk>(*chunk).data, data);
+    const auto input = DecodeAgentMessage(Encode(Input{.id = "1", .data = data}));
+    ASSERT_TRUE(input.ok());
+    EXPECT_EQ(std::get<Input>(*input).data, data);
+  }
+  EXPECT_FALSE(DecodeAgentMessage(R"({"v":1,"type":"input","id":"1","base64":"?"})").ok());
+}
+
+TEST(AgentMessages, OfAnOlderReleaseKnowNoWindows) {
+  const auto exec =
+      DecodeAgentMessage(R"({"v":1,"type":"exec","id":"3","epoch":8,"instance":"a","argv":["ls"]})");
+  ASSERT_TRUE(exec.ok());
+  EXPECT_EQ(std::get<ExecMessage>(*exec).window, 0);
+  EXPECT_FALSE(std::get<ExecMessage>(*exec).input);
+  const auto hello = DecodeAgentMessage(R"({"v":1,"type":"hello","cluster":"c","host":"h","pid":4})");
+  ASSERT_TRUE(hello.ok());
+  EXPECT_EQ(std::get<Hello>(*hello).streams, 0);
 }
 
 }  // namespace

@@ -72,6 +72,15 @@ net::Task<Result<Json>> ApiClient::AskTask(std::string method, std::string targe
   co_return ReadAnswer(*response);
 }
 
+net::Task<Result<Json>> ApiClient::PostBytesTask(std::string target, std::string bytes) {
+  net::Request request = MakeRequest("POST", std::move(target), std::move(bytes));
+  request.headers["content-type"] = "application/octet-stream";
+  net::Endpoint server = endpoint();
+  auto response = co_await net::Fetch(loop_, std::move(server), std::move(request), kSilentMost);
+  if (!response.ok()) co_return Gone(response.error());
+  co_return ReadAnswer(*response);
+}
+
 Result<Json> ApiClient::Ask(std::string method, std::string target) {
   return loop_.RunTask(AskTask(std::move(method), std::move(target), ""));
 }

@@ -38,6 +38,8 @@ class ApiClient {
   Result<Json> SendBytes(std::string target, std::string bytes);
 
   net::Task<Result<Json>> AskTask(std::string method, std::string target, std::string body);
+  // POSTs bytes that aren't JSON, however long the server takes to take them.
+  net::Task<Result<Json>> PostBytesTask(std::string target, std::string bytes);
   // Hands on each server-sent event until `on_event` returns false, the server ends the stream, or it breaks.
   net::Task<Status> StreamTask(std::string method, std::string target, std::string body, OnEvent on_event);
 

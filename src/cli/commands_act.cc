@@ -6,6 +6,7 @@
 #include "base/text.h"
 #include "cli/answer.h"
 #include "cli/commands.h"
+#include "cli/exec.h"
 #include "cli/follow.h"
 #include "cli/session.h"
 #include "plan/plan.h"
@@ -178,51 +179,6 @@ Result<int> Resume(Context& context, const ClusterArgs& args) {
   return Act(context, *api, key, act, "resume", Json::object(), "the paused run is done", "no run is paused");
 }
 
-// --- exec
-
-struct ExecArgs : ClusterArgs {
-  std::string instance;
-  std::vector<std::string> command;
-};
-
-Result<int> Exec(Context& context, const ExecArgs& args) {
-  if (args.command.empty()) {
-    return Error::Invalid("argument-missing", "there is no command to run in {}", args.instance)
-        .Hint("muster exec {} -- COMMAND", args.instance);
-  }
-  MUSTER_TRY(const auto api, Connect(context, Need::kStore));
-  MUSTER_TRY(const std::string key, ClusterFor(*api, args));
-  std::optional<Error> failure;
-  int exit_code = 1;
-  bool ended = false;
-  std::string out, err;
-  OnEvent on_event = [&](const std::string& name, const Json& data) {
-    if (name == "chunk") {
-      const bool to_err = Text(data, "stream") == "err";
-      const std::string text = Text(data, "data");
-      if (args.json) {
-        (to_err ? err : out) += text;
-      } else {
-        (to_err ? context.console.err : context.console.out)(text);
-      }
-    } else if (name == "end") {
-      ended = true;
-      exit_code = Number(data, "status");
-      if (data.contains("error") && data["error"].is_object()) failure = api::ErrorFrom(data["error"]);
-      return false;
-    }
-    return true;
-  };
-  const std::string body = DumpJson({{"instance", args.instance}, {"argv", args.command}});
-  const Status status =
-      api->loop().RunTask(api->StreamTask("POST", ClusterTarget(key, "/exec"), body, on_event));
-  if (!status.ok()) return status.error();
-  if (failure) return *failure;
-  if (!ended) return Error::Unavailable("server-gone", "the server went away before the command ended");
-  if (args.json) PrintJson(context, {{"status", exit_code}, {"out", out}, {"err", err}});
-  return exit_code;
-}
-
 template <class Args>
 Declare<Args>& Names(Declare<Args>& declare) {
   return declare
@@ -281,11 +237,16 @@ void AddActCommands(std::vector<Command>& commands) {
                   .Required()
                   .Offers(Completes::kInstance)
                   .Positional("command", &ExecArgs::command, "The command and its arguments")
-                  .Rest())
+                  .Rest()
+                  .Flag("no-input", 'n', &ExecArgs::no_input,
+                        "Let it read nothing: standard input is left to others"))
       .Group(kAct)
-      .More("The exit code is the command's.")
-      .Example("muster exec gateway-1 -- ls -l data");
-  commands.push_back(exec.Run(Exec));
+      .More(
+          "It reads what comes on standard input, and ends with Ctrl-C. The exit code is the command's, 127 "
+          "where there is no such program and 126 where it can't be run.")
+      .Example("muster exec gateway-1 -- ls -l data")
+      .Example("muster exec gateway-1 -- sh -c 'cat > data/seed.json' < seed.json");
+  commands.push_back(exec.Run(RunExec));
 }
 
 }  // namespace muster::cli

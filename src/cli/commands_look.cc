@@ -137,13 +137,16 @@ struct LogsArgs : ClusterArgs {
   int tail = -1;
 };
 
+constexpr size_t kPrintedAtOnce = 500;  // lines
+
 struct Reading {
   Context* context;
   bool json;
   bool follow;
   LogMerge merge;
   net::Loop* loop;
-  bool waiting = false;  // a timer is set that lets lines out
+  bool waiting = false;        // a timer is set that lets lines out
+  std::vector<LogLine> whole;  // where nothing is followed
 
   void Print(const std::vector<LogLine>& lines) {
     std::string text;
@@ -158,8 +161,14 @@ struct Reading {
 
 // Lines of several agents come as they come; those of the same moment are let out together, in order.
 void TakeLine(const std::shared_ptr<Reading>& reading, const Json& data) {
-  reading->merge.Add({Text(data, "instance"), Number(data, "at_ms"), Text(data, "line")});
-  if (!reading->follow || reading->waiting) return;
+  LogLine line{Text(data, "instance"), Number(data, "at_ms"), Text(data, "line")};
+  if (!reading->follow) {  // the server has them in order
+    reading->whole.push_back(std::move(line));
+    if (reading->whole.size() >= kPrintedAtOnce) reading->Print(std::exchange(reading->whole, {}));
+    return;
+  }
+  reading->merge.Add(std::move(line));
+  if (reading->waiting) return;
   reading->waiting = true;
   reading->loop->After(100ms, [reading] {
     reading->waiting = false;
@@ -200,11 +209,13 @@ Result<int> Logs(Context& context, const LogsArgs& args) {
   std::optional<Error> failure;
   OnEvent on_event = [&](const std::string& name, const Json& data) {
     if (name == "line") TakeLine(reading, data);
+    if (context.console.out_broken && context.console.out_broken()) return false;
     if (name == "end" && data.contains("error") && data["error"].is_object())
       failure = api::ErrorFrom(data["error"]);
     return name != "end";
   };
   const Status status = api->loop().RunTask(api->StreamTask("GET", target, "", on_event));
+  reading->Print(reading->whole);
   reading->Print(reading->merge.Take());
   if (!status.ok()) return status.error();
   if (failure) return *failure;

@@ -149,6 +149,7 @@ Console Console::Standard() {
   console.err_color = console.err_is_terminal && !plain;
   console.out = [](std::string_view text) { WriteAll(stdout, text); };
   console.err = [](std::string_view text) { WriteAll(stderr, text); };
+  console.out_broken = [] { return std::ferror(stdout) != 0; };
   console.size = [] {
     winsize size{};
     if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_col == 0) return Size{};

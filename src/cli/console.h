@@ -36,6 +36,8 @@ struct Console {
   std::function<void(std::string_view)> err;
   std::function<Size()> size;
   std::string cluster_option;  // " -c NAME" where hints have to say which cluster is meant
+  // Whether nobody reads standard output any more: whoever prints without end stops then. May be unset.
+  std::function<bool()> out_broken;
 
   // The process's own.
   static Console Standard();

@@ -1,6 +1,7 @@
 #include "control/agents.h"
 
 #include <algorithm>
+#include <deque>
 #include <fstream>
 
 #include "base/digest.h"
@@ -15,6 +16,7 @@ constexpr Duration kAwayMost = 15s;  // an agent that is away for longer fails i
 constexpr Duration kRestartFirst = 50ms;
 constexpr Duration kRestartMost = 5s;
 constexpr size_t kBlobPieceBytes = 1u << 20;
+constexpr size_t kBlobQueuedBytes = 2u << 20;  // for one agent, before more is read
 
 std::string LinkKey(const std::string& cluster, const std::string& host) { return cluster + "/" + host; }
 
@@ -48,6 +50,7 @@ struct Agents::State : std::enable_shared_from_this<Agents::State> {
   struct Streaming {
     std::function<void(const api::Chunk&)> on_chunk;
     std::function<void(const api::End&)> on_end;
+    std::function<void(const api::Taken&)> on_taken;
   };
   struct Link {
     Wanted wanted;
@@ -59,6 +62,9 @@ struct Agents::State : std::enable_shared_from_this<Agents::State> {
     std::map<std::string, Pending> pending;
     std::map<std::string, Streaming> streams;
     std::vector<net::Promised<bool>> reaching;
+    int knows_streams = 0;                 // as its hello says
+    std::deque<std::string> blobs_wanted;  // sent one after another, since their bytes come without a name
+    bool sending_blobs = false;
   };
 
   net::Loop& loop;
@@ -120,8 +126,14 @@ struct Agents::State : std::enable_shared_from_this<Agents::State> {
       }
       return;
     }
-    if (link.channel && link.channel != channel) link.channel->Close();
+    if (link.channel && link.channel != channel) {
+      link.channel->Close();
+      EndStreams(link);
+    }
     link.channel = channel;
+    link.knows_streams = hello.streams;
+    link.blobs_wanted.clear();
+    link.sending_blobs = false;
     link.restart_delay = kRestartFirst;
     loop.Cancel(link.restart_timer);
     loop.Cancel(link.away_timer);
@@ -140,12 +152,16 @@ struct Agents::State : std::enable_shared_from_this<Agents::State> {
     if (found == links.end() || (channel && found->second.channel.get() != channel)) return;
     Link& link = found->second;
     link.channel.reset();
-    for (auto& [id, stream] : std::exchange(link.streams, {})) {
-      stream.on_end({.id = id, .status = 0, .error = Unreachable(link.wanted.host)});
-    }
+    EndStreams(link);
     callbacks.connected(link.wanted.cluster, link.wanted.host, false);
     StartAway(key);
     ScheduleStart(key);
+  }
+
+  void EndStreams(Link& link) {
+    for (auto& [id, stream] : std::exchange(link.streams, {})) {
+      stream.on_end({.id = id, .status = 0, .error = Unreachable(link.wanted.host)});
+    }
   }
 
   void StartAway(const std::string& key) {
@@ -199,10 +215,17 @@ struct Agents::State : std::enable_shared_from_this<Agents::State> {
             [&](const api::ObservedMessage& observed) { answer(observed.id); },
             [&](const api::Verified& verified) { answer(verified.id); },
             [&](const api::Changed& changed) { callbacks.changed(link.wanted.cluster, changed.instance); },
-            [&](const api::WantBlob& want) { SendBlob(link, want.sha256); },
+            [&](const api::WantBlob& want) {
+              link.blobs_wanted.push_back(want.sha256);
+              if (!std::exchange(link.sending_blobs, true)) {
+                net::Spawn(SendBlobs(loop, weak_from_this(), link.channel));
+              }
+            },
             [&](const api::Chunk& chunk) {
               const auto stream = link.streams.find(chunk.id);
-              if (stream != link.streams.end()) stream->second.on_chunk(chunk);
+              if (stream == link.streams.end()) return;
+              const auto on_chunk = stream->second.on_chunk;  // which may cancel its own stream
+              on_chunk(chunk);
             },
             [&](const api::End& end) {
               const auto stream = link.streams.find(end.id);
@@ -211,27 +234,69 @@ struct Agents::State : std::enable_shared_from_this<Agents::State> {
               link.streams.erase(stream);
               on_end(end);
             },
+            [&](const api::Taken& taken) {
+              const auto stream = link.streams.find(taken.id);
+              if (stream != link.streams.end() && stream->second.on_taken) stream->second.on_taken(taken);
+            },
             [](const auto&) {},  // what only a server says
         },
         message);
   }
 
-  void SendBlob(Link& link, const std::string& sha256) {
-    const std::string path = callbacks.blob_path(sha256);
-    std::ifstream file(path, std::ios::binary | std::ios::ate);
-    if (path.empty() || !file) {
-      Error missing = Error::NotFound("blob-missing", "the server has no content with SHA-256 {}", sha256);
-      Send(*link.channel, api::Blob{.sha256 = sha256, .size = 0, .error = std::move(missing)});
-      return;
+  // --- Blobs: read off the loop, and sent no faster than the agent takes them.
+
+  Link* LinkOf(const std::shared_ptr<net::Channel>& channel) {
+    for (auto& [key, link] : links) {
+      if (link.channel == channel) return &link;
     }
-    const int64_t size = file.tellg();
-    file.seekg(0);
-    Send(*link.channel, api::Blob{.sha256 = sha256, .size = size, .error = std::nullopt});
-    std::string piece(kBlobPieceBytes, '\0');
-    while (file) {
-      file.read(piece.data(), static_cast<std::streamsize>(piece.size()));
-      if (file.gcount() <= 0) break;
-      link.channel->Send({'B', piece.substr(0, static_cast<size_t>(file.gcount()))});
+    return nullptr;
+  }
+
+  // The next blob that is wanted over `channel`, with its path; nothing where there is none any more.
+  std::optional<std::pair<std::string, std::string>> NextBlob(const std::shared_ptr<net::Channel>& channel) {
+    Link* link = LinkOf(channel);
+    if (!link) return std::nullopt;  // the agent is away, or has come back over another
+    link->sending_blobs = !link->blobs_wanted.empty();
+    if (!link->sending_blobs) return std::nullopt;
+    const std::string sha256 = link->blobs_wanted.front();
+    link->blobs_wanted.pop_front();
+    return std::pair(sha256, callbacks.blob_path(sha256));
+  }
+
+  static net::Task<void> SendBlobs(net::Loop& loop, std::weak_ptr<State> weak,
+                                   std::shared_ptr<net::Channel> channel) {
+    while (true) {
+      std::optional<std::pair<std::string, std::string>> next;
+      if (const auto self = weak.lock()) next = self->NextBlob(channel);
+      if (!next) co_return;
+      const auto& [sha256, path] = *next;
+      const auto file = std::make_shared<std::ifstream>(path, std::ios::binary | std::ios::ate);
+      if (path.empty() || !*file) {
+        Error missing = Error::NotFound("blob-missing", "the server has no content with SHA-256 {}", sha256);
+        Send(*channel, api::Blob{.sha256 = sha256, .size = 0, .error = std::move(missing)});
+        continue;
+      }
+      int64_t left = file->tellg();
+      file->seekg(0);
+      Send(*channel, api::Blob{.sha256 = sha256, .size = left, .error = std::nullopt});
+      while (left > 0) {
+        std::function<std::string()> read = [file] {
+          std::string piece(kBlobPieceBytes, '\0');
+          file->read(piece.data(), static_cast<std::streamsize>(piece.size()));
+          piece.resize(static_cast<size_t>(file->gcount()));
+          return piece;
+        };
+        std::string piece = co_await loop.Blocking(std::move(read));
+        if (piece.empty()) {  // somebody cut it: the agent would wait for the rest for ever
+          channel->Close();
+          co_return;
+        }
+        left -= static_cast<int64_t>(piece.size());
+        channel->Send({'B', std::move(piece)});
+        const net::Promised<bool> drained;
+        channel->WhenQueuedAtMost(kBlobQueuedBytes, [drained] { drained.Set(true); });
+        co_await drained;
+      }
     }
   }
 
@@ -310,6 +375,7 @@ void Agents::Release(const std::string& cluster, const std::string& host) {
     state_->leaving.push_back(link.channel);
   }
   state_->FailAll(link, Unreachable(host));
+  state_->EndStreams(link);
 }
 
 bool Agents::connected(const std::string& cluster, const std::string& host) const {
@@ -392,14 +458,28 @@ net::Task<Result<std::vector<api::CheckResult>>> Agents::Verify(std::string clus
 
 void Agents::Stream(const std::string& cluster, const std::string& host, const AgentMessage& message,
                     const std::string& id, std::function<void(const api::Chunk&)> on_chunk,
-                    std::function<void(const api::End&)> on_end) {
+                    std::function<void(const api::End&)> on_end,
+                    std::function<void(const api::Taken&)> on_taken) {
   const auto found = state_->links.find(LinkKey(cluster, host));
   if (found == state_->links.end() || !found->second.channel) {
     on_end({.id = id, .status = 0, .error = Unreachable(host)});
     return;
   }
-  found->second.streams[id] = {std::move(on_chunk), std::move(on_end)};
+  found->second.streams[id] = {std::move(on_chunk), std::move(on_end), std::move(on_taken)};
   State::Send(*found->second.channel, message);
+}
+
+bool Agents::knows_windows(const std::string& cluster, const std::string& host) const {
+  const auto found = state_->links.find(LinkKey(cluster, host));
+  return found != state_->links.end() && found->second.channel && found->second.knows_streams > 0;
+}
+
+void Agents::Tell(const std::string& cluster, const std::string& host, const api::More& more) {
+  if (knows_windows(cluster, host)) State::Send(*state_->links.at(LinkKey(cluster, host)).channel, more);
+}
+
+void Agents::Tell(const std::string& cluster, const std::string& host, const api::Input& input) {
+  if (knows_windows(cluster, host)) State::Send(*state_->links.at(LinkKey(cluster, host)).channel, input);
 }
 
 void Agents::CancelOrder(const std::string& cluster, const std::string& host, const std::string& id) {

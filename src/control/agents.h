@@ -52,10 +52,17 @@ class Agents {
   net::Task<Result<std::vector<api::CheckResult>>> Verify(std::string cluster, std::string host,
                                                           api::VerifyMessage message, Duration timeout);
 
-  // A stream (Logs or ExecMessage) from one agent. `on_chunk` until `on_end`, which comes exactly once.
+  // A stream (Logs or ExecMessage) from one agent. `on_chunk` until `on_end`, which comes exactly once;
+  // `on_taken` for input of an exec.
   void Stream(const std::string& cluster, const std::string& host, const api::AgentMessage& message,
               const std::string& id, std::function<void(const api::Chunk&)> on_chunk,
-              std::function<void(const api::End&)> on_end);
+              std::function<void(const api::End&)> on_end,
+              std::function<void(const api::Taken&)> on_taken = nullptr);
+  // Opens the window of a stream again, or sends input. Dropped where the agent is gone or knows neither.
+  void Tell(const std::string& cluster, const std::string& host, const api::More& more);
+  void Tell(const std::string& cluster, const std::string& host, const api::Input& input);
+  // Whether the agent knows windows and input; one of an older release doesn't.
+  bool knows_windows(const std::string& cluster, const std::string& host) const;
   // Asks the agent to end an order early; its outcome comes all the same.
   void CancelOrder(const std::string& cluster, const std::string& host, const std::string& id);
   void CancelStream(const std::string& cluster, const std::string& host, const std::string& id);

@@ -85,7 +85,8 @@ class FakeAgent : public std::enable_shared_from_this<FakeAgent> {
     self->Say(api::Hello{.cluster = self->cluster_,
                          .host = self->host_,
                          .version = "test",
-                         .epoch_seen = self->model().epoch});
+                         .epoch_seen = self->model().epoch,
+                         .streams = api::kStreams});
   }
 
   // Lets the order of this step go on that was held.
@@ -137,8 +138,14 @@ class FakeAgent : public std::enable_shared_from_this<FakeAgent> {
       Say(api::Chunk{.id = logs->id, .instance = logs->instances.at(0), .data = "a line"});
       Say(api::End{.id = logs->id});
     } else if (const auto* exec = std::get_if<api::ExecMessage>(&*message)) {
+      if (exec->input) return;  // it is `cat`
       Say(api::Chunk{.id = exec->id, .instance = exec->instance, .stream = "out", .data = "done"});
       Say(api::End{.id = exec->id, .status = 3});
+    } else if (const auto* input = std::get_if<api::Input>(&*message)) {
+      if (!input->data.empty())
+        Say(api::Chunk{.id = input->id, .stream = "out", .data = input->data, .exact = true});
+      Say(api::Taken{.id = input->id, .bytes = static_cast<int64_t>(input->data.size())});
+      if (input->end) Say(api::End{.id = input->id, .status = 4});
     } else if (const auto* verify = std::get_if<api::VerifyMessage>(&*message)) {
       api::Verified verified{.id = verify->id, .checks = {{.name = "answers", .passed = true}}};
       if (world_.unverifiable.contains(verify->instance)) {

@@ -36,6 +36,9 @@ struct Call {
   const std::string& part(const std::string& name) const { return parts.at(name); }
 };
 
+// A command that runs in an instance, as far as its standard input goes.
+struct RunningExec;
+
 Json RunJson(const control::RunProgress& progress);
 
 class Api {
@@ -67,6 +70,7 @@ class Api {
     Streamer streamer = nullptr;
     std::string summary;
     std::vector<std::string> fields;  // of the body or the query, each "name:type"
+    bool bytes = false;               // the body isn't JSON
   };
   static std::vector<Route> Routes();
   const Route* Match(const net::Request& request, std::map<std::string, std::string>& parts,
@@ -102,6 +106,7 @@ class Api {
   net::Task<Answer> Doctor(Call call);
   net::Task<Answer> StopServer(Call call);
   net::Task<Answer> OpenApiAnswer(Call call);
+  net::Task<Answer> ExecInput(Call call);
   net::Task<void> Exec(net::Exchange& exchange, Call call);
   net::Task<void> Logs(net::Exchange& exchange, Call call);
   net::Task<void> RunEvents(net::Exchange& exchange, Call call);
@@ -115,7 +120,11 @@ class Api {
   Json InstancesJson(const control::Controller& controller);
 
   Dependencies deps_;
+  std::map<std::string, std::shared_ptr<RunningExec>> execs_;  // those that read input, by id
 };
+
+std::string Dump(const Json& json);
+net::Task<void> Refuse(net::Exchange& exchange, Error error);
 
 // Passes a queue on to a client until either ends.
 net::Task<void> Pump(net::Exchange& exchange, std::shared_ptr<EventQueue> queue);

@@ -86,7 +86,7 @@ std::vector<Api::Route> Api::Routes() {
        nullptr,
        "Which blobs the server doesn't have",
        {"sha256:array"}},
-      {"PUT", "/v1/blobs/{sha256}", &Api::PutBlob, nullptr, "Store a blob; the body is its bytes", {}},
+      {"PUT", "/v1/blobs/{sha256}", &Api::PutBlob, nullptr, "Store a blob; the body is its bytes", {}, true},
       {"POST", "/v1/up", &Api::Up, nullptr, "Accept a revision and start its run",
        with(bundle, {"options:object", "plan_id:string"})},
       {"GET", "/v1/clusters", &Api::ListClusters, nullptr, "All clusters", {}},
@@ -135,7 +135,14 @@ std::vector<Api::Route> Api::Routes() {
        nullptr,
        &Api::Exec,
        "Run a command in an instance's environment (events)",
-       {"instance:string", "argv:array"}},
+       {"instance:string", "argv:array", "input:string", "input_open:boolean"}},
+      {"POST",
+       cluster + "/exec/{exec}/input",
+       &Api::ExecInput,
+       nullptr,
+       "Standard input of a running command; the body is its bytes, and ?end=1 says that they are the last",
+       {},
+       true},
       {"GET",
        cluster + "/logs",
        nullptr,
@@ -227,7 +234,7 @@ net::Task<void> Api::Handle(net::Exchange& exchange) {
     call.who = who->second.substr(0, 64);
   }
   auto body = std::make_shared<Json>(Json::object());
-  if (!call.request->body.empty() && !route->path.starts_with("/v1/blobs/{")) {
+  if (!call.request->body.empty() && !route->bytes) {
     auto parsed = api::ParseJson(call.request->body);
     std::optional<Error> error;
     if (!parsed.ok()) {
@@ -276,7 +283,7 @@ Json Api::OpenApi() const {
       }
     }
     if (!parameters.empty()) operation["parameters"] = parameters;
-    if (route.path.starts_with("/v1/blobs/{")) {
+    if (route.bytes) {
       operation["requestBody"] = {{"content", {{"application/octet-stream", Json::object()}}}};
     } else if (!properties.empty()) {
       operation["requestBody"] = {

@@ -4,12 +4,88 @@
 
 #include "api/fields.h"
 #include "api/json.h"
+#include "api/window.h"
 #include "base/digest.h"
 #include "base/text.h"
 #include "server/api.h"
+#include "server/log_order.h"
 
 namespace muster::server {
 namespace {
+
+constexpr int64_t kWindowsBytes = 8 << 20;  // of all instances whose logs are read for one client
+constexpr int64_t kWindowLeast = 64 << 10, kWindowMost = 1 << 20;
+
+// Logs of many instances on their way to one client, none read faster than the client takes them.
+struct LogStreams {
+  struct Source {
+    std::string host, instance, id;
+    int64_t owed = 0;  // bytes passed on that its agent hasn't been told of
+  };
+  LogStreams(control::Agents& the_agents, std::string the_cluster, std::vector<Source> the_sources,
+             bool follows)
+      : agents(the_agents),
+        cluster(std::move(the_cluster)),
+        sources(std::move(the_sources)),
+        follow(follows),
+        order(sources.size()),
+        left(sources.size()) {
+    if (!sources.empty()) {
+      window = std::clamp(kWindowsBytes / static_cast<int64_t>(sources.size()), kWindowLeast, kWindowMost);
+    }
+  }
+
+  control::Agents& agents;
+  const std::string cluster;
+  std::vector<Source> sources;
+  const bool follow;
+  LogOrder order;
+  size_t left;
+  int64_t window = kWindowMost;
+  std::optional<Error> error;
+  std::shared_ptr<EventQueue> queue = std::make_shared<EventQueue>();
+
+  void Push(size_t source, const LogOrder::Line& line) {
+    queue->Push(net::FormatSse(
+        "line", Dump({{"instance", sources[source].instance}, {"at_ms", line.at_ms}, {"line", line.text}})));
+    sources[source].owed += api::Weight(line.text);
+  }
+  void OnLine(size_t source, const api::Chunk& chunk) {
+    LogOrder::Line line{.at_ms = chunk.at_ms, .text = chunk.data};
+    if (follow) return Push(source, line);  // what is still to come can't be waited for
+    order.Add(source, std::move(line));
+    Go();
+  }
+  void OnEnd(size_t source, const api::End& end) {
+    if (end.error && !error) error = end.error;
+    order.End(source);
+    --left;
+    Go();
+  }
+  void OnTaken() {
+    for (Source& source : sources) Open(source);
+    Go();
+  }
+  void Open(Source& source) {
+    if (source.owed < window / 4) return;
+    agents.Tell(cluster, source.host, api::More{.id = source.id, .bytes = std::exchange(source.owed, 0)});
+  }
+  void Go() {
+    while (!queue->full()) {
+      const auto next = order.Next();
+      if (!next) break;
+      Push(next->first, next->second);
+      Open(sources[next->first]);
+    }
+    if (left > 0 || !order.over()) return;
+    Json end = Json::object();
+    if (error) end["error"] = api::ToJson(*error);
+    queue->Push(net::FormatSse("end", Dump(end)));
+    queue->Close();
+  }
+};
+
+}  // namespace
 
 std::string Dump(const Json& json) { return json.dump(-1, ' ', false, Json::error_handler_t::replace); }
 
@@ -22,35 +98,6 @@ net::Task<void> Refuse(net::Exchange& exchange, Error error) {
   const Status sent = co_await exchange.Send(std::move(response));
   (void)sent;
 }
-
-// Streams from several hosts on their way into one queue.
-struct LogMerge {
-  struct Line {
-    int64_t at_ms;
-    std::string instance, line;
-  };
-  std::vector<Line> lines;  // held back until all backlogs are here, then sorted
-  size_t hosts_left = 0;
-  std::optional<Error> error;
-  std::shared_ptr<EventQueue> queue = std::make_shared<EventQueue>();
-
-  void Push(const Line& line) {
-    queue->Push(net::FormatSse(
-        "line", Dump({{"instance", line.instance}, {"at_ms", line.at_ms}, {"line", line.line}})));
-  }
-  void End() {
-    std::stable_sort(lines.begin(), lines.end(),
-                     [](const Line& a, const Line& b) { return a.at_ms < b.at_ms; });
-    for (const Line& line : lines) Push(line);
-    lines.clear();
-    Json end = Json::object();
-    if (error) end["error"] = api::ToJson(*error);
-    queue->Push(net::FormatSse("end", Dump(end)));
-    queue->Close();
-  }
-};
-
-}  // namespace
 
 net::Task<void> Pump(net::Exchange& exchange, std::shared_ptr<EventQueue> queue) {
   net::Response head;
@@ -69,58 +116,6 @@ net::Task<void> Pump(net::Exchange& exchange, std::shared_ptr<EventQueue> queue)
   (void)finished;
 }
 
-net::Task<void> Api::Exec(net::Exchange& exchange, Call call) {
-  const auto found = FindController(call);
-  if (!found.ok()) {
-    co_await Refuse(exchange, found.error());
-    co_return;
-  }
-  api::ExecMessage message{.id = RandomHex(8), .epoch = (*found)->row().epoch, .instance = "", .argv = {}};
-  const Status read = api::Fields(*call.body, "body")
-                          .Text("instance", message.instance)
-                          .Texts("argv", message.argv)
-                          .Give(Ok{});
-  const Instance* instance = nullptr;
-  for (const Instance& one : (*found)->desired()) {
-    if (one.name == message.instance) instance = &one;
-  }
-  std::optional<Error> error;
-  if (!read.ok()) error = read.error();
-  if (!error && !instance) {
-    error =
-        Error::NotFound("unknown-instance", "{} has no instance {}", (*found)->row().key, message.instance)
-            .Hint("muster ps lists them");
-  }
-  if (!error && message.argv.empty()) error = Error::Invalid("no-command", "no command was given");
-  if (error) {
-    co_await Refuse(exchange, *error);
-    co_return;
-  }
-  const std::string cluster = (*found)->row().key, host = instance->host;
-  (void)deps_.store->AddAudit({.id = 0,
-                               .at = WallNow(),
-                               .who = call.who,
-                               .cluster = cluster,
-                               .action = "exec",
-                               .detail = message.instance + ": " + message.argv[0]});
-  auto queue = std::make_shared<EventQueue>();
-  auto ended = std::make_shared<bool>(false);
-  deps_.agents->Stream(
-      cluster, host, message, message.id,
-      [queue](const api::Chunk& chunk) {
-        queue->Push(net::FormatSse("chunk", Dump({{"stream", chunk.stream}, {"data", chunk.data}})));
-      },
-      [queue, ended](const api::End& end) {
-        *ended = true;
-        Json json{{"status", end.status}};
-        if (end.error) json["error"] = api::ToJson(*end.error);
-        queue->Push(net::FormatSse("end", Dump(json)));
-        queue->Close();
-      });
-  co_await Pump(exchange, queue);
-  if (!*ended) deps_.agents->CancelStream(cluster, host, message.id);
-}
-
 net::Task<void> Api::Logs(net::Exchange& exchange, Call call) {
   const auto found = FindController(call);
   if (!found.ok()) {
@@ -132,7 +127,7 @@ net::Task<void> Api::Logs(net::Exchange& exchange, Call call) {
   const bool follow = text("follow") == "1" || text("follow") == "true";
   const int tail = text("tail").empty() ? -1 : std::atoi(text("tail").c_str());
   const int64_t since = std::atoll(text("since_ms").c_str());
-  std::map<std::string, std::vector<std::string>> by_host;
+  std::vector<LogStreams::Source> sources;
   std::set<std::string> unmatched;
   for (const std::string& name : Split(text("names"), ',')) {
     if (!name.empty()) unmatched.insert(name);
@@ -142,7 +137,7 @@ net::Task<void> Api::Logs(net::Exchange& exchange, Call call) {
     if (!wanted.empty() && !wanted.contains(instance.name) && !wanted.contains(instance.service)) continue;
     unmatched.erase(instance.name);
     unmatched.erase(instance.service);
-    by_host[instance.host].push_back(instance.name);
+    sources.push_back({.host = instance.host, .instance = instance.name, .id = RandomHex(8)});
   }
   if (!unmatched.empty()) {
     co_await Refuse(exchange, Error::NotFound("unknown-instance", "{} has no service or instance {}",
@@ -151,40 +146,29 @@ net::Task<void> Api::Logs(net::Exchange& exchange, Call call) {
     co_return;
   }
   const std::string cluster = (*found)->row().key;
-  auto merge = std::make_shared<LogMerge>();
-  merge->hosts_left = by_host.size();
-  std::vector<std::pair<std::string, std::string>> streams;  // host, id
-  for (const auto& [host, instances] : by_host) {
-    const api::Logs message{
-        .id = RandomHex(8), .instances = instances, .tail = tail, .since_ms = since, .follow = follow};
-    streams.emplace_back(host, message.id);
-  }
-  size_t index = 0;
-  if (by_host.empty()) merge->End();
-  for (const auto& [host, instances] : by_host) {
-    const api::Logs message{.id = streams[index++].second,
-                            .instances = instances,
+  const auto streams = std::make_shared<LogStreams>(*deps_.agents, cluster, std::move(sources), follow);
+  streams->queue->on_taken = [weak = std::weak_ptr<LogStreams>(streams)] {
+    if (const auto all = weak.lock()) all->OnTaken();
+  };
+  if (streams->sources.empty()) streams->Go();
+  for (size_t i = 0; i < streams->sources.size(); ++i) {
+    const LogStreams::Source source = streams->sources[i];
+    const api::Logs message{.id = source.id,
+                            .instances = {source.instance},
                             .tail = tail,
                             .since_ms = since,
-                            .follow = follow};
+                            .follow = follow,
+                            .window = streams->window};
     deps_.agents->Stream(
-        cluster, host, message, message.id,
-        [merge, follow](const api::Chunk& chunk) {
-          const LogMerge::Line line{.at_ms = chunk.at_ms, .instance = chunk.instance, .line = chunk.data};
-          if (follow) {
-            merge->Push(line);
-          } else {
-            merge->lines.push_back(line);
-          }
-        },
-        [merge](const api::End& end) {
-          if (end.error && !merge->error) merge->error = end.error;
-          if (--merge->hosts_left == 0) merge->End();
-        });
+        cluster, source.host, message, source.id,
+        [streams, i](const api::Chunk& chunk) { streams->OnLine(i, chunk); },
+        [streams, i](const api::End& end) { streams->OnEnd(i, end); });
   }
-  co_await Pump(exchange, merge->queue);
-  if (merge->hosts_left == 0) co_return;
-  for (const auto& [host, id] : streams) deps_.agents->CancelStream(cluster, host, id);
+  co_await Pump(exchange, streams->queue);
+  if (streams->left == 0) co_return;
+  for (const auto& source : streams->sources) {
+    deps_.agents->CancelStream(cluster, source.host, source.id);
+  }
 }
 
 net::Task<void> Api::RunEvents(net::Exchange& exchange, Call call) {

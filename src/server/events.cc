@@ -24,6 +24,7 @@ void EventQueue::Push(std::string text) {
   if (closed_ || overflown_) return;
   if (text_.size() + text.size() > kQueueMaxBytes) {
     overflown_ = closed_ = true;
+    text_ = {};
   } else {
     text_ += text;
   }
@@ -40,12 +41,17 @@ void EventQueue::Wake() {
 }
 
 net::Task<std::optional<std::string>> EventQueue::Next(std::shared_ptr<EventQueue> queue) {
+  if (std::exchange(queue->given_, false) && queue->on_taken) {
+    const auto taken = queue->on_taken;  // which may end the queue
+    taken();
+  }
   if (queue->text_.empty() && !queue->closed_) {
     const net::Promised<bool> more;
     queue->waiting_ = more;
     co_await more;
   }
   if (queue->text_.empty() || queue->overflown_) co_return std::nullopt;
+  queue->given_ = true;
   co_return std::exchange(queue->text_, "");
 }
 

@@ -18,12 +18,18 @@ class EventQueue {
  public:
   void Push(std::string text);
   void Close();  // after what is queued
+  // Back-pressure, for whoever can wait: not to push while it is `full`, and to go on when `on_taken` is
+  // called, which is each time the listener has taken what Next gave it.
+  bool full() const { return text_.size() >= kFullBytes; }
+  std::function<void()> on_taken;
   bool overflown() const { return overflown_; }
   // All that is there, waiting for something; nullopt at the end.
   static net::Task<std::optional<std::string>> Next(std::shared_ptr<EventQueue> queue);
 
  private:
+  static constexpr size_t kFullBytes = 256u << 10;
   std::string text_;
+  bool given_ = false;  // Next gave something that the listener hasn't come back from yet
   bool closed_ = false;
   bool overflown_ = false;
   std::optional<net::Promised<bool>> waiting_;

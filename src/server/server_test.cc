@@ -359,6 +359,11 @@ TEST_F(ServerTest, ExecAndLogsArePassedOn) {
   const Told exec = Ask("POST", "/v1/clusters/mall/exec", Json{{"instance", "web-1"}, {"argv", {"true"}}});
   EXPECT_THAT(exec.text, HasSubstr("\"data\":\"done\""));
   EXPECT_THAT(exec.text, HasSubstr("\"status\":3"));
+  Json with_input{{"instance", "web-1"}, {"argv", {"cat"}}, {"input", std::string(1'000'000, 'x')}};
+  const Told fed = Ask("POST", "/v1/clusters/mall/exec", with_input);
+  EXPECT_EQ(std::count(fed.text.begin(), fed.text.end(), 'x'), 1'000'000);
+  EXPECT_THAT(fed.text, HasSubstr("\"status\":4"));
+  EXPECT_EQ(AskText("POST", "/v1/clusters/mall/exec/none/input", "not JSON").code(), "exec-over");
   const Told logs = Ask("GET", "/v1/clusters/mall/logs?names=web-2");
   EXPECT_THAT(logs.text, HasSubstr("\"instance\":\"web-2\""));
   EXPECT_THAT(logs.text, HasSubstr("event: end"));

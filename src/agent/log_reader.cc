@@ -1,0 +1,205 @@
+#include <fcntl.h>
+#include <sys/inotify.h>
+
+#include <climits>
+#include <deque>
+
+#include "agent/log_files.h"
+#include "agent/log_stream.h"
+
+namespace muster::agent {
+
+using namespace logs;
+
+namespace {
+
+// The first position whose time may be `since` or later.
+int64_t StartOfTime(const Stream& stream, std::optional<WallTime> since) {
+  int64_t start = stream.begin();
+  if (!since) return start;
+  for (const Mark& mark : stream.marks) {
+    if (WallTime(Duration(mark.ms)) >= *since) break;
+    start = std::max(start, mark.position);
+  }
+  return start;
+}
+
+// Where the lines that are wanted begin, by time and by count; nothing where none is wanted, and `end` is
+// then behind the last whole line.
+std::optional<int64_t> StartOf(const Stream& stream, const LogReadOptions& options, int64_t& end) {
+  const int64_t start_of_time = StartOfTime(stream, options.since);
+  int64_t start = start_of_time;
+  if (options.tail >= 0) start = std::max(start, stream.StartOfTail(options.tail, start));
+  // A line that began before that time is older, unless it begins just there.
+  bool in_middle = false;
+  if (options.since && start == start_of_time && start > stream.begin()) {
+    stream.Read(start - 1, [&](std::string_view bytes) {
+      in_middle = bytes[0] != '\n';
+      return false;
+    });
+  }
+  const auto wanted = [&](int64_t position) {
+    if (in_middle && position == start) return false;
+    return !options.since || stream.TimeOf(position) >= *options.since;
+  };
+  // Calls `act` for the position of each line that is wanted until it returns false.
+  const auto each = [&](const std::function<bool(int64_t)>& act) {
+    LineCutter cutter(start);
+    bool go_on = true;
+    const auto look = [&](int64_t position, std::string_view) {
+      if (wanted(position)) go_on = act(position);
+      return go_on;
+    };
+    stream.Read(start, [&](std::string_view bytes) { return cutter.Add(bytes, look); });
+    if (go_on && options.partial && !cutter.rest().empty()) look(cutter.position(), cutter.rest());
+    end = cutter.position();
+  };
+  // Only so many of them: counted first, as pieces of long lines count, too.
+  int64_t surplus = 0;
+  if (options.tail >= 0) {
+    surplus -= options.tail;
+    each([&](int64_t) {
+      ++surplus;
+      return true;
+    });
+  }
+  std::optional<int64_t> first;
+  each([&](int64_t position) {
+    if (surplus-- > 0) return true;
+    first = position;
+    return false;
+  });
+  return first;
+}
+
+}  // namespace
+
+LogReader::LogReader(std::string folder, LogReadOptions options)
+    : folder_(std::move(folder)), options_(std::move(options)) {}
+
+Result<std::vector<LogLine>> LogReader::Next(size_t bytes_most) {
+  std::vector<LogLine> lines;
+  if (over_) return lines;
+  const Fd folder = OpenFolder(folder_);
+  over_ = !folder.valid();
+  if (over_) return lines;
+  // Opened anew each time: a reader that waits for long must not keep the log from being rotated.
+  const Stream stream = OpenStream(folder.get(), begun_ ? position_ : 0);
+  if (!std::exchange(begun_, true)) {
+    end_ = stream.end();
+    const auto first = StartOf(stream, options_, position_);
+    over_ = !first;
+    if (over_) return lines;
+    position_ = *first;
+  }
+  if (position_ < stream.begin()) {
+    missed_ += stream.begin() - position_;
+    position_ = stream.begin();
+  }
+  LineCutter cutter(position_);
+  size_t bytes = 0;
+  bool full = false;
+  const auto give = [&](int64_t position, std::string_view line) {
+    const WallTime at = stream.TimeOf(position);
+    if (options_.since && at < *options_.since) return true;
+    lines.push_back({at, CleanUtf8(line)});
+    bytes += line.size() + sizeof(LogLine);
+    full = bytes >= bytes_most;
+    return !full;
+  };
+  int64_t read_to = position_;
+  stream.Read(position_, [&](std::string_view piece) {
+    piece = piece.substr(0, static_cast<size_t>(std::max<int64_t>(0, end_ - read_to)));
+    read_to += static_cast<int64_t>(piece.size());
+    return cutter.Add(piece, give) && read_to < end_;
+  });
+  position_ = cutter.position();
+  if (full) return lines;
+  over_ = true;
+  if (options_.partial && !cutter.rest().empty()) give(cutter.position(), cutter.rest());
+  return lines;
+}
+
+Result<int64_t> ForEachLogLine(const std::string& folder, const LogReadOptions& options,
+                               const std::function<bool(LogLine)>& take) {
+  LogReader reader(folder, options);
+  while (true) {
+    MUSTER_TRY(std::vector<LogLine> lines, reader.Next(kChunk));
+    if (lines.empty()) return reader.position();
+    for (LogLine& line : lines) {
+      if (!take(std::move(line))) return reader.position();
+    }
+  }
+}
+
+Result<LogRead> ReadLines(const std::string& folder, int tail, std::optional<WallTime> since, bool partial) {
+  constexpr size_t kBytesMost = 4 << 20;
+  std::deque<LogLine> lines;
+  size_t bytes = 0;
+  const LogReadOptions options{.tail = tail, .since = since, .partial = partial};
+  const std::function<bool(LogLine)> take = [&](LogLine line) {
+    bytes += line.text.size() + sizeof(LogLine);
+    lines.push_back(std::move(line));
+    for (; bytes > kBytesMost && lines.size() > 1; lines.pop_front()) {
+      bytes -= lines.front().text.size() + sizeof(LogLine);
+    }
+    return true;
+  };
+  MUSTER_TRY(const int64_t end, ForEachLogLine(folder, options, take));
+  LogRead read{.end = end};
+  read.lines.assign(std::make_move_iterator(lines.begin()), std::make_move_iterator(lines.end()));
+  return read;
+}
+
+std::vector<std::string> LastLogLines(const std::string& folder, size_t most) {
+  constexpr size_t kEvidenceBytesMost = 1000;  // of one line
+  std::vector<std::string> texts;
+  const Result<LogRead> read = ReadLines(folder, static_cast<int>(most), {});
+  if (!read.ok()) return texts;
+  for (const LogLine& line : read->lines) {
+    texts.push_back(line.text.size() <= kEvidenceBytesMost
+                        ? line.text
+                        : CleanUtf8(std::string_view(line.text).substr(0, kEvidenceBytesMost)) + "…");
+  }
+  return texts;
+}
+
+Result<LogFollower> LogFollower::Open(std::string folder, std::optional<int64_t> position) {
+  Fd inotify(inotify_init1(IN_NONBLOCK | IN_CLOEXEC));
+  if (!inotify.valid()) return Error::Os("follow a log", errno);
+  const uint32_t events = IN_MODIFY | IN_CREATE | IN_MOVED_TO | IN_DONT_FOLLOW | IN_ONLYDIR;
+  if (inotify_add_watch(inotify.get(), folder.c_str(), events) < 0)
+    return Error::Os("follow " + folder, errno);
+  if (!position) {
+    const Fd opened = OpenFolder(folder);
+    position = opened.valid() ? OpenStream(opened.get(), INT64_MAX, 64).end() : 0;
+  }
+  return LogFollower(std::move(folder), *position, std::move(inotify));
+}
+
+Result<std::vector<LogLine>> LogFollower::Next(WallTime now) {
+  constexpr size_t kBytesMost = 1 << 20;
+  char events[4096];
+  while (read(inotify_.get(), events, sizeof events) > 0) {
+  }
+  std::vector<LogLine> lines;
+  const Fd folder = OpenFolder(folder_);
+  if (!folder.valid()) return lines;
+  // Called for each write: no reading of all times. What is followed was written just now.
+  const Stream stream = OpenStream(folder.get(), position_, 64);
+  position_ = std::max(position_, stream.begin());
+  LineCutter cutter(position_);
+  size_t bytes_read = 0;
+  stream.Read(position_, [&](std::string_view bytes) {
+    bytes_read += bytes.size();
+    cutter.Add(bytes, [&](int64_t, std::string_view line) {
+      lines.push_back({std::min(WallTime(Duration(stream.modified_ms)), now), CleanUtf8(line)});
+      return true;
+    });
+    return bytes_read < kBytesMost;
+  });
+  position_ = cutter.position();
+  return lines;
+}
+
+}  // namespace muster::agent

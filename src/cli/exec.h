@@ -1,0 +1,19 @@
+// `muster exec`: a command beside an instance, with its input, output and exit code.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "cli/session.h"
+
+namespace muster::cli {
+
+struct ExecArgs : ClusterArgs {
+  std::string instance;
+  std::vector<std::string> command;
+  bool no_input = false;
+};
+
+Result<int> RunExec(Context& context, const ExecArgs& args);
+
+}  // namespace muster::cli

@@ -1,0 +1,103 @@
+// The hub of agents, as far as others' tests don't reach it: how it sends blobs.
+#include "control/agents.h"
+
+#include <gtest/gtest.h>
+
+#include "base/digest.h"
+#include "base/files.h"
+
+namespace muster::control {
+namespace {
+
+class AgentsTest : public ::testing::Test {
+ protected:
+  AgentsTest() : folder("/tmp/mh-" + RandomHex(4)) {
+    fs::create_directories(folder);
+    Agents::Callbacks callbacks;
+    callbacks.start = [](const Agents::Wanted&) { return Done(); };
+    callbacks.changed = [](const std::string&, const Observed&) {};
+    callbacks.connected = [](const std::string&, const std::string&, bool) {};
+    callbacks.blob_path = [this](const std::string& sha256) { return folder + "/" + sha256; };
+    callbacks.released = [](const std::string&, const std::string&) { return false; };
+    agents = Agents::Listen(loop, folder + "/agents.sock", std::move(callbacks)).value();
+    agents->Want({.cluster = "c", .host = "h", .address = "127.0.0.1"});
+  }
+  ~AgentsTest() override { fs::remove_all(folder); }
+
+  void Send(const api::AgentMessage& message) { channel->Send({'J', api::Encode(message)}); }
+  // An agent that has said hello. It doesn't read before it is opened.
+  void Connect() {
+    channel = loop.RunTask(net::ConnectChannel(loop, folder + "/agents.sock", 5s)).value();
+    channel->on_frame = [this](net::Frame frame) {
+      const auto message = frame.kind == 'J' ? api::DecodeAgentMessage(frame.payload) : api::AgentMessage();
+      if (frame.kind == 'B') {
+        EXPECT_LE(frame.payload.size(), 1u << 20);
+        ++pieces;
+        bytes += frame.payload;
+      } else if (const auto* blob = std::get_if<api::Blob>(&*message)) {
+        said += blob->error ? blob->error->code() + " " : std::to_string(blob->size) + " ";
+        ends.push_back(bytes.size());
+      }
+      if (enough()) loop.Stop();
+    };
+    Send(api::Hello{.cluster = "c", .host = "h", .version = "test", .streams = api::kStreams});
+  }
+  void Wait() {
+    const auto deadline = loop.After(20s, [this] {
+      ADD_FAILURE() << "nothing came within 20 s";
+      loop.Stop();
+    });
+    loop.Run();
+    loop.Cancel(deadline);
+  }
+  std::string Keep(const std::string& content) const {
+    const std::string sha256 = Sha256Hex(content);
+    EXPECT_TRUE(WriteFile(folder + "/" + sha256, content).ok());
+    return sha256;
+  }
+
+  const std::string folder;
+  net::Loop loop;
+  std::unique_ptr<Agents> agents;
+  std::shared_ptr<net::Channel> channel;
+  std::string said, bytes;
+  std::vector<size_t> ends;  // how many bytes had come before each blob
+  int pieces = 0;
+  std::function<bool()> enough = [] { return false; };
+};
+
+TEST_F(AgentsTest, SendBlobsInPiecesOneAfterAnother) {
+  const std::string one = std::string(5 << 20, 'a') + "end", other(100, 'b');
+  Connect();
+  Send(api::WantBlob{.sha256 = Keep(one)});
+  Send(api::WantBlob{.sha256 = Sha256Hex("missing")});
+  Send(api::WantBlob{.sha256 = Keep(other)});
+  enough = [&] { return bytes.size() == one.size() + other.size(); };
+  channel->Open();
+  Wait();
+  EXPECT_EQ(said, std::to_string(one.size()) + " blob-missing 100 ");
+  EXPECT_EQ(ends, (std::vector<size_t>{0, one.size(), one.size()}));
+  EXPECT_EQ(bytes, one + other);
+  EXPECT_EQ(pieces, 7);
+}
+
+TEST_F(AgentsTest, StartABlobOverWithAnAgentThatCameBack) {
+  const std::string content(8 << 20, 'a');
+  Connect();
+  Send(api::WantBlob{.sha256 = Keep(content)});
+  enough = [this] { return pieces == 1; };
+  channel->Open();
+  Wait();
+  channel->Close();
+  bytes.clear();
+  said.clear();
+  Connect();
+  Send(api::WantBlob{.sha256 = Sha256Hex(content)});
+  enough = [&] { return bytes.size() == content.size(); };
+  channel->Open();
+  Wait();
+  EXPECT_EQ(said, std::to_string(content.size()) + " ");
+}
+
+}  // namespace
+}  // namespace muster::control

@@ -113,3 +113,75 @@ def test_the_page_runner_tells_a_block_from_another():
     assert [(part.text, part.expected, part.exit) for part in parts[1:]] == [("one two", ["out"], 2), ("three", [], 0)]
     with pytest.raises(ValueError):
         commands_of(["no command"], 0, 1)
+
+
+def keys_of(schema):
+    """All names of keys in a JSON Schema, at any depth."""
+    if isinstance(schema, dict):
+        for name, value in schema.items():
+            if name == "properties":
+                yield from value
+                for one in value.values():
+                    yield from keys_of(one)
+            else:
+                yield from keys_of(value)
+    elif isinstance(schema, list):
+        for one in schema:
+            yield from keys_of(one)
+
+
+def words_in_code(path):
+    """The words of all `code` on a page, blocks left out."""
+    text = re.sub(r"```.*?```", "", path.read_text(), flags=re.DOTALL)
+    return set(re.findall(r"[\w-]+", " ".join(re.findall(r"`([^`]*)`", text))))
+
+
+def services_of(schema):
+    """The schemas of services by kind."""
+    found = {}
+
+    def look(node):
+        if isinstance(node, dict):
+            kind = node.get("properties", {}).get("kind", {}) if isinstance(node.get("properties"), dict) else {}
+            for name in [kind["const"]] if "const" in kind else kind.get("enum", []):
+                found[name] = node
+            for value in node.values():
+                look(value)
+        elif isinstance(node, list):
+            for value in node:
+                look(value)
+
+    look(schema)
+    return found
+
+
+def test_each_recipe_has_a_page_that_names_each_key():
+    services = services_of(json.loads(made("muster schema")))
+    assert {"app", "nginx"} <= set(services)
+    common = words_in_code(TOP / "docs" / "cluster-file.md")
+    for kind, schema in services.items():
+        page = words_in_code(TOP / "docs" / "recipes" / f"{kind}.md")
+        keys = set(keys_of(schema))
+        assert len(keys) > 20
+        assert keys - page - common == set(), f"docs/recipes/{kind}.md lacks these"
+
+
+# Errors that mean a fault of muster's own or of what speaks to it; nobody meets them by using it.
+OF_MUSTER_ITSELF = {
+    "bad-frame", "bad-json", "bad-message", "newer-protocol", "unknown-verb", "unknown-event", "host-missing",
+    "row-exists", "revision-exists", "no-server", "no-agent", "method-unknown", "path-unknown", "bad-path",
+    "bad-args", "unknown-page",
+}
+
+
+def test_each_code_is_explained():
+    """Codes of findings and errors in the sources stand in docs/findings.md or on a recipe's page."""
+    code = re.compile(r"(?:Error::\w+\(|Add\(findings, |Report\(|Finding\(|\.code = |code = )\s*\"([a-z]+(?:-[a-z]+)+)\"")
+    used = set()
+    for path in (TOP / "src").rglob("*.cc"):
+        if not re.search(r"_test\.cc$|/testing_", str(path)):
+            used |= set(code.findall(path.read_text()))
+    assert len(used) > 60
+    pages = [TOP / "docs" / "findings.md", *(TOP / "docs" / "recipes").glob("*.md")]
+    told = set().union(*(words_in_code(page) for page in pages))
+    assert used - told - OF_MUSTER_ITSELF == set()

@@ -170,13 +170,12 @@ class World:
         problems = []
         try:
             if (self.home / "server").exists():
-                status, text = self.run("muster status --json 2>/dev/null")
+                status, text = self.run("muster status --all --json 2>/dev/null")
                 try:
                     answer = json.loads(text)
                 except ValueError:
                     answer = {}
-                clusters = answer.get("clusters", [answer] if answer.get("cluster") else [])
-                for cluster in clusters:
+                for cluster in answer.get("clusters", []):
                     name, key = cluster.get("name", ""), cluster.get("cluster", "")
                     status, text = self.run(f"muster down -c '{key}' --delete-data --confirm '{name}'")
                     if status != 0:

@@ -128,7 +128,8 @@ void Server::Upgrade(Connection& connection) {
 void Server::Respond(Connection& connection, Reply reply) {
   if (reply.delay.count() == 0) return Queue(connection, reply);
   connection.waiting = true;
-  loop_.After(reply.delay, [this, fd = connection.fd, serial = connection.serial, reply = std::move(reply)] {
+  const auto delay = reply.delay;
+  loop_.After(delay, [this, fd = connection.fd, serial = connection.serial, reply = std::move(reply)] {
     Continue(fd, serial, reply);
   });
 }

@@ -2,6 +2,7 @@
 import json
 import re
 import subprocess
+import sys
 
 import jsonschema
 import pytest
@@ -113,6 +114,17 @@ def test_the_page_runner_tells_a_block_from_another():
     assert [(part.text, part.expected, part.exit) for part in parts[1:]] == [("one two", ["out"], 2), ("three", [], 0)]
     with pytest.raises(ValueError):
         commands_of(["no command"], 0, 1)
+
+
+def test_the_map_is_what_is_checked():
+    """The table of ARCHITECTURE.md names the folders of src/, and what tools/layers.py lets each include."""
+    sys.path.insert(0, str(TOP / "tools"))
+    from layers import KNOWS
+    rows = re.findall(r"^\| `(\w+)/` \|.*\| ([^|]*) \|$", (TOP / "ARCHITECTURE.md").read_text(), re.MULTILINE)
+    told = {folder: set() if may == "–" else set(may.split(", ")) for folder, may in rows}
+    assert set(told) == {path.name for path in (TOP / "src").iterdir() if path.is_dir()}
+    assert told.pop("main") == {"all"}
+    assert told == {folder: set(KNOWS[folder]) for folder in told}
 
 
 def keys_of(schema):

@@ -176,24 +176,3 @@ def test_each_recipe_has_a_page_that_names_each_key():
         keys = set(keys_of(schema))
         assert len(keys) > 20
         assert keys - page - common == set(), f"docs/recipes/{kind}.md lacks these"
-
-
-# Errors that mean a fault of muster's own or of what speaks to it; nobody meets them by using it.
-OF_MUSTER_ITSELF = {
-    "bad-frame", "bad-json", "bad-message", "newer-protocol", "unknown-verb", "unknown-event", "host-missing",
-    "row-exists", "revision-exists", "no-server", "no-agent", "method-unknown", "path-unknown", "bad-path",
-    "bad-args", "unknown-page",
-}
-
-
-def test_each_code_is_explained():
-    """Codes of findings and errors in the sources stand in docs/findings.md or on a recipe's page."""
-    code = re.compile(r"(?:Error::\w+\(|Add\(findings, |Report\(|Finding\(|\.code = |code = )\s*\"([a-z]+(?:-[a-z]+)+)\"")
-    used = set()
-    for path in (TOP / "src").rglob("*.cc"):
-        if not re.search(r"_test\.cc$|/testing_", str(path)):
-            used |= set(code.findall(path.read_text()))
-    assert len(used) > 60
-    pages = [TOP / "docs" / "findings.md", *(TOP / "docs" / "recipes").glob("*.md")]
-    told = set().union(*(words_in_code(page) for page in pages))
-    assert used - told - OF_MUSTER_ITSELF == set()

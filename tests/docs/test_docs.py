@@ -84,9 +84,10 @@ def test_each_page_can_be_reached_from_the_readme():
         if page in seen:
             continue
         seen.add(page)
-        for target in re.findall(r"\]\(([^)#\s]+\.md)", page.read_text()):
+        for target in re.findall(r"\]\(([^)#\s]+)", page.read_text()):
+            other = (page.parent / target).resolve()
             if not re.match(r"\w+:", target):
-                todo.append((page.parent / target).resolve())
+                todo += other.glob("*.md") if other.is_dir() else [other] if other.suffix == ".md" else []
     assert [name_of(page) for page in PAGES if page not in seen] == []
 
 

@@ -31,7 +31,7 @@ TEST(Console, CutsAtTheWidthAndKeepsEscapesWhole) {
   EXPECT_EQ(Fit("abcdef", 4), "abc…");
   EXPECT_EQ(Fit("\x1b[31mabcdef\x1b[0m", 4), "\x1b[31mabc…\x1b[0m");
   EXPECT_EQ(Width("\x1b[31m网ab\x1b[0m"), 4u);
-  EXPECT_EQ(Fit("\xff\xfe bad", 3).size() > 0, true);
+  EXPECT_FALSE(Fit("\xff\xfe bad", 3).empty());
 }
 
 TEST(Table, SaysTimesAndSizesShortly) {

@@ -18,7 +18,6 @@ namespace {
 using control::FakeAgent;
 using control::Lines;
 using control::World;
-using testing::Contains;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;

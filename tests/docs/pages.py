@@ -18,6 +18,7 @@ looks is asked again for a while: what was done before it may take a moment to s
 import argparse
 import getpass
 import pathlib
+import random
 import re
 import shutil
 import socket
@@ -123,19 +124,43 @@ def plain(line, world):
     return re.sub(rf"\b{re.escape(getpass.getuser())}\b", "root", line).strip()
 
 
-def free_offset(ports):
-    """A number that makes all these ports free ones, of four digits still."""
-    for offset in [*range(-3000, -900, 37), *range(900, 1900, 37)]:
+class Ports:
+    """A number that makes all of these ports free ones, of four digits still. Others that play pages at the same time
+    keep off the hundreds that it takes, until it is closed."""
+
+    def __init__(self, ports):
+        offsets = [*range(-6900, -900, 100), *range(1000, 1900, 100)]
+        random.shuffle(offsets)
+        for self.offset in offsets:
+            self.held = []
+            if self.hold({(port + self.offset) // 100 for port in ports}) and self.free(ports):
+                return
+            self.close()
+        raise RuntimeError("no free ports found")
+
+    def hold(self, hundreds):
+        for hundred in sorted(hundreds):
+            lock = socket.socket(socket.AF_UNIX)
+            self.held.append(lock)
+            try:
+                lock.bind(f"\0muster-pages-{hundred}")  # gone with its process
+            except OSError:
+                return False
+        return True
+
+    def free(self, ports):
         for port in ports:
             with socket.socket() as probe:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 try:
-                    probe.bind(("0.0.0.0", port + offset))
+                    probe.bind(("0.0.0.0", port + self.offset))
                 except OSError:
-                    break
-        else:
-            return offset
-    raise RuntimeError("no free ports found")
+                    return False
+        return True
+
+    def close(self):
+        for lock in self.held:
+            lock.close()
 
 
 class Play:
@@ -148,7 +173,9 @@ class Play:
         files = [path for path in (self.world.folder / "examples").rglob("*") if path.suffix in (".yaml", ".yml")]
         named = {int(port) for one in [text, *(path.read_text() for path in files)] for port in PORT.findall(one)}
         near = {port + more for port in named for more in range(10)}
-        self.offset = free_offset(sorted(near))
+        self.near = near
+        self.ports = Ports(sorted(near))
+        self.offset = self.ports.offset
         self.block = "127.77.1."  # the rehearsal's, once its addresses have been seen
         for path in files:
             path.write_text(self.there(path.read_text()))
@@ -158,7 +185,7 @@ class Play:
 
     def back(self, text):
         return re.sub(r"\b\d{4}\b", lambda found: str(int(found[0]) - self.offset)
-                      if 8000 <= int(found[0]) - self.offset < 9000 else found[0], text)
+                      if int(found[0]) - self.offset in self.near else found[0], text)
 
     def file(self, name, text):
         path = self.world.folder / name
@@ -211,6 +238,7 @@ def try_page(path, write=False):
                 break  # what follows stands on it
     finally:
         left = play.world.close()
+        play.ports.close()
     if write:
         for part, said in reversed(changes):
             first = part.line

@@ -147,5 +147,26 @@ TEST(Completion, OffersCommandsOptionsAndNames) {
   EXPECT_THAT(Complete({"agent", ""}), ElementsAre());
 }
 
+TEST(Completion, TakesAnOptionsValueBehindItsEqualsSign) {
+  EXPECT_THAT(Complete({"ps", "--cluster=m"}), ElementsAre("--cluster=mall@rehearsal"));
+  EXPECT_THAT(Complete({"render", "--to="}), ElementsAre("--to=files"));
+  EXPECT_THAT(Complete({"up", "--rehearse="}), ElementsAre());  // takes none
+  EXPECT_THAT(Complete({"up", "--nonsense="}), ElementsAre());
+  EXPECT_THAT(Complete({"up", "--file="}), ElementsAre());  // files are the shell's, which knows no such word
+}
+
+TEST(Command, HasItsPlaceInTheDocumentation) {
+  const std::vector<Command> commands = AllCommands();
+  const std::string index = CommandsIndex(commands);
+  for (const Command& command : commands) {
+    if (command.hidden) continue;
+    const std::string page = PageOf(command.group);
+    EXPECT_THAT(index, HasSubstr("[`" + command.name + "`](commands/" + page + ".md#muster-"));
+    EXPECT_THAT(CommandsMarkdown(commands, page), HasSubstr("### muster " + command.name + "\n"));
+  }
+  EXPECT_EQ(CommandsMarkdown(commands, "nowhere"), "");
+  EXPECT_EQ(PageOf("A new group"), "a-new-group");
+}
+
 }  // namespace
 }  // namespace muster::cli

@@ -10,7 +10,6 @@ namespace muster::store {
 namespace {
 
 using ::testing::HasSubstr;
-using ::testing::IsEmpty;
 
 class Opening : public StoreFolder {
  protected:

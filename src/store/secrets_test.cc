@@ -38,7 +38,7 @@ class Secrets : public StoreFolder {
 
 TEST_F(Secrets, ComeBackAndAreNowhereInTheOpen) {
   auto store = Open();
-  const std::string value = "correct horse \0 battery";
+  const std::string value("correct horse \0 battery", 23);  // a NUL is a byte like any other
   ASSERT_TRUE(store->PutSecret("mall", "password", value).ok());
   ASSERT_TRUE(store->PutSecret("mall", "empty", "").ok());
   EXPECT_EQ(store->Secret("mall", "password")->value(), value);

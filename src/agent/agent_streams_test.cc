@@ -1,4 +1,5 @@
 #include "agent/testing_agent.h"
+#include "api/window.h"
 
 namespace muster::agent {
 namespace {
@@ -190,22 +191,26 @@ TEST_F(WholeAgentTest, SendsNoMoreOfACommandThanItsWindow) {
                         .argv = {"sh", "-c", "yes | head -c 2000000; exit 3"},
                         .window = 100'000});
   std::string text;
+  int64_t weight = 0;
   std::optional<api::End> end;
   const auto take = [&] {
     for (const auto& message : std::exchange(received, {})) {
-      if (const auto* chunk = std::get_if<api::Chunk>(&message)) text += chunk->data;
+      if (const auto* chunk = std::get_if<api::Chunk>(&message)) {
+        text += chunk->data;
+        weight += api::Weight(chunk->data);
+      }
       if (const auto* one = std::get_if<api::End>(&message)) end = *one;
     }
   };
-  size_t more = 0;
-  while (!end && more < 100) {
+  int64_t more = 0;
+  while (!end && more < 1000) {
     ASSERT_TRUE(Until([&] {
       take();
-      return end || text.size() >= (more + 1) * 100'000;
+      return end || weight >= (more + 1) * 100'000;
     }));
     ObserveAll();  // whatever it would still send has come then
     take();
-    ASSERT_LT(text.size(), (more + 1) * 100'000 + (64 << 10));
+    ASSERT_LT(weight, (more + 1) * 100'000 + (65 << 10));
     Send(api::More{.id = "2", .bytes = 100'000});
     ++more;
   }

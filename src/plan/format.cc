@@ -63,6 +63,8 @@ std::string FormatPlan(const Plan& plan, bool color) {
     line.verbs.push_back(!step.args.contains("member") ? step.verb
                          : step.verb == "drain"        ? "out of " + step.instance
                          : step.verb == "restore"      ? "back into " + step.instance
+                         : step.verb == "admit"        ? "into " + step.instance
+                         : step.verb == "dismiss"      ? "out of " + step.instance
                                                        : step.verb + " " + step.instance);
     if (!step.args.contains("member")) line.impact = std::max(line.impact, step.impact);
     if (step.verb == "remove" && line.sign != '+') line.sign = '-';

@@ -179,8 +179,8 @@ TEST(Plan, AGuestIsInTheBalancerBeforeAMemberIsTakenOutAndLeavesItFirst) {
   EXPECT_EQ(admit.args.at("at"), "web=10.0.0.1:8102");
   EXPECT_EQ(admit.put_back, "dismiss");
   EXPECT_NE(FormatPlan(*plan, false)
-                .find("+ web-x1  a  restart  install → start → admit edge-1 → "
-                      "dismiss edge-1 → stop → remove  (stands in meanwhile)"),
+                .find("+ web-x1  a  new      install → start → into edge-1 → "
+                      "out of edge-1 → stop → remove  (stands in meanwhile)"),
             std::string::npos)
       << FormatPlan(*plan, false);
 }
@@ -252,7 +252,7 @@ TEST(Plan, AnotherDeadlineIsTakenOverWithoutARestart) {
   const auto plan = MakePlan(cluster, *after, AllReady(*before));
   ASSERT_EQ(Ids(*plan), Names{"web-1.install"});
   EXPECT_EQ(plan->steps[0].impact, Impact::kLive);
-  EXPECT_EQ(plan->steps[0].reason, "ready_within changed");
+  EXPECT_EQ(plan->steps[0].reason, "update.deadline changed");
 }
 
 TEST(Plan, GoesDownFromTheFront) {

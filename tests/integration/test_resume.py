@@ -59,7 +59,7 @@ def test_resume_does_the_rest_and_nothing_twice(muster):
     assert len(muster.app_pids()) == 3
     muster.run("plan", file, "--rehearse", code=0)
     assert last_run(muster)["state"] == "done"
-    assert "nothing" in (lambda again: again.stdout + again.stderr)(muster.run("resume", "--cluster", KEY, code=None))
+    assert "no run is paused" in (lambda again: again.stdout + again.stderr)(muster.run("resume", "--cluster", KEY, code=None))
 
 
 def test_down_while_a_resumed_run_is_under_way(muster):

@@ -119,7 +119,7 @@ def test_what_the_schema_of_openapi_cannot_say(document):
 
 def documented():
     """METHOD and path of each request that docs/api.md names, its K, N … as in the description."""
-    names = {"K": "{cluster}", "N": "{revision}", "NAME": "{name}", "ID": "{run}", "SHA256": "{sha256}"}
+    names = {"K": "{cluster}", "N": "{revision}", "NAME": "{name}", "ID": "{run}", "EXEC": "{exec}", "SHA256": "{sha256}"}
     found = set()
     text = (TOP / "docs" / "api.md").read_text()
     for row in text.splitlines():

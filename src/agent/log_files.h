@@ -116,12 +116,14 @@ class LogFollower {
   // it until then. Lines that were rotated away for good before they could be read are skipped.
   Result<std::vector<LogLine>> Next(WallTime now);
   int64_t position() const { return position_; }
+  int64_t missed() const { return missed_; }  // bytes that were skipped so
 
  private:
   LogFollower(std::string folder, int64_t position, Fd inotify)
       : folder_(std::move(folder)), position_(position), inotify_(std::move(inotify)) {}
   std::string folder_;
   int64_t position_;
+  int64_t missed_ = 0;
   Fd inotify_;
 };
 

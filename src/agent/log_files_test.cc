@@ -315,6 +315,25 @@ TEST_F(LogFiles, AreReadInBatchesAsSlowlyAsOneLikes) {
   EXPECT_EQ(NumberIn(after[0].text), 5000);
 }
 
+TEST_F(LogFiles, TellHowMuchWasRotatedAwayUnread) {
+  const auto rotate = [this](int round) {
+    LogKeeper keeper(folder, {.rotate_bytes = 1000, .keep = 1});
+    ASSERT_TRUE(keeper.Look(At(round)).ok());
+  };
+  for (int i = 0; i < 1000; ++i) Append(std::to_string(i) + Padding() + "\n");
+  LogReader reader(folder, {});
+  ASSERT_FALSE(reader.Next(1000).value().empty());
+  const int64_t read = reader.position();
+  LogFollower follower = LogFollower::Open(folder, read).value();
+  rotate(1);
+  for (int i = 1000; i < 2000; ++i) Append(std::to_string(i) + Padding() + "\n");
+  rotate(2);  // the first file is gone for good
+  (void)reader.Next(1000).value();
+  EXPECT_GT(reader.missed(), 10'000);
+  (void)follower.Next(WallNow()).value();
+  EXPECT_EQ(follower.missed(), reader.missed());
+}
+
 TEST_F(LogFiles, ThatAreAbsentHaveNoLines) {
   EXPECT_THAT(ReadLines(folder + "/none", 10, {}).value().lines, IsEmpty());
   EXPECT_THAT(Texts(), IsEmpty());

@@ -93,7 +93,7 @@ Result<std::vector<LogLine>> LogReader::Next(size_t bytes_most) {
     position_ = *first;
   }
   if (position_ < stream.begin()) {
-    missed_ += stream.begin() - position_;
+    missed_ += std::min(stream.begin(), end_) - position_;
     position_ = stream.begin();
   }
   LineCutter cutter(position_);
@@ -187,7 +187,10 @@ Result<std::vector<LogLine>> LogFollower::Next(WallTime now) {
   if (!folder.valid()) return lines;
   // Called for each write: no reading of all times. What is followed was written just now.
   const Stream stream = OpenStream(folder.get(), position_, 64);
-  position_ = std::max(position_, stream.begin());
+  if (position_ < stream.begin()) {
+    missed_ += stream.begin() - position_;
+    position_ = stream.begin();
+  }
   LineCutter cutter(position_);
   size_t bytes_read = 0;
   stream.Read(position_, [&](std::string_view bytes) {

@@ -12,6 +12,17 @@ namespace {
 constexpr size_t kQueuedMost = 4u << 20;    // bytes for the channel, of all streams
 constexpr size_t kBatchBytes = 256u << 10;  // of a log, read at once
 
+// Puts a line in the place of what was rotated away before it could be read. `told`: bytes that others tell
+// of.
+void TellMissed(int64_t missed, int64_t& told, std::vector<LogLine>& lines) {
+  if (missed <= told) return;
+  const WallTime at = lines.empty() ? WallNow() : lines.front().at;
+  lines.insert(
+      lines.begin(),
+      {at, fmt::format("(muster: {} bytes were rotated away before they could be read)", missed - told)});
+  told = missed;
+}
+
 // One stream. Whoever sends for it asks `open` after each chunk, and waits for `Wake` where it isn't.
 struct Stream {
   bool windowed = false;
@@ -103,11 +114,13 @@ struct Streams::State : std::enable_shared_from_this<Streams::State> {
       if (!fs::exists(folder)) continue;
       const LogReadOptions options{.tail = logs.tail, .since = since, .partial = !logs.follow};
       const auto reader = std::make_shared<LogReader>(folder, options);
+      int64_t told = 0;
       while (true) {
         std::function<Result<std::vector<LogLine>>()> work = [reader] { return reader->Next(kBatchBytes); };
         auto lines = co_await self->loop.Blocking(std::move(work));
         if (stream->over) co_return;
         if (!lines.ok()) error = lines.error();
+        if (lines.ok()) TellMissed(reader->missed(), told, *lines);
         if (!lines.ok() || lines->empty()) break;
         self->SendLines(*stream, logs.id, instance, std::move(*lines));
         const bool more = co_await Room(self, stream);
@@ -138,8 +151,10 @@ struct Streams::State : std::enable_shared_from_this<Streams::State> {
       spdlog::error("{}", follower.error().Text());
       co_return;
     }
+    int64_t told = 0;
     while (true) {
       auto lines = follower->Next(WallNow());
+      if (lines.ok()) TellMissed(follower->missed(), told, *lines);
       if (lines.ok() && !lines->empty()) {
         self->SendLines(*stream, id, instance, std::move(*lines));
         const bool more = co_await Room(self, stream);

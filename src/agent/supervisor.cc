@@ -225,7 +225,9 @@ std::optional<Time> Supervisor::wake() const {
 Error Supervisor::NotReady(Duration waited) const {
   return Error::Timeout("not-ready", "{} was not ready within {}{}", name_, FormatDuration(waited),
                         probe_failure_.empty() ? "" : ": " + probe_failure_)
-      .Hint("its log tells why: muster logs {}", name_);
+      .Hint("{}its log tells why: muster logs {}",
+            probe_failure_.find("refused") == std::string::npos ? "" : "does it listen on {{address}}? ",
+            name_);
 }
 
 void Supervisor::OnTime(Time now, Actions& actions) {

@@ -9,9 +9,9 @@
 namespace muster::cli {
 namespace {
 
-// Does the instance run where and as it is wanted?
-bool Stands(const Json& known, const Instance& wanted) {
-  if (Number(known, "pid") == 0 || Text(known, "address") != wanted.address) return false;
+// Does the instance run where it is wanted? A rehearsal's addresses are the server's to choose.
+bool Stands(const Json& known, const Instance& wanted, bool rehearsal) {
+  if (Number(known, "pid") == 0 || (!rehearsal && Text(known, "address") != wanted.address)) return false;
   const Json& ports = Object(known, "ports");
   if (ports.size() != wanted.ports.size()) return false;
   for (const auto& [name, range] : wanted.ports) {
@@ -20,32 +20,39 @@ bool Stands(const Json& known, const Instance& wanted) {
   return true;
 }
 
+// The instances of a cluster, which are noted by their pids; nothing where the server knows none.
+Json InstancesOf(ApiClient& api, const std::string& cluster, Owners& owners) {
+  auto answer = api.Ask("GET", ClusterTarget(cluster, "/instances"));
+  if (!answer.ok()) return Json::object();
+  for (const Json& one : List(*answer, "instances")) {
+    const int pid = static_cast<int>(Number(one, "pid"));
+    if (pid > 0) owners[pid] = {.cluster = cluster, .instance = Text(one, "name")};
+  }
+  return std::move(*answer);
+}
+
 }  // namespace
 
 std::vector<Finding> CheckHere(Context& context, const Bundle& bundle, const std::vector<Instance>& instances,
                                ApiClient* api) {
   std::vector<Finding> findings = CheckHosts(bundle.cluster);
+  const std::string own = bundle.cluster.key();
   Owners owners;
   std::set<std::string> standing;
-  const auto known =
-      api ? KnownClusters(*api) : Result<std::vector<KnownCluster>>(std::vector<KnownCluster>{});
-  for (const KnownCluster& cluster : known.ok() ? *known : std::vector<KnownCluster>{}) {
-    if (cluster.down) continue;
-    const auto answer = api->Ask("GET", ClusterTarget(cluster.key, "/instances"));
-    if (!answer.ok()) continue;
-    std::map<std::string, const Json*> by_name;
-    for (const Json& one : List(*answer, "instances")) {
-      const int pid = static_cast<int>(Number(one, "pid"));
-      if (pid > 0) owners[pid] = {.cluster = cluster.key, .instance = Text(one, "name")};
-      if (cluster.key == bundle.cluster.key()) by_name[Text(one, "name")] = &one;
+  const Json known = api ? InstancesOf(*api, own, owners) : Json::object();
+  std::map<std::string, const Json*> by_name;
+  for (const Json& one : List(known, "instances")) by_name[Text(one, "name")] = &one;
+  for (const Instance& instance : instances) {
+    const auto found = by_name.find(instance.name);
+    if (found != by_name.end() && Stands(*found->second, instance, bundle.cluster.rehearsal)) {
+      standing.insert(instance.name);
     }
-    for (const Instance& instance : instances) {
-      const auto found = by_name.find(instance.name);
-      // A rehearsal's addresses are the server's to choose.
-      Instance wanted = instance;
-      if (found != by_name.end() && bundle.cluster.rehearsal)
-        wanted.address = Text(*found->second, "address");
-      if (found != by_name.end() && Stands(*found->second, wanted)) standing.insert(instance.name);
+  }
+  // Who has a port matters only where one is wanted.
+  if (api && standing.size() < instances.size()) {
+    const auto clusters = KnownClusters(*api);
+    for (const KnownCluster& cluster : clusters.ok() ? *clusters : std::vector<KnownCluster>{}) {
+      if (!cluster.down && cluster.key != own) InstancesOf(*api, cluster.key, owners);
     }
   }
   const Machine machine = LookAtMachine(context.home, owners, standing.size() < instances.size());

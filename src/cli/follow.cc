@@ -150,7 +150,9 @@ Followed Conclude(const Following& following, Context& context) {
   followed.exit_code = 1;
   if (run.state == "cancelled") {
     followed.exit_code = following.interrupts > 0 ? 130 : 1;
-    if (!following.json) context.console.ErrLine("the run was cancelled; what it had begun was put back");
+    if (!following.json)
+      context.console.ErrLine(
+          "the run was cancelled; what it had begun was put back. muster up goes on with the rest");
     return followed;
   }
   if (run.state == "paused") {

@@ -119,6 +119,9 @@ std::vector<std::string> Progress::OnStep(const StepEvent& event, Time now) {
     steps_.emplace(event.id, step);
   }
   if (event.state == "sent") {
+    // The service goes on: what it waited for is over.
+    const std::string waited = step.service + " waits: ";
+    std::erase_if(notices_, [&](const std::string& notice) { return notice.starts_with(waited); });
     row.open.emplace(event.id, now);
     if (row.moved == Time{}) row.moved = now;
     return {};

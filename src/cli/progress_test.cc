@@ -158,6 +158,17 @@ TEST(Progress, SaysWhatWasPutBackAndWhatWasNotTouchedOnceItIsOver) {
   EXPECT_THAT(lines[2], testing::Not(HasSubstr("waits")));
 }
 
+TEST(Progress, ForgetsAPauseOnceTheServiceGoesOn) {
+  Plan plan = PlanOf(2);
+  for (muster::Step& step : plan.steps) step.service = "web";
+  Progress progress(plan, At(0s));
+  progress.On(PausedEvent{"web", "web-9 died"}, At(1s));
+  EXPECT_THAT(progress.Draw(At(1s), {80, 24}, false), testing::Contains("web waits: web-9 died"));
+  progress.On(Step("web-1", "install", "sent"), At(2s));
+  EXPECT_THAT(progress.Draw(At(2s), {80, 24}, false),
+              testing::Not(testing::Contains("web waits: web-9 died")));
+}
+
 TEST(Redraw, GoesBackOverWhatItDrewAndClearsTheRest) {
   EXPECT_EQ(Redraw(0, {"a"}), "a\x1b[K\n\x1b[J");
   EXPECT_THAT(Redraw(3, {"a", "b"}), AllOf(StartsWith("\x1b[3A\r"), HasSubstr("b\x1b[K\n")));

@@ -240,6 +240,10 @@ std::string SummaryText(const Json& status, const std::string& option, Duration 
   for (const Json& reason : List(status, "reasons")) {
     if (reason.is_string()) text += "  " + reason.get<std::string>() + "\n";
   }
+  if (const auto& held = List(status, "held"); !held.empty()) {
+    text += fmt::format("  stopped by hand: {}; {} brings them back\n", Join(held, ", "),
+                        NameCluster("muster start", option));
+  }
   const auto& endpoints = List(status, "endpoints");
   if (!endpoints.empty()) text += "\npoint a browser to\n";
   for (const Json& endpoint : endpoints) {

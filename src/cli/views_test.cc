@@ -108,6 +108,11 @@ TEST(Views, SumUpWhereToLookAndWhatToTry) {
                        {"services", {{{"name", "web"}, {"kind", "app"}}}},
                        {"instances", {{{"state", "ready"}}}},
                        {"endpoints", {{{"service", "edge"}, {"url", "http://127.0.0.1:8080/"}}}}};
+  EXPECT_THAT(SummaryText(status, "", 1s, kPlain), testing::Not(HasSubstr("by hand")));
+  json held = status;
+  held["held"] = {"web-1"};
+  EXPECT_THAT(SummaryText(held, " -c demo", 1s, kPlain),
+              HasSubstr("stopped by hand: web-1; muster start -c demo brings them back"));
   const std::string text = SummaryText(status, " -c demo", 2100ms, kPlain);
   EXPECT_THAT(text, HasSubstr("demo is green: 1 of 1 instances ready after 2.1s"));
   EXPECT_THAT(text, HasSubstr("http://127.0.0.1:8080/  (edge)"));

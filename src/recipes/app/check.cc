@@ -14,7 +14,6 @@
 namespace muster::app {
 namespace {
 
-constexpr size_t kMembersMost = 20000;
 constexpr size_t kPeersMost = 2000;  // each knows all others: the text grows with the square
 
 // A text of the service, with where it stands and what it is for.
@@ -225,15 +224,7 @@ void CheckMeaning(const Service& service, const Cluster& cluster, std::vector<Fi
   const Value& settings = service.settings;
   const common::Count count = common::ReadCount(settings.Text("instances"));
   const auto ports = PortsOf(service);
-  const size_t hosts = std::max<size_t>(1, common::HostsOf(service, cluster).size());
-  const size_t wanted = static_cast<size_t>(std::max(count.number, 0)) * (count.per_host ? hosts : 1);
-  if (wanted > kMembersMost) {
-    const Value* value = settings.Find("instances");
-    Add(findings, "out-of-range", value ? value->mark : service.mark,
-        fmt::format("{} would have {} instances", service.name, wanted),
-        fmt::format("write at most {} for one service", kMembersMost));
-    return;
-  }
+  if (common::CheckTooMany(service, cluster, count, findings)) return;
   const Placement members = common::PlaceMembers(service, cluster, {}, count, ports);
   const common::Known known{.service = &service,
                             .cluster = &cluster,

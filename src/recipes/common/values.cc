@@ -6,7 +6,6 @@
 #include <set>
 
 #include "base/text.h"
-#include "recipes/common/placement.h"
 
 namespace muster::common {
 namespace {
@@ -122,6 +121,22 @@ void AddBadValue(const Value& value, std::string message, std::string fix, std::
                       .message = std::move(message),
                       .fix = std::move(fix),
                       .file = ""});
+}
+
+bool CheckTooMany(const Service& service, const Cluster& cluster, const Count& count,
+                  std::vector<Finding>& findings) {
+  constexpr size_t kMembersMost = 20000;
+  const size_t hosts = std::max<size_t>(1, HostsOf(service, cluster).size());
+  const size_t wanted = static_cast<size_t>(std::max(count.number, 0)) * (count.per_host ? hosts : 1);
+  if (wanted <= kMembersMost) return false;
+  const Value* value = service.settings.Find("instances");
+  findings.push_back({.severity = Severity::kError,
+                      .code = "out-of-range",
+                      .mark = value ? value->mark : service.mark,
+                      .message = fmt::format("{} would have {} instances", service.name, wanted),
+                      .fix = fmt::format("write at most {} for one service", kMembersMost),
+                      .file = ""});
+  return true;
 }
 
 void CheckDuration(const Value* value, std::string_view what, std::string_view fix,

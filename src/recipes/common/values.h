@@ -6,6 +6,7 @@
 
 #include "model/cluster.h"
 #include "model/finding.h"
+#include "recipes/common/placement.h"
 
 namespace muster::common {
 
@@ -14,6 +15,10 @@ void CheckCommonValues(const Service& service, const Cluster& cluster, std::vect
 
 // The values in `health:`; which port is meant is the recipe's own question. Codes "bad-value", "bad-regex".
 void CheckHealthValues(const Value& health, std::vector<Finding>& findings);
+
+// "out-of-range" where the service would have more members than can be looked after; whether that is so.
+bool CheckTooMany(const Service& service, const Cluster& cluster, const Count& count,
+                  std::vector<Finding>& findings);
 
 // One value: a duration that must be longer than nothing; a size that must be at least `least` bytes, or be 0
 // where that has a meaning.

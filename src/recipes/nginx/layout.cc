@@ -10,6 +10,7 @@
 #include "recipes/common/member_change.h"
 #include "recipes/common/placement.h"
 #include "recipes/common/shapes.h"
+#include "recipes/common/values.h"
 #include "recipes/nginx/config.h"
 #include "recipes/nginx/nginx.h"
 #include "recipes/nginx/tries.h"
@@ -99,6 +100,8 @@ std::map<std::string, PortRange> PortsOf(const Settings& settings) {
 std::vector<Finding> NginxLayout::Check(const Service& service, const Cluster& cluster) const {
   std::vector<Finding> findings = CheckSettings(ReadSettings(service.settings), service, cluster);
   CheckValues(service.settings, findings);
+  const common::Count count = common::ReadCount(service.settings.Text("instances", "1 per host"));
+  common::CheckTooMany(service, cluster, count, findings);
   return findings;
 }
 

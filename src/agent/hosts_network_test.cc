@@ -51,7 +51,7 @@ int FreePort() {
 std::string AskOnce(const std::string& address, int port) {
   const Fd fd(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   const sockaddr_in other = Socket(address, port);
-  connect(fd.get(), reinterpret_cast<const sockaddr*>(&other), sizeof other);
+  (void)connect(fd.get(), reinterpret_cast<const sockaddr*>(&other), sizeof other);
   pollfd polled{fd.get(), POLLIN, 0};
   if (poll(&polled, 1, 1000) != 1) return "";
   char text[128];

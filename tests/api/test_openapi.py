@@ -118,8 +118,8 @@ def test_what_the_schema_of_openapi_cannot_say(document):
 
 
 def documented():
-    """METHOD and path of each request that docs/api.md names, its K, N … as in the description."""
-    names = {"K": "{cluster}", "N": "{revision}", "NAME": "{name}", "ID": "{run}", "EXEC": "{exec}", "SHA256": "{sha256}"}
+    """METHOD and path of each request that docs/api.md names, {} for what varies."""
+    names = dict.fromkeys(["K", "N", "NAME", "ID", "EXEC", "SHA256"], "{}")
     found = set()
     text = (TOP / "docs" / "api.md").read_text()
     for row in text.splitlines():
@@ -140,7 +140,7 @@ def documented():
 
 
 def test_it_lists_what_the_page_lists(document):
-    listed = {(method, path) for method, path, _ in operations(document)}
+    listed = {(method, re.sub(r"\{\w+\}", "{}", path)) for method, path, _ in operations(document)}
     page = documented()
     assert len(page) > 30
     assert listed - page == set(), "not in docs/api.md"

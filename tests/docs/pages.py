@@ -11,7 +11,8 @@ block 127.77.1.0/24 of a rehearsal are as on the page for the reader, and what i
 looks is asked again for a while: what was done before it may take a moment to show.
 
     tests/docs/pages.py PAGE…           tells what the program prints instead
-    tests/docs/pages.py --write PAGE…   and writes it into the page; trim it again with `…` where it is long
+    tests/docs/pages.py --write PAGE…   and writes it into the page; where a line beside a `…` has changed, all lines come
+                                        and want to be trimmed again
 
 `<!-- made by: COMMAND -->` begins a part that ends at `<!-- end -->` and is what COMMAND prints; --write renews it.
 """
@@ -201,10 +202,30 @@ class Play:
         lines = [line.rstrip() for line in self.back(text).rstrip("\n").split("\n")] if text.strip() else []
         return status, lines
 
+    def pattern(self, line):
+        return "[...]" if line.strip() == "…" else plain(line, self.world).replace("…", "[..]")
+
     def agrees(self, command, status, lines):
-        expected = [re.sub(r"…", "[..]", plain(line, self.world)) if line.strip() != "…" else "[...]"
-                    for line in command.expected]
+        expected = [self.pattern(line) for line in command.expected]
         return status == command.exit and matches(expected, [plain(line, self.world) for line in lines])
+
+    def renewed(self, expected, lines):
+        """`lines` as the page would say them: its own where they still agree, a `…` where it had one."""
+        said, at, gap, changed = [], 0, False, False
+        for line in [*expected, None]:
+            if line is not None and line.strip() == "…":
+                gap = True
+                continue
+            found = len(lines) if line is None else next(
+                (i for i in range(at, len(lines)) if matches([self.pattern(line)], [plain(lines[i], self.world)])), None)
+            if found is None:
+                changed = True
+                continue
+            between = lines[at:found]
+            said += ["…"] if between and gap and not changed else between
+            said += [] if line is None else [line]
+            at, gap, changed = found + 1, False, False
+        return said
 
 
 def try_page(path, write=False):
@@ -233,7 +254,8 @@ def try_page(path, write=False):
             said = "\n".join(printed + ([f"[exit {status}]"] if status else []))
             problems.append(f"{path.name}:{part.line + 1}: $ {part.text}\n--- it prints\n{said}\n--- the page says\n" +
                             "\n".join(part.expected + ([f"[exit {part.exit}]"] if part.exit else [])))
-            changes.append((part, said))
+            renewed = play.renewed(part.expected, printed)
+            changes.append((part, "\n".join(renewed + ([f"[exit {status}]"] if status else []))))
             if not write:
                 break  # what follows stands on it
     finally:

@@ -7,7 +7,7 @@ import sys
 import jsonschema
 import pytest
 import yaml
-from pages import BUILD, TOP, Command, all_pages, commands_of, made, made_parts, parts_of, try_page
+from pages import BUILD, TOP, Command, Play, all_pages, commands_of, made, made_parts, parts_of, try_page
 
 PAGES = all_pages()
 CHINESE = TOP / "README.zh-CN.md"  # its blocks are those of README.md, which run there
@@ -105,6 +105,23 @@ def test_each_example_file_is_right():
             problems = [one.message for one in validator.iter_errors(yaml.safe_load(block))]
             assert not problems, f"{name_of(path)}: {problems}\n{block}"
     assert count >= 4
+
+
+class PlayOnPaper(Play):
+    """What the runner makes of texts, with nothing to run."""
+
+    def __init__(self):
+        self.world = type("Nowhere", (), {"folder": "/nowhere", "home": "/no-home"})()
+
+
+def test_writing_keeps_what_was_trimmed():
+    play = PlayOnPaper()
+    assert play.renewed(["a", "…", "z 1s"], ["a", "b", "c", "z 2s"]) == ["a", "…", "z 1s"]
+    assert play.renewed(["a", "…", "z"], ["a", "b", "new"]) == ["a", "b", "new"]
+    assert play.renewed(["a", "b", "…"], ["a", "new", "c"]) == ["a", "new", "c"]
+    assert play.renewed(["a …", "…"], ["a 1", "b", "c"]) == ["a …", "…"]
+    assert play.renewed(["…", "b"], ["b", "more"]) == ["b", "more"]
+    assert play.renewed([], ["a", "b"]) == ["a", "b"]
 
 
 def test_the_page_runner_tells_a_block_from_another():

@@ -130,7 +130,7 @@ Status Controller::TakeOver() {
   net::Spawn(LookAround());
   MUSTER_TRY(const std::vector<store::RunRow> runs, deps_.store->Runs(row_.key, 1));
   if (!runs.empty() && (runs[0].state == "running" || runs[0].state == "putting-back")) {
-    deciding_ = true;
+    deciding_ = recovering_ = true;
     deciding_who_ = "the server is settling run " + runs[0].id + ", which its last stop interrupted";
     net::Spawn(Recover(runs[0]));
   }
@@ -273,6 +273,8 @@ Result<PlanOptions> Controller::OptionsToResume(const store::RunRow& row) const 
 }
 
 net::Task<Result<StartedRun>> Controller::Resume(std::string author) {
+  auto self = shared_from_this();
+  co_await Settled();
   const auto runs = deps_.store->Runs(row_.key, 1);
   if (!runs.ok()) co_return runs.error();
   std::vector<std::string> none;
@@ -297,6 +299,8 @@ net::Task<Result<StartedRun>> Controller::Resume(std::string author) {
 
 net::Task<Result<StartedRun>> Controller::Begin(Bundle bundle, std::string action, std::string plan_id,
                                                 PlanOptions options) {
+  auto self = shared_from_this();
+  co_await Settled();
   if (!run_.id.empty()) {
     co_return Busy(fmt::format("run {} ({} by {}, since {}) is under way", run_.id, run_.row.action,
                                run_.row.author, FormatWallTime(run_.row.started)));
@@ -308,7 +312,6 @@ net::Task<Result<StartedRun>> Controller::Begin(Bundle bundle, std::string actio
     bool* flag;
     ~Release() { *flag = false; }
   } release{&deciding_};
-  auto self = shared_from_this();
 
   std::set<std::string> silent = co_await ObserveAll();
   plan::Desired desired;
@@ -421,6 +424,8 @@ Status Controller::Record(const Bundle& bundle, const Plan& plan, const std::str
 
 net::Task<Result<StartedRun>> Controller::Act(std::string action, std::vector<std::string> names,
                                               PlanOptions options, std::string author) {
+  auto self = shared_from_this();
+  if (!options.plan_only) co_await Settled();
   if (down() && action != "down") {
     co_return Error::Conflict("cluster-down", "{} is down: there is nothing to {}", row_.key, action)
         .Hint("bring it up again: muster up FILE, or muster resume");

@@ -76,6 +76,8 @@ struct Dependencies {
   std::function<void(const std::string& cluster, const RunProgress& progress)> finished;
   // All hosts of the cluster were left and its data is to go: remove their folders.
   std::function<void(const std::string& cluster)> remove_hosts;
+  // How long whoever wants to change something waits while a run is settled that a stop of the server left.
+  Duration settle_within = 30s;
 };
 
 // One cluster. Loop thread only. Lives as long as the server, or until its data is deleted.
@@ -87,14 +89,18 @@ class Controller : public std::enable_shared_from_this<Controller> {
   // After a start of the server: raises the epoch, wants the agents, settles what a run left open.
   Status TakeOver();
 
+  // Waits until what a run left open is settled, at most `settle_within`.
+  net::Task<void> Settled();
+
   // Waits until all agents have told once what stands on their hosts, at most `timeout`: before that nothing
   // is known of the instances, though they may be well.
   net::Task<void> FirstLook(Duration timeout);
 
   // What would be done. Writes nothing and starts nothing.
   net::Task<Result<Plan>> MakePlan(Bundle bundle, PlanOptions options);
-  // Accepts the revision and starts its run. Codes: "run-active" names the run in the way; "plan-moved" where
-  // `plan_id` is given and is not what would be done now.
+  // Accepts the revision and starts its run. Codes: "run-active" names the run in the way (one that is only
+  // settled after a stop of the server is waited for); "plan-moved" where `plan_id` is given and is not what
+  // would be done now.
   net::Task<Result<StartedRun>> Up(Bundle bundle, std::string plan_id, PlanOptions options);
   // stop, start, restart of instances or whole services (names of either; empty: all), and down.
   net::Task<Result<StartedRun>> Act(std::string action, std::vector<std::string> names, PlanOptions options,
@@ -207,6 +213,8 @@ class Controller : public std::enable_shared_from_this<Controller> {
   bool looked_ = true;                       // false from TakeOver until the first look around has ended
   std::vector<net::Promised<bool>> looking_;
   bool deciding_ = false;
+  bool recovering_ = false;                    // deciding, too
+  std::vector<net::Promised<bool>> settling_;  // who waits for the end of Recover
   std::string deciding_who_;
   std::vector<SettledStep> settled_;
   bool flush_posted_ = false;

@@ -183,6 +183,7 @@ TEST_F(ControllerTest, ARunThatItsServerLeftIsSettledByTheNext) {
   const std::string order = world_.orders.back().second.id;
   KillServer();
 
+  settle_within_ = 0ms;
   StartServer(StoredCluster());
   ASSERT_TRUE(server_->controller->TakeOver().ok());
   RunUntilHeld("a");
@@ -214,6 +215,31 @@ TEST_F(ControllerTest, ARunThatItsServerLeftIsSettledByTheNext) {
   EXPECT_EQ(server_->finished[1].row.state, "done");
   EXPECT_THAT(world_.Told(), ElementsAre("drain edge-1 web-2", "stop web-2", "install web-2", "start web-2",
                                          "restore edge-1 web-2"));
+}
+
+TEST_F(ControllerTest, WhoeverComesWhileARunIsSettledWaitsForIt) {
+  BringUpFirst();
+  world_.hold.insert("web-1.install");
+  const auto started = Up(File("v2", Mall({Web("run new"), Edge()})));
+  ASSERT_TRUE(started.ok());
+  RunUntilHeld("a");
+  KillServer();
+
+  StartServer(StoredCluster());
+  ASSERT_TRUE(server_->controller->TakeOver().ok());
+  RunUntilHeld("a");
+  std::optional<Result<StartedRun>> next;
+  net::SpawnThen(server_->controller->Up(File("v3", Mall({Web("run newer"), Edge()})), "", {}),
+                 [&next](Result<StartedRun> begun) { next.emplace(std::move(begun)); });
+  EXPECT_FALSE(next.has_value());
+  world_.hold.clear();
+  server_->fakes["a"]->Release("web-1.install");
+  RunUntilFinished(2);
+  EXPECT_EQ(server_->finished[0].row.id, started->run);
+  EXPECT_EQ(server_->finished[0].row.state, "paused");
+  ASSERT_TRUE(next && next->ok());
+  EXPECT_EQ(server_->finished[1].row.id, (*next)->run);
+  EXPECT_EQ(server_->finished[1].row.state, "done");
 }
 
 TEST_F(ControllerTest, AStartThatItsServerLeftIsNotWaitedFor) {

@@ -283,6 +283,16 @@ net::Task<void> Controller::CancelAndWait(Duration timeout) {
   deps_.loop->Cancel(timer);
 }
 
+net::Task<void> Controller::Settled() {
+  auto self = shared_from_this();
+  if (!recovering_) co_return;
+  const net::Promised<bool> settled;
+  settling_.push_back(settled);
+  const auto timer = deps_.loop->After(deps_.settle_within, [settled] { settled.Set(false); });
+  co_await settled;
+  deps_.loop->Cancel(timer);
+}
+
 // What a stop of the server left open: each step that was sent is sent again under its id (agents repeat or
 // attach), what was to be put back is put back, and the run is shown as paused. `up` or `resume` plans anew
 // from there.
@@ -343,10 +353,13 @@ net::Task<void> Controller::Recover(store::RunRow row) {
   row.state = "paused";
   row.ended = WallNow();
   (void)deps_.store->PutRun(row);
-  deciding_ = false;
+  deciding_ = recovering_ = false;
   deps_.finished(
       row_.key,
       RunProgress{.row = row, .done = settled_before, .total = by_id.size(), .open = {}, .paused = {}});
+  for (const auto& waiting : std::exchange(settling_, {})) {
+    deps_.loop->Post([waiting] { waiting.Set(true); });
+  }
   MendSoon();
 }
 

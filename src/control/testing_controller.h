@@ -123,6 +123,7 @@ class ControllerTest : public testing::Test {
     ASSERT_TRUE(agents.ok()) << agents.error().Text();
     server.agents = std::move(agents).value();
     Dependencies dependencies{.loop = &server.loop, .store = store_.get(), .agents = server.agents.get()};
+    dependencies.settle_within = settle_within_;
     dependencies.read_revision = [this](const store::RevisionRow& revision,
                                         const store::ClusterRow&) -> Result<Cluster> {
       return files_.at(revision.text);
@@ -237,6 +238,7 @@ class ControllerTest : public testing::Test {
 
   const fs::path folder_;
   World world_;
+  Duration settle_within_ = 30s;
   std::unique_ptr<store::Store> store_;
   std::unique_ptr<Server> server_;
   std::map<std::string, Cluster> files_;  // by text

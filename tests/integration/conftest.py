@@ -70,10 +70,11 @@ def free_ports(count):
 class Muster:
     """One MUSTER_HOME and the commands that use it."""
 
-    def __init__(self, build=BUILD):
+    def __init__(self, build=BUILD, home=None):
         self.program = str(build / "muster")
         self.app = str(build / "example-app")
-        self.home = tempfile.mkdtemp(prefix=HOMES)
+        self.home = home or tempfile.mkdtemp(prefix=HOMES)
+        os.makedirs(self.home, exist_ok=True)
         os.chmod(self.home, 0o711)
         pathlib.Path(self.home, "owner").write_text(str(os.getpid()))
         self.folder = pathlib.Path(self.home, "work")

@@ -16,6 +16,7 @@ namespace {
 
 using Json = nlohmann::json;
 
+constexpr int kRunsLookedAt = 100;
 constexpr Duration kCancelWithin = 60s;
 
 std::map<std::string, std::string> StringMap(const std::string& text) {
@@ -26,6 +27,11 @@ std::map<std::string, std::string> StringMap(const std::string& text) {
     if (value.is_string()) map[key] = value.get<std::string>();
   }
   return map;
+}
+
+// restart, stop, start and down act on the revision that stands.
+bool Brings(const std::string& action) {
+  return action != "restart" && action != "stop" && action != "start" && action != "down";
 }
 
 Error Busy(const std::string& what) {
@@ -231,7 +237,7 @@ Result<Plan> Controller::Decide(const Bundle& bundle, const PlanOptions& options
                             .restart = options.restart,
                             .revision = revision,
                             .refresh = options.refresh,
-                            .same_file = IsCurrent(bundle),
+                            .same_file = IsCurrent(bundle) && IsBroughtUp(),
                             .remove_all = options.remove_all,
                             .delete_data = options.delete_data};
   MUSTER_TRY(Plan plan, plan::MakePlan(cluster, *desired, situation));
@@ -242,6 +248,15 @@ Result<Plan> Controller::Decide(const Bundle& bundle, const PlanOptions& options
 bool Controller::IsCurrent(const Bundle& bundle) const {
   const auto current = deps_.store->FindRevision(row_.key, row_.revision);
   return current.ok() && *current && (*current)->text == bundle.text && (*current)->bundle == bundle.files;
+}
+
+bool Controller::IsBroughtUp() const {
+  const auto runs = deps_.store->Runs(row_.key, kRunsLookedAt);
+  if (!runs.ok()) return false;
+  for (const store::RunRow& run : *runs) {
+    if (run.revision == row_.revision && Brings(run.action)) return run.state == "done";
+  }
+  return true;  // so long ago that its runs are forgotten
 }
 
 net::Task<Result<Plan>> Controller::MakePlan(Bundle bundle, PlanOptions options) {
@@ -345,8 +360,7 @@ net::Task<Result<StartedRun>> Controller::Begin(Bundle bundle, std::string actio
     co_return planned.error();
   }
 
-  // restart, stop, start and down act on the revision that stands.
-  const bool brings = action != "restart" && action != "stop" && action != "start" && action != "down";
+  const bool brings = Brings(action);
   const bool same = brings && !down() && IsCurrent(bundle);
   StartedRun started{.run = "", .plan = std::move(*planned)};
   if (same || !brings) started.plan.revision = row_.revision;

@@ -169,6 +169,9 @@ class Controller : public std::enable_shared_from_this<Controller> {
   net::Task<std::vector<std::string>> LastLines(std::string instance, std::string host);
   net::Task<bool> VerifyNext(std::shared_ptr<Verification> work);
   bool IsCurrent(const Bundle& bundle) const;
+  // Whether the revision that stands has been brought up to its end: only then does a difference come from
+  // how muster writes it, and not from what is still to be done.
+  bool IsBroughtUp() const;
   Result<Plan> Decide(const Bundle& bundle, const PlanOptions& options, std::set<std::string> unreachable,
                       int64_t revision, plan::Desired* desired) const;
   net::Task<Result<StartedRun>> Begin(Bundle bundle, std::string action, std::string plan_id,

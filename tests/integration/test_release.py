@@ -220,7 +220,12 @@ services:
 """)
     checked = muster.run("check", file, code=1)
     refused = muster.run("up", file, code=1)
-    failed = muster.run("up", file, "--skip-checks", code=1)
+    alone = muster.file(f"""
+cluster: missing
+services:
+  front: {{ kind: app, command: "{program} -f /nowhere", health: {{ log: never }} }}
+""")
+    failed = muster.run("up", alone, "--skip-checks", code=1)
     for told in (checked.stdout + checked.stderr, refused.stdout + refused.stderr, failed.stdout + failed.stderr):
         assert "program-missing" in told and f"apt-get install {packages[program]}" in told, told
     assert "program-of-nobody" in checked.stderr + checked.stdout and "program-of-nobody" in refused.stderr + refused.stdout

@@ -111,7 +111,6 @@ Result<Bundle> LoadBundle(const fs::path& file, bool rehearse) {
   spec::Parsed parsed = spec::ParseCluster(bundle.text, bundle.file_name, shapes);
   bundle.cluster = std::move(parsed.cluster);
   bundle.findings = std::move(parsed.findings);
-  bundle.shape_ok = parsed.shape_ok;
   for (const spec::FileReference& reference : spec::FilesIn(bundle.cluster, shapes)) {
     AddFile(bundle, reference, file.parent_path());
   }

@@ -18,7 +18,6 @@ struct Bundle {
   std::string text;
   Cluster cluster;                // parsed, with `files` filled in
   std::vector<Finding> findings;  // in the file's order
-  bool shape_ok = false;          // else `cluster` is only what was probably meant
   bool rehearse = false;
   std::map<std::string, std::filesystem::path> paths;  // of each file, by the path as written
 };

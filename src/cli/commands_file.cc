@@ -98,19 +98,17 @@ struct CheckArgs : FileArgs {
 Result<int> Check(Context& context, const CheckArgs& args) {
   MUSTER_TRY(Bundle bundle, LoadBundle(args.file, args.rehearse));
   size_t instances = 0;
-  const bool good = !HasErrors(bundle.findings);
-  const auto too_much = [](const Finding& finding) { return finding.code == "out-of-range"; };
-  // Where the meaning is wrong, too, what is missing here can be told as well.
-  if (good || (bundle.shape_ok && std::none_of(bundle.findings.begin(), bundle.findings.end(), too_much))) {
+  // Layouts stand on a file that is right.
+  if (!HasErrors(bundle.findings)) {
     const auto desired = plan::LayOutCluster(bundle.cluster, {}, MaskedSecrets(bundle.cluster));
-    if (!desired.ok() && good) {
+    if (!desired.ok()) {
       Finding finding;
       finding.file = bundle.file_name;
       finding.code = desired.error().code();
       finding.message = desired.error().message();
       finding.fix = desired.error().hint();
       bundle.findings.push_back(std::move(finding));
-    } else if (desired.ok()) {
+    } else {
       instances = desired->instances.size();
       if (!args.file_only) {
         ApiClient api(ApiSocket(context.home), CallerName());

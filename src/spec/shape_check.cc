@@ -5,6 +5,7 @@
 #include <regex>
 
 #include "base/text.h"
+#include "spec/words.h"
 
 namespace muster::spec {
 namespace {
@@ -79,7 +80,7 @@ std::string Kind(const Value& value) {
     case Value::Type::kMap:
       return "a map";
     default:
-      return value.text.size() > 60 ? "\"" + value.text.substr(0, 57) + "…\"" : "\"" + value.text + "\"";
+      return "\"" + Shown(value.text) + "\"";
   }
 }
 
@@ -126,7 +127,7 @@ void CheckScalar(const Value& value, const Shape& shape, const std::string& wher
         std::string range;
         if (low != INT64_MIN) range += fmt::format(" of at least {}", low);
         if (high != INT64_MAX) range += fmt::format("{} at most {}", range.empty() ? " of" : " and", high);
-        Add(findings, "out-of-range", value.mark, fmt::format("{} is {}", where, value.text),
+        Add(findings, "out-of-range", value.mark, fmt::format("{} is {}", where, Shown(value.text)),
             fmt::format("write a number{}", range));
       }
       break;
@@ -136,14 +137,14 @@ void CheckScalar(const Value& value, const Shape& shape, const std::string& wher
         if (word == value.text && value.type == Value::Type::kString) return;
       }
       const auto near = Nearest(value.text, shape.words);
-      Add(findings, "bad-word", value.mark, fmt::format("{} is \"{}\"", where, value.text),
+      Add(findings, "bad-word", value.mark, fmt::format("{} is \"{}\"", where, Shown(value.text)),
           (near ? fmt::format("did you mean {}? ", *near) : std::string()) +
               "possible: " + Join(shape.words, ", "));
       break;
     }
     case Type::kText:
       if (!shape.pattern.empty() && (!whole || !MatchesBothWays(value, shape.pattern))) {
-        Add(findings, "bad-pattern", value.mark, fmt::format("{} is \"{}\"", where, value.text),
+        Add(findings, "bad-pattern", value.mark, fmt::format("{} is \"{}\"", where, Shown(value.text)),
             shape.help.empty() ? "it must match " + shape.pattern : shape.help);
       }
       break;

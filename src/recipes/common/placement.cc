@@ -47,6 +47,7 @@ Placement PlaceMembers(const Service& service, const Cluster& cluster, const Pla
   struct OnHost {
     std::vector<std::pair<std::string, Place>> members;
     std::set<int> slots;
+    int free = 0;  // no slot below it is
   };
   std::unordered_map<std::string, OnHost> by_host;
   for (const Host* host : hosts) by_host[host->name];
@@ -68,7 +69,8 @@ Placement PlaceMembers(const Service& service, const Cluster& cluster, const Pla
     Place place{.service = service.name, .host = host.name, .ordinal = 0, .slot = 0, .ports = {}};
     while (ordinals.contains(next)) ++next;
     place.ordinal = next++;
-    while (on.slots.contains(place.slot)) ++place.slot;
+    while (on.slots.contains(on.free)) ++on.free;
+    place.slot = on.free;
     on.slots.insert(place.slot);
     on.members.emplace_back(service.name + "-" + std::to_string(place.ordinal), place);
   };

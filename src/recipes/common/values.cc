@@ -67,10 +67,6 @@ void CheckUpdate(const Service& service, std::vector<Finding>& findings) {
   } else if (share.amount == 0 && service.update.max_surge.amount == 0) {
     AddBadValue(*away, "max_unavailable is 0, and no other may run meanwhile: no update could ever begin",
                 "write max_unavailable: 1: one at a time", findings);
-  } else if (share.amount == 0) {
-    AddBadValue(*away, "max_unavailable is 0, but members beyond the wanted ones are not started yet",
-                "write max_unavailable: 1: one at a time is away, as it will be now", findings,
-                Severity::kWarning);
   }
 }
 

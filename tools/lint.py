@@ -102,8 +102,12 @@ class Includes:
 
 def changed_since_main():
     """Names that differ from where this branch left main, or None where that can't be told."""
-    base = output_of("git", "merge-base", "HEAD", "main", check=False).strip()
-    if not base:
+    # This checkout's own main counts; a clone of another branch, as CI may make it, has only that of its origin.
+    for main in ("main", "origin/main"):
+        base = output_of("git", "merge-base", "HEAD", main, check=False).strip()
+        if base:
+            break
+    else:
         return None
     if base == output_of("git", "rev-parse", "HEAD").strip():
         base = output_of("git", "rev-parse", "--verify", "-q", "HEAD~1", check=False).strip()

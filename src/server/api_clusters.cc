@@ -136,7 +136,14 @@ net::Task<Answer> Api::PutBlob(Call call) {
   if (digest.size() != 64 || digest.find_first_not_of("0123456789abcdef") != std::string::npos) {
     co_return Bad(Error::Invalid("bad-digest", "{} is not a SHA-256 in hex", digest));
   }
-  const Status stored = deps_.store->PutBlob(digest, call.request->body);
+  // To hash some hundred MiB and to have them on the disk takes seconds, in which the server does other
+  // things.
+  std::function<Status()> write = [store = deps_.store, digest, request = call.request] {
+    return store->WriteBlob(digest, request->body);
+  };
+  Status stored = co_await deps_.loop->Blocking(std::move(write));
+  // One that nobody uses yet may have been cleaned away in between.
+  if (stored.ok() && !deps_.store->HasBlob(digest)) stored = deps_.store->PutBlob(digest, call.request->body);
   if (!stored.ok()) co_return Bad(stored.error());
   co_return Good(Json::object());
 }

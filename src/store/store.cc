@@ -144,6 +144,9 @@ class SqliteStore : public Store {
   Result<std::vector<AuditRow>> Audit(const std::string& cluster, int most) override;
 
   Status PutBlob(const std::string& sha256, std::string_view bytes) override;
+  Status WriteBlob(const std::string& sha256, std::string_view bytes) const override {
+    return blobs_.Put(sha256, bytes);
+  }
   bool HasBlob(const std::string& sha256) override;
   std::string BlobPath(const std::string& sha256) override { return blobs_.PathOf(sha256); }
 

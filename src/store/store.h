@@ -127,8 +127,10 @@ class Store {
   virtual Result<std::vector<AuditRow>> Audit(const std::string& cluster,
                                               int most) = 0;  // "" all; newest first
 
-  // Blobs by SHA-256, beside the database. PutBlob verifies the digest: code "digest-differs".
+  // Blobs by SHA-256, beside the database. PutBlob verifies the digest: code "digest-differs". WriteBlob is
+  // the slow part of it and may run on any thread; that the blob is kept until it is used takes HasBlob then.
   virtual Status PutBlob(const std::string& sha256, std::string_view bytes) = 0;
+  virtual Status WriteBlob(const std::string& sha256, std::string_view bytes) const = 0;
   virtual bool HasBlob(const std::string& sha256) = 0;
   virtual std::string BlobPath(const std::string& sha256) = 0;
 };

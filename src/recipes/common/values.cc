@@ -65,8 +65,9 @@ void CheckUpdate(const Service& service, std::vector<Finding>& findings) {
     AddBadValue(*away, fmt::format("max_unavailable is {}: there are never more than all", away->text),
                 "write at most 100%", findings);
   } else if (share.amount == 0 && service.update.max_surge.amount == 0) {
-    AddBadValue(*away, "max_unavailable is 0, and no other may run meanwhile: no update could ever begin",
-                "write max_unavailable: 1: one at a time", findings);
+    AddBadValue(*away,
+                "max_unavailable is 0, and no guest may stand in: one would have to be away all the same",
+                "write max_surge: 1, or max_unavailable: 1", findings);
   }
 }
 

@@ -181,8 +181,10 @@ class Checker {
     const auto instances = DeclaredInstances(service, cluster_);
     if (instances && parsed.ordinal > *instances) {
       Report("route-unknown-target", target.mark,
-             fmt::format("there is no {}: {} has {} instances", parsed.name, service.name, *instances),
-             fmt::format("use {}-1 to {}-{}", service.name, service.name, *instances));
+             fmt::format("there is no {}: {} has {} instance{}", parsed.name, service.name, *instances,
+                         *instances == 1 ? "" : "s"),
+             *instances == 1 ? fmt::format("use {}-1", service.name)
+                             : fmt::format("use {}-1 to {}-{}", service.name, service.name, *instances));
     }
     const auto ports = DeclaredPorts(service);
     if (!ports) return;

@@ -28,7 +28,7 @@ std::vector<AgentMessage> OneOfEach() {
           CancelMessage{.id = "3"},
           Leave{.epoch = 8},
           More{.id = "3", .bytes = 1000},
-          Input{.id = "3", .data = "\xff\0x", .end = true},
+          Input{.id = "3", .data = std::string("\xff\0x", 3), .end = true},
           Taken{.id = "3", .bytes = 7, .closed = true}};
 }
 

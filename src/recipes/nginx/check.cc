@@ -11,6 +11,38 @@
 namespace muster::nginx {
 namespace {
 
+// What is plainly wrong with a regular expression of nginx's; "" where nothing is. The rest only `nginx -t`
+// can say.
+std::string RegexTrouble(std::string_view pattern) {
+  if (pattern.find("\\Q") != std::string_view::npos) return "";  // what follows is meant as it stands
+  int open = 0;
+  bool something = false;  // there is what a * could repeat
+  for (size_t i = 0; i < pattern.size(); ++i) {
+    const char c = pattern[i];
+    const bool opens = c == '(' || c == '|';
+    if (c == '\\') {
+      if (++i == pattern.size()) return "it ends with a \\";
+    } else if (c == '[') {
+      // A ] that comes first is one of the characters.
+      size_t from = i + 1;
+      if (from < pattern.size() && pattern[from] == '^') ++from;
+      if (from < pattern.size() && pattern[from] == ']') ++from;
+      i = pattern.find(']', from);
+      if (i == std::string_view::npos) return "a [ is not closed";
+    } else if (c == '(') {
+      ++open;
+      const std::string_view next = pattern.substr(i + 1);
+      if (next.starts_with('?') || next.starts_with('*')) ++i;  // (?:…), (?<name>…), (*UTF8)
+    } else if (c == ')') {
+      if (--open < 0) return "a ) closes nothing";
+    } else if ((c == '*' || c == '+' || c == '?') && !something) {
+      return std::string("there is nothing that ") + c + " could repeat";
+    }
+    something = !opens;
+  }
+  return open > 0 ? "a ( is not closed" : "";
+}
+
 class Checker {
  public:
   Checker(const Settings& settings, const Service& service, const Cluster& cluster)
@@ -100,6 +132,11 @@ class Checker {
     if (!regex && !route.path.starts_with('/')) {
       Report("route-path", route.path_mark, fmt::format("the path {} doesn't begin with /", route.path),
              fmt::format("write /{}, or add match: regex", route.path));
+    }
+    if (const std::string trouble = regex ? RegexTrouble(route.path) : ""; !trouble.empty()) {
+      Report("bad-regex", route.path_mark,
+             fmt::format("{} is no regular expression: {}", route.path, trouble),
+             "mend it; \\ before a character means the character itself");
     }
     const int actions = (route.to.empty() ? 0 : 1) + (route.files ? 1 : 0) +
                         (route.redirect.empty() ? 0 : 1) + (route.status != 0 ? 1 : 0);

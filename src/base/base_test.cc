@@ -4,6 +4,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <thread>
+
 #include "base/digest.h"
 #include "base/files.h"
 #include "base/subprocess.h"
@@ -127,9 +129,14 @@ TEST(Subprocess, IsKilledWithItsChildrenWhenLate) {
   const auto output = RunCommand(exec, 200ms);
   ASSERT_EQ(output.error().code(), "timeout");
   ASSERT_FALSE(output.error().evidence().empty());
-  const auto stat_line = ReadFile("/proc/" + output.error().evidence()[0] + "/stat");
-  const bool dead = !stat_line.ok() || stat_line->find(") Z ") != std::string::npos;
-  EXPECT_TRUE(dead);
+  // A signal is under way for a moment.
+  const auto dead = [path = "/proc/" + output.error().evidence()[0] + "/stat"] {
+    const auto stat_line = ReadFile(path);
+    return !stat_line.ok() || stat_line->find(") Z ") != std::string::npos;
+  };
+  const Time end = Now() + 20s;
+  while (!dead() && Now() < end) std::this_thread::yield();
+  EXPECT_TRUE(dead());
 }
 
 TEST(Subprocess, NamesThePackageOfAMissingProgram) {

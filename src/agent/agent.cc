@@ -443,6 +443,7 @@ Status RunAgent(const AgentOptions& options) {
     loop.Post([&] { agent.Begin(); });
     spdlog::info("agent of {} on {} ({})", options.cluster, options.host, options.address);
     loop.Run();
+    loop.EndTasks();
     left = agent.left();
     spdlog::info("the agent ends; {}", left ? "nothing is left here" : "its instances go on");
   }

@@ -66,8 +66,23 @@ struct Loop::State {
   }
 };
 
-Loop::Loop() : state_(std::make_unique<State>()) { std::signal(SIGPIPE, SIG_IGN); }
-Loop::~Loop() = default;
+namespace {
+thread_local int loops = 0;  // of this thread
+}
+
+Loop::Loop() : state_(std::make_unique<State>()) {
+  ++loops;
+  std::signal(SIGPIPE, SIG_IGN);
+}
+
+Loop::~Loop() {
+  if (--loops == 0) EndTasks();
+}
+
+void Loop::EndTasks() {
+  if (state_->pool) state_->pool->join();  // its work may use what belongs to a task
+  while (internal::Roots::first()) internal::Roots::first()->Destroy();
+}
 
 void Loop::Run() {
   state_->io.restart();

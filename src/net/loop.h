@@ -15,7 +15,7 @@ namespace muster::net {
 class Loop {
  public:
   Loop();
-  ~Loop();
+  ~Loop();  // The last one of its thread calls EndTasks.
   Loop(const Loop&) = delete;
 
   // Runs until `Stop`. The calling thread becomes the loop's thread.
@@ -32,6 +32,10 @@ class Loop {
     return std::move(*result);
   }
   void Stop();  // From any thread.
+  // Ends all tasks of this thread that were spawned and still wait: their variables are destroyed, as if they
+  // returned from where they are. For when the loop has stopped for good, and before what they refer to goes.
+  // Waits for blocking work that is under way.
+  void EndTasks();
 
   // Calls `act` on the loop's thread, soon and in order. From any thread.
   void Post(std::function<void()> act);

@@ -133,5 +133,43 @@ TEST(Loop, CanEndWithWorkLeft) {
   loop.Run();
 }
 
+// Tells that its task has ended, wherever that was.
+struct Guard {
+  int* ended;
+  ~Guard() { ++*ended; }
+};
+
+Task<void> WaitFor(Promised<bool> never, int* ended) {
+  const Guard guard{ended};
+  co_await never;
+  *ended += 100;
+}
+
+Task<void> WaitInside(Promised<bool> never, int* ended) {
+  const Guard guard{ended};
+  co_await WaitFor(never, ended);
+  *ended += 100;
+}
+
+TEST(Loop, EndsTheTasksThatStillWait) {
+  int ended = 0;
+  const Promised<bool> never;
+  {
+    Loop loop;
+    Spawn(WaitInside(never, &ended));
+    Spawn(WaitFor(never, &ended));
+    {
+      Loop other;  // not the last one of the thread
+    }
+    EXPECT_EQ(ended, 0);
+    loop.EndTasks();
+    EXPECT_EQ(ended, 3);
+    Spawn(WaitInside(Promised<bool>(), &ended));
+  }
+  EXPECT_EQ(ended, 5);
+  never.Set(true);  // nobody waits any more
+  EXPECT_EQ(ended, 5);
+}
+
 }  // namespace
 }  // namespace muster::net

@@ -93,9 +93,37 @@ inline Task<void> Promise<void>::get_return_object() {
   return Task<void>(std::coroutine_handle<Promise<void>>::from_promise(*this));
 }
 
+// The coroutines of this thread that nobody awaits and that haven't ended. Whoever waits for what never comes
+// would otherwise be forgotten with all that it holds.
+class Roots {
+ public:
+  class Root {
+   public:
+    Root() : next_(Roots::first_), before_(&Roots::first_) {
+      if (next_) next_->before_ = &next_;
+      Roots::first_ = this;
+    }
+    ~Root() {
+      *before_ = next_;
+      if (next_) next_->before_ = before_;
+    }
+    Root(const Root&) = delete;
+    virtual void Destroy() = 0;
+
+   private:
+    Root* next_;
+    Root** before_;
+  };
+  static Root* first() { return first_; }
+
+ private:
+  static inline thread_local Root* first_ = nullptr;
+};
+
 // A coroutine nobody awaits: it frees itself at its end.
 struct Detached {
-  struct promise_type {
+  struct promise_type final : Roots::Root {
+    void Destroy() override { std::coroutine_handle<promise_type>::from_promise(*this).destroy(); }
     Detached get_return_object() { return {}; }
     std::suspend_never initial_suspend() noexcept { return {}; }
     std::suspend_never final_suspend() noexcept { return {}; }
@@ -118,14 +146,34 @@ class Promised {
     if (auto waiting = std::exchange(state_->waiting, nullptr)) waiting.resume();
   }
 
-  bool await_ready() const noexcept { return state_->value.has_value(); }
-  void await_suspend(std::coroutine_handle<> waiting) const noexcept { state_->waiting = waiting; }
-  T await_resume() const { return std::move(*state_->value); }
+  auto operator co_await() const noexcept { return Awaiter(state_.get()); }
 
  private:
   struct State {
     std::optional<T> value;
     std::coroutine_handle<> waiting;
+  };
+  class Awaiter {
+   public:
+    explicit Awaiter(State* state) : state_(state) {}
+    Awaiter(const Awaiter&) = delete;
+    // A task that is ended while it waits isn't resumed by who delivers later.
+    ~Awaiter() {
+      if (waits_) state_->waiting = nullptr;
+    }
+    bool await_ready() const noexcept { return state_->value.has_value(); }
+    void await_suspend(std::coroutine_handle<> waiting) noexcept {
+      waits_ = true;
+      state_->waiting = waiting;
+    }
+    T await_resume() {
+      waits_ = false;
+      return std::move(*state_->value);
+    }
+
+   private:
+    State* state_;  // kept by the Promised that is awaited
+    bool waits_ = false;
   };
   std::shared_ptr<State> state_ = std::make_shared<State>();
 };

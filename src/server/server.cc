@@ -93,6 +93,7 @@ Status RunServer(const ServerOptions& options) {
   loop.OnSignal(SIGINT, [&] { loop.Stop(); });
   spdlog::info("muster {} serves {}", MUSTER_VERSION, endpoint.socket_path);
   loop.Run();
+  loop.EndTasks();
   spdlog::info("the server ends; instances and agents go on");
   return Done();
 }

@@ -24,6 +24,8 @@ struct Loop::State {
     std::function<void()> act;
   };
 
+  // The loop is being destroyed, and with it handlers whose variables let go of timers and watches.
+  bool ending = false;
   asio::io_context io{1};
   asio::executor_work_guard<asio::io_context::executor_type> work{io.get_executor()};
   std::map<TimerId, std::unique_ptr<asio::steady_timer>> timers;
@@ -47,6 +49,7 @@ struct Loop::State {
   }
 
   WatchId Add(int fd, asio::posix::stream_descriptor::wait_type kind, std::function<void()> act) {
+    if (ending) return 0;
     const WatchId id = next_id++;
     auto watch = std::make_shared<Watch>(io);
     watch->descriptor.assign(fd);
@@ -77,6 +80,7 @@ Loop::Loop() : state_(std::make_unique<State>()) {
 
 Loop::~Loop() {
   if (--loops == 0) EndTasks();
+  state_->ending = true;
 }
 
 void Loop::EndTasks() {
@@ -91,9 +95,12 @@ void Loop::Run() {
 
 void Loop::Stop() { state_->io.stop(); }
 
-void Loop::Post(std::function<void()> act) { asio::post(state_->io, std::move(act)); }
+void Loop::Post(std::function<void()> act) {
+  if (!state_->ending) asio::post(state_->io, std::move(act));
+}
 
 Loop::TimerId Loop::After(Duration delay, std::function<void()> act) {
+  if (state_->ending) return 0;
   const TimerId id = state_->next_id++;
   auto timer = std::make_unique<asio::steady_timer>(state_->io, delay);
   timer->async_wait([state = state_.get(), id, act = std::move(act)](boost::system::error_code error) {
@@ -106,7 +113,9 @@ Loop::TimerId Loop::After(Duration delay, std::function<void()> act) {
   return id;
 }
 
-void Loop::Cancel(TimerId timer) { state_->timers.erase(timer); }
+void Loop::Cancel(TimerId timer) {
+  if (!state_->ending) state_->timers.erase(timer);
+}
 
 Task<void> Loop::Sleep(Duration delay) {
   const Promised<bool> over;
@@ -123,6 +132,7 @@ Loop::WatchId Loop::WatchWritable(int fd, std::function<void()> act) {
 }
 
 void Loop::Unwatch(WatchId watch) {
+  if (state_->ending) return;
   const auto found = state_->watches.find(watch);
   if (found == state_->watches.end()) return;
   found->second->descriptor.release();

@@ -208,6 +208,14 @@ def test_verify_tries_routes_spread_and_websocket(muster):
         os.kill(pid, 18)
 
 
+def test_the_access_log_is_part_of_the_logs(muster):
+    file = muster.file(web(muster, instances=1).replace("    hosts: [h1]", "    hosts: [h1]\n    access_log: true"))
+    muster.run("up", file, "--rehearse")
+    get(edge(muster, "web@rehearsal") + "info?seen=1")
+    wait_until(lambda: "GET /info?seen=1" in muster.run("logs", "edge", "--cluster", "web@rehearsal").stdout,
+               what="the request in the log")
+
+
 def test_rehearsed_clusters_stand_side_by_side(muster):
     ports = free_ports(3)
     one = muster.file(web(muster, instances=2, name="one", port=ports), "one.yaml")

@@ -11,6 +11,8 @@
 namespace muster::nginx {
 namespace {
 
+const std::string kFolder = PathMarker("folder");
+
 // A text as nginx reads it between double quotes.
 std::string Quoted(std::string_view text) {
   std::string quoted = "\"";
@@ -84,12 +86,14 @@ void SayTuning(Block& block, const Tuning& tuning) {
   if (!tuning.buffer_size.empty()) block.Say("proxy_buffer_size {}", tuning.buffer_size);
   if (!tuning.buffers.empty()) block.Say("proxy_buffers {}", tuning.buffers);
   if (!tuning.temp_file_max.empty()) block.Say("proxy_max_temp_file_size {}", tuning.temp_file_max);
-  if (tuning.access_log) block.Say("access_log {}", *tuning.access_log ? "/dev/stdout muster" : "off");
+  // Not /dev/stdout: where that is a pipe of root's, as in a test of the configuration, nobody else may open
+  // it anew.
+  if (tuning.access_log)
+    block.Say("access_log {}",
+              *tuning.access_log ? kFolder + "/logs/current.log muster" : std::string("off"));
   if (tuning.gzip) SayGzip(block, *tuning.gzip);
   for (const std::string& directive : tuning.raw) block.Say("{}", directive);
 }
-
-const std::string kFolder = PathMarker("folder");
 
 class Renderer {
  public:

@@ -16,9 +16,7 @@ using Fixture = StoreFolder;
 constexpr const char* kArtifact = "#!/bin/sh\nexec sleep 1000\n";
 constexpr WallTime kBegin{Duration(1'795'236'000'000)};  // 2026-11-21T04:40:00Z
 
-fs::path FixtureFolder() {
-  return fs::path(__FILE__).parent_path().parent_path().parent_path() / "tests" / "fixtures" / "store-v1";
-}
+fs::path FixtureFolder() { return fs::path(MUSTER_TESTS) / "fixtures" / "store-v1"; }
 
 json StepJson(const std::string& instance, const std::string& verb, const std::string& host, json needs) {
   const bool balancer = instance == "edge-1";

@@ -30,6 +30,7 @@ struct UpdatePolicy {
   Share max_surge{0, false};         // rounded up
   Duration min_ready = 0ms;          // how long ready before the next batch
   Duration deadline = 600s;          // per instance, from start to ready
+  Duration drain = 500ms;            // for requests under way, between out of the balancers and its stop
   int keep = 10;                     // revisions kept for rollback
   bool rollback_on_failure = false;  // on_failure: rollback (else stop)
 };

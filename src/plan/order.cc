@@ -124,6 +124,13 @@ Step OrderTo(const Balancer& balancer, const char* verb, const std::string& memb
   return step;
 }
 
+// For requests that are under way when a member of `service` gets no new ones.
+void GiveTime(Step& step, const Service* service) {
+  if (!service || service->update.drain == UpdatePolicy{}.drain) return;
+  step.args["within_ms"] = std::to_string(service->update.drain.count());
+  step.deadline += service->update.drain;
+}
+
 // Puts guests before the balancers once they are ready, and takes them away before they stop.
 class Guests {
  public:
@@ -174,6 +181,7 @@ class Guests {
       if (!left && !admitted_to_[stop.instance].contains(name)) continue;
       Step dismiss = OrderTo(balancer, "dismiss", stop.instance, stop.reason);
       dismiss.after = "dismissed";
+      GiveTime(dismiss, cluster_.FindService(stop.service));
       dismiss.needs = stop.needs;
       dismissed.push_back(dismiss.id);
       wrapped.push_back(std::move(dismiss));
@@ -240,6 +248,7 @@ void TakeOutOfBalancers(const Cluster& cluster, const Desired& desired, const Si
   if (all.empty()) return;
   Guests guests(cluster, desired, situation, all);
   for (auto& [service, list] : steps.by_service) {
+    const Service* of = cluster.FindService(service);
     std::vector<Step> wrapped;
     std::unordered_map<std::string, std::vector<std::string>> instead;  // start step -> restore steps
     const std::unordered_set<std::string> leaving = Leaving(list);
@@ -274,6 +283,7 @@ void TakeOutOfBalancers(const Cluster& cluster, const Desired& desired, const Si
           Step drain = OrderTo(balancer, "drain", step.instance, step.reason);
           drain.after = "drained";
           drain.put_back = "restore";
+          GiveTime(drain, of);
           drain.needs = step.needs;
           drained.push_back(drain.id);
           wrapped.push_back(std::move(drain));

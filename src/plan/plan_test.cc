@@ -244,6 +244,20 @@ TEST(Plan, ScalingUpTellsTheBalancerLast) {
   EXPECT_EQ(Ids(*plan), (Names{"web-2.install", "web-2.start", "edge-1.install", "edge-1.reload"}));
 }
 
+TEST(Plan, GivesRequestsUnderWayTheTimeThatTheFileSays) {
+  Cluster cluster = Two({App("web", "2"), Edge("web")});
+  const auto before = LayOutCluster(cluster, {}, {});
+  cluster.services[0].update.drain = 20s;
+  Situation situation = AllReady(*before);
+  situation.restart = {"web-1"};
+  const auto plan = MakePlan(cluster, *before, situation);
+  const auto drain = std::find_if(plan->steps.begin(), plan->steps.end(),
+                                  [](const Step& step) { return step.verb == "drain"; });
+  ASSERT_NE(drain, plan->steps.end());
+  EXPECT_EQ(drain->args.at("within_ms"), "20000");
+  EXPECT_EQ(drain->deadline, 80s);
+}
+
 TEST(Plan, AnotherDeadlineIsTakenOverWithoutARestart) {
   Cluster cluster = Two({App("web", "1")});
   const auto before = LayOutCluster(cluster, {}, {});

@@ -153,6 +153,7 @@ class Reader {
     share("max_surge", update.max_surge);
     duration("min_ready", update.min_ready);
     duration("deadline", update.deadline);
+    duration("drain", update.drain);
     update.keep = static_cast<int>(value.Integer("keep", update.keep));
     update.rollback_on_failure = value.Text("on_failure") == "rollback";
   }

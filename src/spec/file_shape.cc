@@ -35,6 +35,8 @@ Shape UpdateShape() {
       {"max_surge", Scalar(Type::kShare, "How many more may run meanwhile, rounded up"), false},
       {"min_ready", Scalar(Type::kDuration, "How long each must be ready before the next"), false},
       {"deadline", Scalar(Type::kDuration, "How long one may take to become ready"), false},
+      {"drain", Scalar(Type::kDuration, "How long requests under way may take once it gets no new ones"),
+       false},
       {"keep", keep, false},
       {"on_failure", Words({"stop", "rollback"}, "What a failed release does"), false},
   };

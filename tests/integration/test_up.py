@@ -1,8 +1,10 @@
 """From one file to a running cluster, and back to nothing."""
 
+import concurrent.futures
 import os
 import pathlib
 import re
+import urllib.request
 
 from conftest import edge, free_ports, get, processes_below, wait_until, web
 
@@ -206,6 +208,23 @@ def test_verify_tries_routes_spread_and_websocket(muster):
         assert [check["name"] for check in failed["checks"] if not check["passed"]][0] == "app-1 answers"
     finally:
         os.kill(pid, 18)
+
+
+def test_a_restart_waits_for_requests_under_way_as_long_as_it_is_told(muster):
+    muster.run("up", muster.file(web(muster, instances=2, update="{ max_unavailable: 1, drain: 20s }",
+                                     extra="--stop-delay=0s")), "--rehearse")
+    url = edge(muster, "web@rehearsal")
+
+    def post():  # which nginx doesn't repeat elsewhere
+        with urllib.request.urlopen(url + "slow?ms=2500", data=b"x", timeout=10) as answer:
+            return answer.status
+
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        slow = [pool.submit(post) for _ in range(4)]
+        wait_until(lambda: all(one.running() for one in slow), what="the requests to begin")
+        muster.run("restart", "app", "--cluster", "web@rehearsal")
+        answers = [one.result() for one in slow]
+    assert answers == [200] * 4
 
 
 def test_the_access_log_is_part_of_the_logs(muster):

@@ -242,8 +242,11 @@ class NginxOperator : public Operator {
         (void)Save(*state);
         co_return reloaded.error();
       }
-      if (verb == "drain" || verb == "dismiss")
-        co_await WaitUntilGone(context.loop, state->left, kFinishWithin);
+      if (verb == "drain" || verb == "dismiss") {
+        const Duration within =
+            args["within_ms"].empty() ? kFinishWithin : Duration(std::atoll(args["within_ms"].c_str()));
+        co_await WaitUntilGone(context.loop, state->left, within);
+      }
     }
     co_return Told(*state);
   }

@@ -102,6 +102,11 @@ bool Controller::down() const {
   return extra.is_object() && extra.value("down", false);
 }
 
+bool Controller::going_down() const {
+  const Json extra = Json::parse(row_.extra, nullptr, false);
+  return extra.is_object() && extra.contains("going_down");
+}
+
 Status Controller::Adopt(Cluster cluster) {
   Placement so_far;
   const Json placement = Json::parse(row_.placement, nullptr, false);
@@ -204,6 +209,7 @@ void Controller::WantHosts(const std::set<std::string>& hosts) {
 
 // Lets those agents go whose hosts have nothing of this cluster any more.
 void Controller::ReleaseIdleHosts() {
+  if (going_down()) return;  // what stands on the silent ones is not known
   std::set<std::string> needed = HostsInUse(desired_);
   for (const auto& [name, observed] : observed_) {
     if (observed.state != InstanceState::kAbsent) needed.insert(observed.host);
@@ -295,6 +301,8 @@ net::Task<Result<StartedRun>> Controller::Resume(std::string author) {
   std::vector<std::string> none;
   if (!runs->empty() && runs->front().action == "down" && runs->front().state != "done") {
     PlanOptions options;
+    const Json extra = Json::parse(row_.extra, nullptr, false);
+    if (going_down()) options.delete_data = extra["going_down"].value("delete_data", false);
     std::string down = "down";
     co_return co_await Act(std::move(down), std::move(none), options, author);
   }
@@ -381,6 +389,7 @@ net::Task<Result<StartedRun>> Controller::Begin(Bundle bundle, std::string actio
   trouble_.reset();
   started.run = run_.id;
   run_.options = options;
+  run_.silent = started.plan.unreachable;
   run_.machine = std::make_unique<RunMachine>(started.plan);
   deps_.publish(row_.key, "started", Json{{"run", run_.id}, {"action", action}}.dump());
   MUSTER_FAULT("control.run.recorded");
@@ -397,6 +406,7 @@ Status Controller::Record(const Bundle& bundle, const Plan& plan, const std::str
   Json extra = Json::parse(row.extra, nullptr, false);
   if (!extra.is_object()) extra = Json::object();
   if (!same_revision || action == "up") extra.erase("down");
+  if (Brings(action)) extra.erase("going_down");
   row.extra = extra.dump();
   row.held = Json(held_).dump();
   run_.row = {.id = run_.id,
@@ -442,7 +452,11 @@ net::Task<Result<StartedRun>> Controller::Act(std::string action, std::vector<st
   if (!options.plan_only) co_await Settled();
   if (down() && action != "down") {
     co_return Error::Conflict("cluster-down", "{} is down: there is nothing to {}", row_.key, action)
-        .Hint("bring it up again: muster up FILE, or muster resume");
+        .Hint("bring it up again: muster up FILE");
+  }
+  if (going_down() && action != "down") {
+    co_return Error::Conflict("cluster-down", "{} is going down: there is nothing to {}", row_.key, action)
+        .Hint("muster down goes on with it, muster up FILE brings it up again");
   }
   // Whoever wants everything gone needn't wait for what is on its way up.
   if (action == "down" && !options.plan_only && !run_.id.empty()) co_await CancelAndWait(kCancelWithin);
@@ -470,9 +484,8 @@ net::Task<Result<StartedRun>> Controller::Act(std::string action, std::vector<st
   if (action == "down" && down()) {
     // Nothing runs; what may be left is data.
     if (options.delete_data && !options.plan_only) {
-      run_.options = options;
-      AfterDown();
-      run_ = {};
+      const Status deleted = co_await DeleteData();
+      if (!deleted.ok()) co_return deleted.error();
     }
     co_return StartedRun{.run = "", .plan = Plan{.cluster = row_.key}};
   }
@@ -535,13 +548,15 @@ const Instance* Controller::FindDesired(const std::string& name) const {
 
 std::vector<ServiceStatus> Controller::ServiceStates() const {
   std::vector<ServiceStatus> states;
-  if (trouble_) {
+  const auto add_own = [&](std::string reason) {
     states.push_back({.name = row_.key,
                       .kind = "",
-                      .health = {.health = Health::kRed, .reasons = {trouble_->message()}},
+                      .health = {.health = Health::kRed, .reasons = {std::move(reason)}},
                       .ready = 0,
                       .wanted = 0});
-  }
+  };
+  if (trouble_) add_own(trouble_->message());
+  if (going_down()) add_own("is going down, and waits for hosts that do not answer");
   for (const Service& service : cluster_.services) {
     const Recipe* recipe = FindRecipe(service.kind);
     if (!recipe) continue;

@@ -74,10 +74,16 @@ struct Dependencies {
   std::function<void(const std::string& cluster, const std::string& name, const std::string& data)> publish;
   // A run has ended (or, after a restart of the server, is paused).
   std::function<void(const std::string& cluster, const RunProgress& progress)> finished;
-  // All hosts of the cluster were left and its data is to go: remove their folders.
-  std::function<void(const std::string& cluster)> remove_hosts;
+  // All hosts of the cluster were left and its data is to go: removes their folders. Code "host-unreachable"
+  // where an agent still stands on one of them.
+  std::function<net::Task<Status>(std::string cluster)> remove_hosts;
+  // The cluster is in the store no more.
+  std::function<void(const std::string& cluster)> forget;
   // How long whoever wants to change something waits while a run is settled that a stop of the server left.
   Duration settle_within = 30s;
+  Duration reach_within = 10s;    // an agent that is to tell what stands on its host
+  Duration observe_within = 12s;  // with the time it takes to reach it
+  Duration down_again = 5s;       // between two looks at hosts that were silent while the cluster went down
 };
 
 // One cluster. Loop thread only. Lives as long as the server, or until its data is deleted.
@@ -131,6 +137,8 @@ class Controller : public std::enable_shared_from_this<Controller> {
   const std::optional<Error>& trouble() const { return trouble_; }
   bool connected(const std::string& host) const { return deps_.agents->connected(row_.key, host); }
   bool down() const;
+  // `down` was asked for, and hosts that were silent still have instances. It goes on once they answer.
+  bool going_down() const;
 
   void OnChanged(const Observed& observed);
   void OnConnected(const std::string& host, bool connected);
@@ -144,6 +152,7 @@ class Controller : public std::enable_shared_from_this<Controller> {
     store::RunRow row;
     std::unique_ptr<RunMachine> machine;
     PlanOptions options;
+    std::vector<std::string> silent;                     // hosts that it goes on without
     std::unordered_map<std::string, int64_t> put_backs;  // rows of the store, by the put-back's id
     std::map<std::string, uint64_t> unwell;  // instances that hold it back; a number for each time
   };
@@ -189,6 +198,11 @@ class Controller : public std::enable_shared_from_this<Controller> {
   void Finish();
   void RollBackAfterFailure();
   void AfterDown();
+  std::optional<Error> LeftByDown() const;
+  void RememberGoingDown();
+  void DownAgainSoon();
+  net::Task<void> DownAgain();
+  net::Task<Status> DeleteData();
   net::Task<void> Recover(store::RunRow row);
   net::Task<void> PutBackWhatIsLeft(std::string run);
 
@@ -222,6 +236,7 @@ class Controller : public std::enable_shared_from_this<Controller> {
   std::vector<SettledStep> settled_;
   bool flush_posted_ = false;
   bool mend_posted_ = false;
+  bool down_again_posted_ = false;
 };
 
 }  // namespace muster::control

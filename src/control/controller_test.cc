@@ -332,6 +332,54 @@ TEST_F(ControllerTest, DownWithItsDataForgetsTheCluster) {
   EXPECT_EQ(Revisions(), 0u);
 }
 
+TEST_F(ControllerTest, DownSaysWhatASilentHostStillRunsAndGoesOnOnceItAnswers) {
+  BringUpFirst();
+  reach_within_ = 200ms;
+  StartServer(StoredCluster());
+  ASSERT_TRUE(server_->controller->TakeOver().ok());
+  RunUntil([this] { return server_->controller->observed().size() == 3; });
+  world_.hosts["b"].silent = true;
+  ASSERT_TRUE(Act("down", {}, {.delete_data = true}).ok());
+  RunUntilFinished(1);
+  const store::RunRow run = server_->finished[0].row;
+  EXPECT_EQ(run.state, "failed");
+  EXPECT_THAT(run.error, HasSubstr("1 instance on b still runs"));
+  EXPECT_THAT(run.error, HasSubstr("muster down --delete-data again"));
+  EXPECT_THAT(run.error, HasSubstr("web-2"));
+  EXPECT_EQ(world_.StateOf("web-1"), InstanceState::kAbsent);
+  EXPECT_EQ(world_.StateOf("web-2"), InstanceState::kReady);
+  EXPECT_THAT(server_->removed_hosts, IsEmpty());
+  EXPECT_TRUE(server_->controller->going_down());
+  EXPECT_FALSE(server_->controller->down());
+  EXPECT_THAT(server_->controller->ServiceStates().at(0).health.reasons,
+              ElementsAre(HasSubstr("going down")));
+  EXPECT_EQ(Act("start").error().code(), "cluster-down");
+
+  // Another server knows of it, and goes on by itself when the host is back.
+  StartServer(StoredCluster());
+  ASSERT_TRUE(server_->controller->TakeOver().ok());
+  EXPECT_TRUE(server_->controller->going_down());
+  world_.hosts["b"].silent = false;
+  RunUntilFinished(1);
+  EXPECT_EQ(server_->finished[0].row.state, "done");
+  EXPECT_EQ(world_.StateOf("web-2"), InstanceState::kAbsent);
+  EXPECT_THAT(server_->removed_hosts, ElementsAre("mall"));
+  EXPECT_FALSE(store_->FindCluster("mall").value().has_value());
+}
+
+TEST_F(ControllerTest, DataThatCanNotBeDeletedIsSaidToStay) {
+  BringUpFirst();
+  ASSERT_TRUE(Act("down").ok());
+  RunUntilFinished(2);
+  server_->stuck = Error::Unavailable("host-unreachable", "the agent of a has not left");
+  EXPECT_EQ(Act("down", {}, {.delete_data = true}).error().code(), "host-unreachable");
+  EXPECT_EQ(StoredCluster().revision, 1);
+  EXPECT_TRUE(server_->controller->idle());
+  server_->stuck.reset();
+  EXPECT_TRUE(Act("down", {}, {.delete_data = true}).ok());
+  EXPECT_FALSE(store_->FindCluster("mall").value().has_value());
+}
+
 TEST_F(ControllerTest, DownDoesNotWaitForWhatIsOnItsWayUp) {
   BringUpFirst();
   world_.hold.insert("web-1.start");

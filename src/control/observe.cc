@@ -11,9 +11,7 @@ namespace {
 
 using Json = nlohmann::json;
 
-constexpr Duration kReachWithin = 10s;
-constexpr Duration kObserveWithin = 12s;  // with the time it takes to reach them
-constexpr Duration kVerifyWithin = 60s;   // of one instance
+constexpr Duration kVerifyWithin = 60s;  // of one instance
 constexpr size_t kVerifiedAtOnce = 16;
 constexpr Duration kLogWithin = 5s;
 constexpr int kEvidenceLines = 20;
@@ -29,6 +27,7 @@ net::Task<void> Controller::LookAround() {
     deps_.loop->Post([waiting] { waiting.Set(true); });
   }
   MendSoon();
+  co_await DownAgain();
 }
 
 net::Task<void> Controller::FirstLook(Duration timeout) {
@@ -51,7 +50,7 @@ net::Task<std::set<std::string>> Controller::ObserveAll() {
   for (const std::string& host : hosts) {
     const net::Promised<bool> looked;
     waiting.push_back(looked);
-    net::SpawnThen(ObserveHost(host, Now() + kObserveWithin), [silent, host, looked](bool answered) {
+    net::SpawnThen(ObserveHost(host, Now() + deps_.observe_within), [silent, host, looked](bool answered) {
       if (!answered) silent->insert(host);
       looked.Set(true);
     });
@@ -63,9 +62,10 @@ net::Task<std::set<std::string>> Controller::ObserveAll() {
 // Whether the agent of `host` has told, before `until`.
 net::Task<bool> Controller::ObserveHost(std::string host, Time until) {
   auto self = shared_from_this();
-  const Status reached = co_await deps_.agents->Reach(row_.key, host, kReachWithin);
+  const Status reached = co_await deps_.agents->Reach(row_.key, host, deps_.reach_within);
   if (!reached.ok()) co_return false;
-  const Duration left = std::max(std::chrono::duration_cast<Duration>(until - Now()), Duration(1s));
+  const Duration left =
+      std::max(std::chrono::duration_cast<Duration>(until - Now()), deps_.observe_within / 12);
   auto answer = co_await deps_.agents->Observe(row_.key, host, true, left);
   if (!answer.ok()) co_return false;
   std::erase_if(observed_, [&](const auto& item) { return item.second.host == host; });
@@ -166,7 +166,7 @@ void Controller::OnConnected(const std::string& host, bool connected) {
 
 // A host that the last run went on without is back: the revision is brought to it.
 void Controller::Converge(const std::string& host) {
-  if (!left_out_.contains(host) || !idle() || down()) return;
+  if (!left_out_.contains(host) || !idle() || down() || going_down()) return;
   left_out_.erase(host);
   auto bundle = CurrentBundle();
   if (!bundle.ok()) return;

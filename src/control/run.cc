@@ -51,6 +51,11 @@ void Controller::Drive() {
     run_.row.state = RunStateName(run_.machine->state());
     run_.row.ended = WallNow();
     if (run_.machine->error()) run_.row.error = api::ToJson(*run_.machine->error()).dump();
+    if (const auto left = LeftByDown()) {
+      run_.row.state = RunStateName(RunState::kFailed);
+      run_.row.error = api::ToJson(*left).dump();
+      RememberGoingDown();
+    }
   }
   MUSTER_FAULT("control.journal.before");
   std::unordered_map<std::string, int64_t> put_backs;  // rows that this adds
@@ -76,8 +81,9 @@ void Controller::Drive() {
           MUSTER_DO(deps_.store->RemovePutBack(row->second));
       }
     }
-    if (finished) return deps_.store->PutRun(run_.row);
-    return Done();
+    if (!finished) return Done();
+    if (going_down()) MUSTER_DO(deps_.store->PutCluster(row_));
+    return deps_.store->PutRun(run_.row);
   });
   MUSTER_FAULT("control.journal.after");
   if (written.ok()) {
@@ -177,16 +183,16 @@ void Controller::Flush() {
 void Controller::Finish() {
   const RunState state = run_.machine->state();
   const RunProgress progress = *ActiveRun();
-  const bool was_down = run_.options.remove_all && state == RunState::kDone;
+  const bool takes_down = run_.options.remove_all;
+  const bool was_down = takes_down && state == RunState::kDone && !LeftByDown();
   // A rollback that fails, too, is left to a person: trying it again and again helps nobody.
   const bool failed = state == RunState::kFailed && (run_.row.action == "up" || run_.row.action == "scale");
-  if (const auto plan = api::ParseJson(run_.row.plan); plan.ok() && state == RunState::kDone) {
+  if (takes_down) {
     left_out_.clear();
-    for (const Json& host : plan->value("unreachable", Json::array())) {
-      if (host.is_string()) left_out_.insert(host.get<std::string>());
-    }
+  } else if (state == RunState::kDone) {
+    left_out_ = {run_.silent.begin(), run_.silent.end()};
   }
-  if (state == RunState::kDone && !was_down) {
+  if (state == RunState::kDone && !takes_down) {
     Json extra = Json::parse(row_.extra, nullptr, false);
     if (!extra.is_object()) extra = Json::object();
     extra["good"] = row_.revision;  // what `on_failure: rollback` goes back to
@@ -208,26 +214,8 @@ void Controller::Finish() {
     std::erase_if(observed_, [](const auto& one) { return one.second.state == InstanceState::kAbsent; });
     ReleaseIdleHosts();
   }
+  DownAgainSoon();
   MendSoon();
-}
-
-void Controller::AfterDown() {
-  for (const auto& [host, wanted] : hosts_) deps_.agents->Release(row_.key, host);
-  hosts_.clear();
-  observed_.clear();
-  menders_.clear();
-  SetDesired({});
-  Json extra = Json::parse(row_.extra, nullptr, false);
-  if (!extra.is_object()) extra = Json::object();
-  extra["down"] = true;
-  extra.erase("hosts");
-  row_.extra = extra.dump();
-  if (run_.options.delete_data) {
-    deps_.remove_hosts(row_.key);
-    (void)deps_.store->DeleteCluster(row_.key);
-  } else {
-    (void)deps_.store->PutCluster(row_);
-  }
 }
 
 void Controller::RollBackAfterFailure() {

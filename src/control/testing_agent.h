@@ -24,7 +24,8 @@ struct HostModel {
   std::map<std::string, api::Outcome> settled;    // by order id
   std::map<std::string, api::OrderMessage> held;  // orders whose outcome is kept back, by id
   int64_t epoch = 0;
-  int left = 0;  // how often it was told to leave
+  int left = 0;         // how often it was told to leave
+  bool silent = false;  // its agent is connected and stands still
 };
 
 // All hosts, and everything that their agents were told.
@@ -120,6 +121,7 @@ class FakeAgent : public std::enable_shared_from_this<FakeAgent> {
   }
 
   void On(const net::Frame& frame) {
+    if (model().silent) return;
     const auto message = api::DecodeAgentMessage(frame.payload);
     assert(message.ok());
     if (const auto* welcome = std::get_if<api::Welcome>(&*message)) {

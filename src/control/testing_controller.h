@@ -72,6 +72,7 @@ struct Server {
   std::vector<RunProgress> finished;
   std::vector<std::pair<std::string, std::string>> events;
   Lines removed_hosts;
+  std::optional<Error> stuck;  // why folders of hosts can't be removed
   std::function<bool()> until;
   std::unique_ptr<Agents> agents;
   std::shared_ptr<Controller> controller;
@@ -136,10 +137,20 @@ class ControllerTest : public testing::Test {
       server.finished.push_back(progress);
       server.Look();
     };
-    dependencies.remove_hosts = [&server](const std::string& cluster) {
-      server.removed_hosts.push_back(cluster);
+    dependencies.remove_hosts = [&server](std::string cluster) {
+      return RemoveHosts(server, std::move(cluster));
     };
+    dependencies.forget = [](const std::string&) {};
+    dependencies.reach_within = reach_within_;
+    dependencies.observe_within = reach_within_;
+    dependencies.down_again = 10ms;
     server.controller = std::make_shared<Controller>(std::move(dependencies), std::move(row));
+  }
+
+  static net::Task<Status> RemoveHosts(Server& server, std::string cluster) {
+    if (server.stuck) co_return *server.stuck;
+    server.removed_hosts.push_back(cluster);
+    co_return Done();
   }
 
   // The server dies where it stands: nothing of it runs any more. What it held in memory is left where it is,
@@ -239,6 +250,7 @@ class ControllerTest : public testing::Test {
   const fs::path folder_;
   World world_;
   Duration settle_within_ = 30s;
+  Duration reach_within_ = 10s;
   std::unique_ptr<store::Store> store_;
   std::unique_ptr<Server> server_;
   std::map<std::string, Cluster> files_;  // by text

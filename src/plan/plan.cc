@@ -264,7 +264,9 @@ Result<Plan> MakePlan(const Cluster& cluster, const Desired& desired, const Situ
   }
   OrderServices(cluster, desired, situation.remove_all, steps);
   for (const std::string& host : plan.unreachable) {
-    plan.notes.push_back(host + " does not answer: it is left out, and converges when it is back");
+    plan.notes.push_back(host + (situation.remove_all
+                                     ? " does not answer: what stands there is not taken down yet"
+                                     : " does not answer: it is left out, and converges when it is back"));
   }
   size_t count = 0;
   for (const auto& [service, list] : steps.by_service) count += list.size();

@@ -13,6 +13,7 @@
 
 #include "base/digest.h"
 #include "base/files.h"
+#include "base/text.h"
 
 namespace muster::server {
 namespace {
@@ -100,7 +101,7 @@ Status StartLocalAgent(const std::string& program, const std::string& home,
   return Done();
 }
 
-net::Task<void> RemoveHosts(net::Loop& loop, std::string home, std::string cluster, Duration patience) {
+net::Task<Status> RemoveHosts(net::Loop& loop, std::string home, std::string cluster, Duration patience) {
   const std::string folder = HostsFolder(home, cluster);
   for (const Time end = Now() + patience; Now() < end;) {
     bool all_left = true;
@@ -116,13 +117,13 @@ net::Task<void> RemoveHosts(net::Loop& loop, std::string home, std::string clust
   std::error_code error;
   std::vector<fs::path> hosts;
   for (const auto& host : fs::directory_iterator(folder, error)) hosts.push_back(host.path());
-  bool all_gone = true;
+  std::vector<std::string> kept;
   for (const fs::path& host : hosts) {
     std::optional<FileLock> lock;  // held meanwhile, so that no agent comes back into what goes
     if (fs::exists(host / "agent.lock")) {
       auto taken = FileLock::TryTake(host / "agent.lock");
       if (!taken.ok()) {
-        all_gone = false;
+        kept.push_back(host.filename());
         spdlog::warn("{} is kept: its agent has not left", host.string());
         continue;
       }
@@ -130,7 +131,13 @@ net::Task<void> RemoveHosts(net::Loop& loop, std::string home, std::string clust
     }
     (void)RemoveTree(host);
   }
-  if (all_gone) (void)RemoveTree(folder);
+  if (!kept.empty()) {
+    co_return Error::Unavailable("host-unreachable",
+                                 "the agent of {} has not left: what stands there is kept", Join(kept, ", "))
+        .Hint("muster down --delete-data again when it is back");
+  }
+  (void)RemoveTree(folder);
+  co_return Done();
 }
 
 Result<int> ChooseBlock(const std::string& home, const std::string& cluster, const std::vector<int>& taken) {

@@ -19,7 +19,7 @@ Status StartLocalAgent(const std::string& program, const std::string& home,
 
 // Removes the folders of all hosts of `cluster` once their agents have left (they hold agent.lock). The
 // folder of one that hasn't left after `patience` is kept.
-net::Task<void> RemoveHosts(net::Loop& loop, std::string home, std::string cluster, Duration patience = 5s);
+net::Task<Status> RemoveHosts(net::Loop& loop, std::string home, std::string cluster, Duration patience = 5s);
 
 // A block C of 127.77.C.0/24 for a new rehearsed cluster that nobody on this machine uses, among clusters of
 // this home (`taken`) and others. The same home and cluster get the same block as long as it is free.

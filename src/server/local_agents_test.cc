@@ -9,8 +9,8 @@ namespace muster::server {
 namespace {
 
 net::Task<bool> Remove(net::Loop& loop, std::string home) {
-  co_await RemoveHosts(loop, std::move(home), "mall", 1ms);
-  co_return true;
+  const Status removed = co_await RemoveHosts(loop, std::move(home), "mall", 1ms);
+  co_return removed.ok();
 }
 
 TEST(RemoveHosts, KeepsTheFolderOfAnAgentThatHasNotLeft) {
@@ -22,7 +22,7 @@ TEST(RemoveHosts, KeepsTheFolderOfAnAgentThatHasNotLeft) {
     const auto held = FileLock::TryTake(hosts / "a/agent.lock");
     ASSERT_TRUE(held.ok());
     ASSERT_TRUE(WriteFile(hosts / "b/agent.lock", "").ok());
-    EXPECT_TRUE(loop.RunTask(Remove(loop, home.string())));
+    EXPECT_FALSE(loop.RunTask(Remove(loop, home.string())));
     EXPECT_TRUE(fs::exists(hosts / "a/instances/web-1/data"));
     EXPECT_FALSE(fs::exists(hosts / "b"));
     EXPECT_FALSE(fs::exists(hosts / "c"));

@@ -60,8 +60,10 @@ Status RunServer(const ServerOptions& options) {
   dependencies.finished = [&](const std::string& cluster, const control::RunProgress& progress) {
     events.EndRun(cluster, progress.row.id, RunJson(progress).dump());
   };
-  dependencies.remove_hosts = [&](const std::string& cluster) {
-    net::Spawn(RemoveHosts(loop, options.home, cluster));
+  dependencies.remove_hosts = [&](std::string cluster) {
+    return RemoveHosts(loop, options.home, std::move(cluster));
+  };
+  dependencies.forget = [&](const std::string& cluster) {
     // Once the loop is back: the controller is in the middle of its last run's end.
     loop.Post([&, cluster] { clusters->Forget(cluster); });
   };

@@ -31,6 +31,8 @@ services:
     ports: { http: 8101 }
 )";
 
+net::Task<Status> HostsAreRemoved() { co_return Done(); }
+
 // A client that takes whatever it is sent; of streams without an end it leaves at once.
 class FakeExchange : public net::Exchange {
  public:
@@ -110,7 +112,8 @@ class ServerTest : public testing::Test {
     dependencies.finished = [this](const std::string& cluster, const control::RunProgress& progress) {
       events_.EndRun(cluster, progress.row.id, RunJson(progress).dump());
     };
-    dependencies.remove_hosts = [this](const std::string& cluster) {
+    dependencies.remove_hosts = [](std::string) { return HostsAreRemoved(); };
+    dependencies.forget = [this](const std::string& cluster) {
       loop_.Post([this, cluster] { clusters_->Forget(cluster); });
     };
     clusters_ = std::make_unique<Clusters>(dependencies, folder_.string());

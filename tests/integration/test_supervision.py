@@ -52,6 +52,27 @@ def test_a_hung_instance_is_killed_by_its_agent(muster):
         muster.instances("web@rehearsal")["app-1"]), what="the hung instance to be replaced")
 
 
+def test_down_claims_nothing_that_a_silent_agent_has_not_done(muster):
+    muster.run("up", muster.file(web(muster, instances=2)), "--rehearse")
+    agents, apps = muster.agent_pids(), muster.app_pids()
+    for pid in agents:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        down = muster.run("down", "--delete-data", "--confirm", "web", code=None, timeout=60)
+        told = down.stdout + down.stderr
+        assert down.returncode not in (0, 2), told
+        assert "still run" in told and "muster down --delete-data again" in told and "data is deleted" not in told, told
+        assert sorted(muster.app_pids()) == sorted(apps)
+        assert any("going down" in reason for reason in muster.status("web@rehearsal")["reasons"])
+    finally:
+        for pid in agents:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+    wait_until(lambda: not muster.json("status", "--all")["clusters"], seconds=60, what="down to go on by itself")
+    assert not muster.app_pids()
+    wait_until(lambda: not os.path.exists(muster.home + "/m/hosts/web@rehearsal"), what="the folders to go")
+
+
 def test_agents_and_server_can_die_and_nothing_is_started_twice(muster):
     file = muster.file(web(muster, instances=4))
     muster.run("up", file, "--rehearse")

@@ -1,0 +1,129 @@
+// The part of the Controller that ends a cluster: what follows once everything was taken away, and what
+// doesn't where a host was silent meanwhile.
+#include <nlohmann/json.hpp>
+
+#include "base/text.h"
+#include "control/controller.h"
+#include "control/run_machine.h"
+
+namespace muster::control {
+namespace {
+
+using Json = nlohmann::json;
+
+constexpr Duration kAnswerWithin = 5s;
+
+// What goes on once a silent host answers.
+struct GoingDown {
+  bool delete_data = false;
+  std::vector<std::string> silent;  // hosts
+};
+
+GoingDown GoingDownOf(const store::ClusterRow& row) {
+  GoingDown going;
+  const Json extra = Json::parse(row.extra, nullptr, false);
+  if (!extra.is_object()) return going;
+  const Json kept = extra.value("going_down", Json::object());
+  going.delete_data = kept.value("delete_data", false);
+  for (const Json& host : kept.value("silent", Json::array())) {
+    if (host.is_string()) going.silent.push_back(host.get<std::string>());
+  }
+  return going;
+}
+
+}  // namespace
+
+// The run has taken away all it could, and hosts that didn't answer still have instances, as far as is known.
+std::optional<Error> Controller::LeftByDown() const {
+  if (!run_.options.remove_all || !run_.machine || run_.machine->state() != RunState::kDone) return {};
+  if (run_.silent.empty()) return {};
+  std::vector<std::string> left;
+  const std::set<std::string> silent(run_.silent.begin(), run_.silent.end());
+  for (const auto& [name, observed] : observed_) {
+    if (silent.contains(observed.host) && observed.state != InstanceState::kAbsent) left.push_back(name);
+  }
+  for (const Instance& desired : desired_.instances) {
+    if (silent.contains(desired.host) && !observed_.contains(desired.name)) left.push_back(desired.name);
+  }
+  const std::string hosts = Join(run_.silent, ", ");
+  const std::string what = left.empty()
+                               ? "what runs on " + hosts + " is not known"
+                               : fmt::format("{} instance{} on {} still run{}", left.size(),
+                                             left.size() == 1 ? "" : "s", hosts, left.size() == 1 ? "s" : "");
+  const bool one = run_.silent.size() == 1;
+  return Error::Unavailable("host-unreachable", "{}: {} not answer", what, one ? "it does" : "they do")
+      .Evidence(std::move(left))
+      .Hint("muster down{} again when {} back; as long as the server runs, that happens by itself",
+            run_.options.delete_data ? " --delete-data" : "", one ? "it is" : "they are");
+}
+
+void Controller::RememberGoingDown() {
+  Json extra = Json::parse(row_.extra, nullptr, false);
+  if (!extra.is_object()) extra = Json::object();
+  extra["going_down"] = {{"delete_data", run_.options.delete_data}, {"silent", run_.silent}};
+  row_.extra = extra.dump();
+}
+
+void Controller::AfterDown() {
+  for (const auto& [host, wanted] : hosts_) deps_.agents->Release(row_.key, host);
+  hosts_.clear();
+  observed_.clear();
+  menders_.clear();
+  SetDesired({});
+  Json extra = Json::parse(row_.extra, nullptr, false);
+  if (!extra.is_object()) extra = Json::object();
+  extra["down"] = true;
+  extra.erase("hosts");
+  extra.erase("going_down");
+  row_.extra = extra.dump();
+  if (!run_.options.delete_data) {
+    (void)deps_.store->PutCluster(row_);
+    return;
+  }
+  // Agents have removed the data of all instances; their own folders go once they have left.
+  net::SpawnThen(deps_.remove_hosts(row_.key), [](const Status&) {});
+  if (deps_.store->DeleteCluster(row_.key).ok()) deps_.forget(row_.key);
+}
+
+// Of a cluster that is down.
+net::Task<Status> Controller::DeleteData() {
+  auto self = shared_from_this();
+  deciding_ = true;
+  deciding_who_ = "the data of " + row_.key + " is being deleted right now";
+  Status deleted = co_await deps_.remove_hosts(row_.key);
+  deciding_ = false;
+  if (deleted.ok()) deleted = deps_.store->DeleteCluster(row_.key);
+  if (deleted.ok()) deps_.forget(row_.key);
+  co_return deleted;
+}
+
+void Controller::DownAgainSoon() {
+  if (down_again_posted_ || !going_down()) return;
+  down_again_posted_ = true;
+  deps_.loop->After(deps_.down_again, [self = shared_from_this()] {
+    self->down_again_posted_ = false;
+    net::Spawn(self->DownAgain());
+  });
+}
+
+// Goes on with `down` where a host answers that was silent.
+net::Task<void> Controller::DownAgain() {
+  auto self = shared_from_this();
+  const GoingDown going = GoingDownOf(row_);
+  bool answers = false;
+  for (const std::string& host : going.silent) {
+    if (answers || !idle()) break;
+    const auto answer = co_await deps_.agents->Observe(row_.key, host, false, kAnswerWithin);
+    answers = answer.ok();
+  }
+  if (answers && idle() && going_down()) {
+    std::string down = "down", author = "muster";
+    std::vector<std::string> all;
+    PlanOptions options;
+    options.delete_data = going.delete_data;
+    (void)co_await Act(std::move(down), std::move(all), std::move(options), std::move(author));
+  }
+  DownAgainSoon();
+}
+
+}  // namespace muster::control

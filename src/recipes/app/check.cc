@@ -4,6 +4,7 @@
 #include <unordered_map>
 
 #include "base/text.h"
+#include "model/secret.h"
 #include "model/template.h"
 #include "recipes/app/layout.h"
 #include "recipes/common/placement.h"
@@ -73,7 +74,30 @@ bool UsesIdentity(const std::string& text) {
   return false;
 }
 
-void CheckIds(const Service& service, size_t members, std::vector<Finding>& findings) {
+// Ids as the members will have them: what is equal there can't be told apart.
+void CheckRenderedIds(const Service& service, const Cluster& cluster, const Placement& members,
+                      const Value& id, std::vector<Finding>& findings) {
+  std::unordered_map<std::string, const Host*> hosts;
+  for (const Host& host : cluster.hosts) hosts[host.name] = &host;
+  common::Variables variables(service, cluster, members);
+  std::map<std::string, std::string> seen;  // id -> member
+  for (const auto& [name, place] : common::MembersOf(members, service.name)) {
+    const auto host = hosts.find(place->host);
+    if (host == hosts.end()) continue;
+    variables.Choose(name, *place, name, host->second->address);
+    const std::string text = variables.Expand(id.text);
+    const auto [first, is_new] = seen.emplace(text, name);
+    if (is_new) continue;
+    Add(findings, "id-not-unique", id.mark,
+        fmt::format("{} and {} would both have the id \"{}\"", first->second, name, MaskMarkers(text)),
+        "add {{ordinal}} or {{instance}} to it");
+    return;
+  }
+}
+
+void CheckIds(const Service& service, const Cluster& cluster, const Placement& placed,
+              std::vector<Finding>& findings) {
+  const size_t members = placed.size();
   const Value* ids = service.settings.Find("ids");
   const Value* id = service.settings.Find("id");
   if (ids && id) {
@@ -105,17 +129,7 @@ void CheckIds(const Service& service, size_t members, std::vector<Finding>& find
   }
   if (id) {
     check_fixed(*id);
-    bool varies = false;
-    for (const Variable& variable : VariablesIn(id->text)) {
-      varies |=
-          variable.name == "ordinal" || variable.name == "instance" || variable.name.starts_with("ports.");
-      varies |= variable.name == "host" && members <= 1;
-    }
-    if (!varies && members > 1) {
-      Add(findings, "id-not-unique", id->mark,
-          fmt::format("all {} instances would have the id \"{}\"", members, id->text),
-          "add {{ordinal}} or {{instance}} to it");
-    }
+    CheckRenderedIds(service, cluster, placed, *id, findings);
   }
 }
 
@@ -281,7 +295,7 @@ void CheckMeaning(const Service& service, const Cluster& cluster, std::vector<Fi
     }
   }
   CheckPaths(settings, findings);
-  CheckIds(service, members.size(), findings);
+  CheckIds(service, cluster, members, findings);
 
   const auto endpoints = EndpointsOf(cluster, members);
   bool identity = UsesIdentity(settings.Text("id")) || settings.Find("ids");

@@ -89,6 +89,33 @@ TEST(AppLayout, LetsTheAgentTakeANewProbeWithoutARestart) {
   EXPECT_EQ(AppLayout().ImpactOf("command"), Impact::kRestart);
 }
 
+Cluster ThreeHosts() {
+  Cluster cluster = OneHost();
+  cluster.hosts.push_back({.name = "b", .address = "10.0.0.2", .mark = {}});
+  cluster.hosts.push_back({.name = "c", .address = "10.0.0.3", .mark = {}});
+  return cluster;
+}
+
+// An app once on each host.
+Service Everywhere(std::vector<std::pair<std::string, Value>> more) {
+  Service service = App(std::move(more));
+  service.settings.entries[1].value.text = "1 per host";
+  return service;
+}
+
+TEST(AppCheck, IdsAreEqualWhereTheyComeOutEqual) {
+  const auto with = [](const std::string& id) { return Everywhere({{"id", Scalar(id)}}); };
+  EXPECT_TRUE(Codes(with("{{host}}"), ThreeHosts()).empty());
+  EXPECT_TRUE(Codes(with("node-{{address}}"), ThreeHosts()).empty());
+  const auto findings = AppLayout().Check(with("node-{{ports.http}}"), ThreeHosts());
+  ASSERT_EQ(findings.size(), 1u);
+  EXPECT_EQ(findings[0].code, "id-not-unique");
+  EXPECT_EQ(findings[0].message, "web-1 and web-2 would both have the id \"node-8101\"");
+  // On one host the ports differ and the hosts don't.
+  EXPECT_TRUE(Codes(App({{"id", Scalar("node-{{ports.http}}")}}), OneHost()).empty());
+  EXPECT_EQ(Codes(App({{"id", Scalar("{{host}}")}}), OneHost()), std::vector<std::string>{"id-not-unique"});
+}
+
 TEST(AppCheck, LooksAtTheHealthCommandToo) {
   EXPECT_EQ(Codes(App({{"health", Map({{"command", Scalar("ask {{ports.htp}}")}})}}), OneHost()),
             std::vector<std::string>{"unknown-variable"});

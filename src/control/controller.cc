@@ -298,6 +298,10 @@ net::Task<Result<StartedRun>> Controller::Resume(std::string author) {
   co_await Settled();
   const auto runs = deps_.store->Runs(row_.key, 1);
   if (!runs.ok()) co_return runs.error();
+  if (down()) {
+    co_return Error::Conflict("cluster-down", "{} is down: there is nothing to resume", row_.key)
+        .Hint("bring it up again: muster up FILE");
+  }
   std::vector<std::string> none;
   if (!runs->empty() && runs->front().action == "down" && runs->front().state != "done") {
     PlanOptions options;

@@ -309,6 +309,12 @@ TEST_F(ControllerTest, DownTakesEverythingAwayAndKeepsTheData) {
   EXPECT_THAT(server_->removed_hosts, IsEmpty());
   EXPECT_EQ(StoredCluster().revision, 1);
 
+  // Nothing was interrupted that could go on.
+  const auto resumed = server_->loop.RunTask(server_->controller->Resume("ann"));
+  ASSERT_FALSE(resumed.ok());
+  EXPECT_EQ(resumed.error().code(), "cluster-down");
+  EXPECT_EQ(world_.StateOf("web-1"), InstanceState::kAbsent);
+
   // Once more is nothing; up brings it all back.
   const auto again = Act("down");
   ASSERT_TRUE(again.ok());

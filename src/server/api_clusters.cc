@@ -342,6 +342,11 @@ net::Task<Answer> Api::Rollback(Call call) {
                           .Bool("plan_only", options.plan_only)
                           .Give(Ok{});
   if (!read.ok()) co_return Bad(read.error());
+  if ((*found)->down() || (*found)->going_down()) {
+    co_return Bad(Error::Conflict("cluster-down", "{} {} down: there is nothing to roll back",
+                                  (*found)->row().key, (*found)->down() ? "is" : "is going")
+                      .Hint("bring it up again: muster up FILE"));
+  }
   const auto revisions = deps_.store->Revisions((*found)->row().key);
   if (!revisions.ok()) co_return Bad(revisions.error());
   if (revision <= 0) {

@@ -94,3 +94,16 @@ def test_down_takes_a_half_done_run_away(muster, agents_too):
     muster.run("up", file, "--rehearse")
     assert set(versions(muster).values()) == {"2"}
     assert muster.status(KEY)["health"] == "green"
+
+
+def test_what_was_taken_down_is_neither_resumed_nor_rolled_back(muster):
+    file = muster.file(web(muster, instances=1))
+    muster.run("up", file, "--rehearse")
+    file.write_text(file.read_text().replace("    health:", "    env: { APP_COLOR: red }\n    health:"))
+    muster.run("up", file, "--rehearse")
+    muster.run("down")
+    for command in ("resume", "rollback"):
+        refused = muster.run(command, code=None)
+        told = refused.stdout + refused.stderr
+        assert refused.returncode not in (0, 2) and "is down" in told and "muster up FILE" in told, told
+    assert not muster.app_pids()

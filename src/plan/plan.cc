@@ -57,10 +57,13 @@ Status CheckReach(const Service& service, const Cluster& cluster, const Situatio
   }
   const int here = total - static_cast<int>(missing.size());
   if (here >= needed) return Done();
-  return Error::Refused("require-not-met", "{} needs {} of its {} hosts, and only {} answer: {} {} silent",
-                        service.name, needed, total, here, Join(missing, ", "),
-                        missing.size() == 1 ? "is" : "are")
-      .Hint("bring the host back, or set `require: {}` on {}", std::max(here, 1), service.name);
+  const char* back = missing.size() == 1 ? "bring the host back" : "bring the hosts back";
+  Error refused = Error::Refused(
+      "require-not-met", "{} needs {} of its {} hosts, and only {} answer: {} {} silent", service.name,
+      needed, total, here, Join(missing, ", "), missing.size() == 1 ? "is" : "are");
+  // Without any host no `require` helps.
+  if (here == 0) return std::move(refused).Hint("{}, or give {} others: `hosts`", back, service.name);
+  return std::move(refused).Hint("{}, or set `require: {}` on {}", back, here, service.name);
 }
 
 // Everything away: those that depend on others first.

@@ -300,6 +300,11 @@ TEST(Plan, RefusesWhereTooFewHostsAnswer) {
   ASSERT_FALSE(refused.ok());
   EXPECT_EQ(refused.error().code(), "require-not-met");
   EXPECT_EQ(refused.error().kind(), ErrorKind::kRefused);
+  EXPECT_EQ(refused.error().hint(), "bring the host back, or set `require: 1` on web");
+  situation.unreachable = {"a", "b"};
+  EXPECT_EQ(MakePlan(cluster, *desired, situation).error().hint(),
+            "bring the hosts back, or give web others: `hosts`");
+  situation.unreachable = {"b"};
   cluster.services[0].require.kind = Require::Kind::kDefault;
   const auto plan = MakePlan(cluster, *desired, situation);
   ASSERT_TRUE(plan.ok());

@@ -98,6 +98,7 @@ class NginxOperatorTest : public ::testing::Test {
     pid_ = fork();
     ASSERT_GE(pid_, 0);
     if (pid_ == 0) {
+      setpgid(0, 0);
       const int log = open((folder_ + "/logs/current.log").c_str(), O_CREAT | O_WRONLY | O_APPEND, 0666);
       dup2(log, 1);
       dup2(log, 2);
@@ -116,6 +117,8 @@ class NginxOperatorTest : public ::testing::Test {
     if (pid_ <= 0) return;
     kill(pid_, signal_number);
     waitpid(pid_, nullptr, 0);
+    // Workers outlive a master that is killed. They are in its group, and nobody adds to it any more.
+    (void)kill(-pid_, SIGKILL);
     pid_ = 0;
   }
 

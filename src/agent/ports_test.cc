@@ -136,7 +136,9 @@ TEST(CheckPortsFree, DoesNotTakeAConnectionForAListener) {
 TEST(CheckPortsFree, LeavesUdpAlone) {
   const Socket tcp = Listening("127.0.0.1");
   EXPECT_EQ(CodeOf(CheckPortsFree(On("127.0.0.1", {.first = tcp.port, .udp = true}), {})), "");
-  const Socket udp = Bound("127.0.0.1", SOCK_DGRAM);
+  // A number whose TCP side is nobody's: held by a socket that doesn't listen.
+  const Socket held = Bound("127.0.0.1");
+  const Socket udp = Bound("127.0.0.1", SOCK_DGRAM, held.port);
   EXPECT_EQ(CodeOf(CheckPortsFree(On("127.0.0.1", {.first = udp.port}), {})), "");
 }
 

@@ -17,7 +17,7 @@ struct User {
 
 // The user `wanted`, else the package's own of the recipe, else "muster-CLUSTER", which is made where it is
 // missing. Without root everything runs as the caller. Blocks while a user is made. Codes: "unknown-user",
-// "user-root" (nothing runs as root, by whatever name), "os-error".
+// "os-error".
 Result<User> UserFor(const std::string& wanted, const std::string& cluster);
 
 }  // namespace muster::agent

@@ -190,8 +190,18 @@ void CheckPrograms(const Service& service, const Instance& instance, const Machi
 
 void CheckUser(const Service& service, const Machine& machine, std::set<std::string>& told,
                std::vector<Finding>& findings) {
-  if (service.user.empty() || !machine.has_user || machine.has_user(service.user)) return;
-  if (!told.insert("user " + service.name).second) return;
+  if (service.user.empty() || !machine.has_user) return;
+  const bool there = machine.has_user(service.user);
+  const bool root = there && machine.is_root && machine.is_root(service.user);
+  if ((there && !root) || !told.insert("user " + service.name).second) return;
+  if (root) {
+    findings.push_back(MachineFinding(
+        service, "user-root",
+        fmt::format("{}, whom {} runs as, is root by another name", service.user, service.name),
+        "name a user of its own, or leave it out"));
+    if (const Value* user = service.settings.Find("user")) findings.back().mark = user->mark;
+    return;
+  }
   findings.push_back(MachineFinding(
       service, "unknown-user", "there is no user " + service.user + ", whom " + service.name + " runs as",
       "adduser --system " + service.user));
@@ -292,8 +302,13 @@ Machine LookAtMachine(const fs::path& home, const Owners& owners, bool ports) {
                   .is_file = IsFile,
                   .is_executable = IsExecutable};
   // Without root everything runs as the caller, whatever the file says.
-  if (geteuid() == 0)
+  if (geteuid() == 0) {
     machine.has_user = [](const std::string& user) { return getpwnam(user.c_str()) != nullptr; };
+    machine.is_root = [](const std::string& user) {
+      const passwd* entry = getpwnam(user.c_str());
+      return entry && entry->pw_uid == 0;
+    };
+  }
   return machine;
 }
 

@@ -47,6 +47,7 @@ struct Machine {
   // Whether somebody may run it: a file that is there and executable for all.
   std::function<bool(const std::string&path)> is_file, is_executable;
   std::function<bool(const std::string& user)> has_user = nullptr;  // null: users don't matter here
+  std::function<bool(const std::string& user)> is_root = nullptr;   // has uid 0, whatever its name
 };
 // Who listens takes a look at every process: left out without `ports`.
 Machine LookAtMachine(const std::filesystem::path& home, const Owners& owners, bool ports);

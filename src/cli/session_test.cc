@@ -182,6 +182,20 @@ TEST(CheckMachine, LooksForTheProgramOfAHealthCheckAndTheUser) {
   EXPECT_EQ(findings[1].code, "unknown-user");
 }
 
+TEST(CheckMachine, TellsAUserWhoIsRootByAnotherName) {
+  Machine machine = MachineWith({}, true);
+  machine.has_user = [](const std::string&) { return true; };
+  machine.is_root = [](const std::string& user) { return user == "toor"; };
+  Cluster cluster = HereAndThere();
+  cluster.services[0].user = "toor";
+  const std::vector<Instance> web = {InstanceOn("here", "web", 80)};
+  const auto findings = CheckMachine(cluster, web, machine);
+  ASSERT_THAT(findings, SizeIs(1));
+  EXPECT_EQ(findings[0].code, "user-root");
+  cluster.services[0].user = "daemon";
+  EXPECT_THAT(CheckMachine(cluster, web, machine), IsEmpty());
+}
+
 TEST(CheckMachine, TellsHostsThatAreElsewhere) {
   Cluster cluster = HereAndThere();
   const auto findings = CheckHosts(cluster);

@@ -3,6 +3,7 @@
 #include "recipes/common/member_change.h"
 #include "recipes/common/placement.h"
 #include "recipes/common/shapes.h"
+#include "recipes/common/values.h"
 #include "recipes/recipe.h"
 
 namespace muster::common {
@@ -59,6 +60,25 @@ TEST(Placement, KeepsTheSlotWhenPortsChangeAndLeavesAHostThatIsGone) {
   // web-1 and web-3 go; their names aren't used again while they stand.
   EXPECT_EQ(Show(PlaceMembers(only_b, TwoHosts(), three, {.number = 3}, kHttp)),
             "web-2@b:80 web-4@b:81 web-5@b:82 ");
+}
+
+std::string CodeForUser(const std::string& name) {
+  Service service = Web();
+  Value user;
+  user.type = Value::Type::kString;
+  user.text = name;
+  service.settings.type = Value::Type::kMap;
+  service.settings.entries.push_back({.key = "user", .key_mark = {}, .value = user});
+  std::vector<Finding> findings;
+  CheckCommonValues(service, TwoHosts(), findings);
+  return findings.empty() ? "" : findings[0].code;
+}
+
+TEST(Values, NothingRunsAsRoot) {
+  EXPECT_EQ(CodeForUser("root"), "user-root");
+  EXPECT_EQ(CodeForUser("0"), "user-root");
+  EXPECT_EQ(CodeForUser("no body"), "bad-value");
+  EXPECT_EQ(CodeForUser("rooty"), "");
 }
 
 TEST(Shapes, ReadPortsKnowsRangesAndUdp) {

@@ -103,6 +103,12 @@ void CheckUser(const Value& user, std::vector<Finding>& findings) {
       !name.empty() && name.size() <= 32 && name.front() != '-' &&
       name.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.$-") ==
           std::string::npos;
+  if (name == "root" || (good && name.find_first_not_of('0') == std::string::npos)) {
+    AddBadValue(user, "an instance never runs as root",
+                "name a user of its own, or leave it out: muster makes one for the cluster", findings);
+    findings.back().code = "user-root";
+    return;
+  }
   if (good) return;
   AddBadValue(user, fmt::format("\"{}\" can't be the name of a user", name),
               "write the name of a user of the host, or leave it out", findings);

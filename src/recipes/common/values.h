@@ -10,7 +10,8 @@
 
 namespace muster::common {
 
-// limits, stop, restart, log, update, require, hosts and user of a service. Code "bad-value".
+// limits, stop, restart, log, update, require, hosts and user of a service. Codes "bad-value",
+// "user-root".
 void CheckCommonValues(const Service& service, const Cluster& cluster, std::vector<Finding>& findings);
 
 // The values in `health:`; which port is meant is the recipe's own question. Codes "bad-value", "bad-regex".

@@ -59,10 +59,13 @@ void AgentTest::SetUp() {
 
 void AgentTest::TearDown() {
   if (agent_pid_ > 0) KillAgent();
-  // A child that was just forked may not have its name yet; the second look finds it.
-  for (int round = 0; round < 2; ++round) {
-    for (const int pid : Processes()) ::kill(pid, SIGKILL);
+  // Until nobody is left: what was just forked may not be told by its folder yet, and a killed one takes a
+  // moment.
+  const Time end = Now() + kPatience;
+  for (std::vector<int> left = Left(); !left.empty() && Now() < end; left = Left()) {
+    for (const int pid : left) ::kill(pid, SIGKILL);
   }
+  EXPECT_TRUE(Left().empty());
   listener_.reset();
   (void)RemoveTree(home_);
 }
@@ -221,6 +224,26 @@ std::vector<int> AgentTest::Processes() const {
     if (pid <= 0 || pid == ::getpid() || pid == agent_pid_) continue;
     const auto command = ReadFile(entry.path() / "cmdline");
     if (command.ok() && command->find(home_) != std::string::npos) pids.push_back(pid);
+  }
+  return pids;
+}
+
+std::vector<int> AgentTest::Left() const {
+  std::vector<int> pids;
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator("/proc", error)) {
+    const int pid = std::atoi(entry.path().filename().c_str());
+    if (pid <= 0 || pid == ::getpid()) continue;
+    // What has exec'd something else names the folder in its environment or works in it; the dead have
+    // neither.
+    const auto command = ReadFile(entry.path() / "cmdline");
+    const auto environment = ReadFile(entry.path() / "environ");
+    std::error_code unknown;
+    const std::string where = fs::read_symlink(entry.path() / "cwd", unknown).string();
+    if ((command.ok() && command->find(home_) != std::string::npos) ||
+        (environment.ok() && environment->find(home_) != std::string::npos) || where.starts_with(home_)) {
+      pids.push_back(pid);
+    }
   }
   return pids;
 }

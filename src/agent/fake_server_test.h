@@ -50,6 +50,7 @@ class AgentTest : public testing::Test {
   static int FreePort();
   // pids of living processes whose command line holds this test's folder.
   std::vector<int> Processes() const;
+  std::vector<int> Left() const;  // those that have exec'd another program, too
   std::string InFolder(const std::string& path) const { return host_folder_ + "/" + path; }
 
   std::string home_, host_folder_;

@@ -15,6 +15,8 @@ using namespace muster;
 
 namespace {
 
+net::Task<Status> NoHostIsThere() { co_return Done(); }
+
 // A whole server, without agents: nothing that is planned can be carried out.
 struct World {
   World() {
@@ -32,7 +34,8 @@ struct World {
     control::Dependencies dependencies{.loop = &loop, .store = store.get(), .agents = agents.get()};
     dependencies.publish = [](const auto&, const auto&, const auto&) {};
     dependencies.finished = [](const auto&, const auto&) {};
-    dependencies.remove_hosts = [](const auto&) {};
+    dependencies.remove_hosts = [](std::string) { return NoHostIsThere(); };
+    dependencies.forget = [](const auto&) {};
     clusters = std::make_unique<server::Clusters>(dependencies, home);
     api = std::make_unique<server::Api>(server::Api::Dependencies{.loop = &loop,
                                                                   .store = store.get(),

@@ -8,6 +8,7 @@
 #include "cli/commands.h"
 #include "cli/exec.h"
 #include "cli/follow.h"
+#include "cli/hints.h"
 #include "cli/session.h"
 #include "plan/plan.h"
 
@@ -50,6 +51,12 @@ Result<int> Act(Context& context, ApiClient& api, const std::string& key, const 
       context.console.OutLine(if_nothing.empty() ? "nothing to do" : key + ": " + if_nothing);
     }
     return 0;
+  }
+  if (!args.json && act != "stop") {  // what is stopped is told by the run
+    MUSTER_TRY(const Plan plan, api::PlanFrom(Object(started, "plan")));
+    for (const std::string& note : plan.notes) {
+      context.console.OutLine("note: " + NameCluster(note, context.console.cluster_option));
+    }
   }
   const Followed followed = FollowRun(context, api, started, args.json);
   if (followed.done && !args.json) context.console.OutLine(key + ": " + done);
@@ -160,15 +167,20 @@ Result<int> Down(Context& context, const DownArgs& args) {
 // --- rollback, resume
 
 struct RollbackArgs : ActArgs {
-  int revision = 0;
+  int revision = -1;  // not given
 };
 
 Result<int> Rollback(Context& context, const RollbackArgs& args) {
   MUSTER_TRY(const auto api, Connect(context, Need::kStore));
   MUSTER_TRY(const std::string key, ClusterFor(*api, args));
-  const std::string which =
-      args.revision > 0 ? "revision " + std::to_string(args.revision) : "the revision before";
-  return Act(context, *api, key, args, "rollback", {{"revision", args.revision}}, "back at " + which);
+  if (args.revision == 0) {
+    return Error::NotFound("unknown-revision", "{} has no revision 0: they count from 1", key)
+        .Hint("muster history lists those that are kept");
+  }
+  const bool named = args.revision > 0;
+  const std::string which = named ? "revision " + std::to_string(args.revision) : "the last good revision";
+  return Act(context, *api, key, args, "rollback", {{"revision", named ? args.revision : 0}},
+             "back at " + which);
 }
 
 Result<int> Resume(Context& context, const ClusterArgs& args) {
@@ -222,8 +234,8 @@ void AddActCommands(std::vector<Command>& commands) {
   commands.push_back(down.Run(Down));
 
   Declare<RollbackArgs> rollback("rollback", "Go back to an earlier revision, its files included");
-  WithAct(
-      rollback.Positional("revision", &RollbackArgs::revision, "Its number; the one before where left out"))
+  WithAct(rollback.Positional("revision", &RollbackArgs::revision,
+                              "Its number; where left out, the newest before that was brought up"))
       .Example("muster rollback")
       .Example("muster rollback 3");
   commands.push_back(rollback.Run(Rollback));

@@ -12,6 +12,7 @@
 #include "cli/check_here.h"
 #include "cli/commands.h"
 #include "cli/follow.h"
+#include "cli/hints.h"
 #include "cli/home.h"
 #include "cli/render.h"
 #include "cli/server_start.h"
@@ -244,7 +245,14 @@ Result<int> Up(Context& context, const UpArgs& args) {
     if (args.json) {
       PrintJson(context, started);
     } else {
+      MUSTER_TRY(const Plan plan, api::PlanFrom(Object(started, "plan")));
       context.console.OutLine("nothing to do: " + key + " is as " + bundle.file_name + " says");
+      if (const auto known = KnownClusters(*api); known.ok()) {
+        context.console.cluster_option = ClusterOption(*known, key);
+      }
+      for (const std::string& note : plan.notes) {
+        context.console.OutLine("note: " + NameCluster(note, context.console.cluster_option));
+      }
     }
     return 0;
   }

@@ -99,7 +99,8 @@ Result<int> History(Context& context, const HistoryArgs& args) {
     return ShowPart(context, args, "/revisions/" + std::to_string(args.show), "revisions",
                     [](const Json& revision, const View&) { return Text(revision, "text"); });
   }
-  if (!args.runs) return ShowPart(context, args, "/history", "revisions", HistoryText);
+  const std::string most = args.most > 0 ? "?most=" + std::to_string(args.most) : "";
+  if (!args.runs) return ShowPart(context, args, "/history" + most, "revisions", HistoryText);
   return ShowPart(context, args, "/runs?most=" + std::to_string(args.most > 0 ? args.most : 20), "runs",
                   RunsText);
 }
@@ -237,12 +238,14 @@ void AddLookCommands(std::vector<Command>& commands) {
   commands.push_back(ps.Run(ListInstances));
 
   Declare<LogsArgs> logs("logs", "Show what instances write, merged by time");
-  WithCluster(logs.Positional("names", &LogsArgs::names, "Instances or services; all where none is named")
-                  .Offers(Completes::kTarget)
-                  .Flag("follow", 'f', &LogsArgs::follow, "Go on with what is written from now on")
-                  .Option("since", 0, "TIME", &LogsArgs::since, "Only the last 10m, 2h …")
-                  .Option("tail", 'n', "LINES", &LogsArgs::tail, "At most so many lines of each instance"),
-              0)
+  WithCluster(
+      logs.Positional("names", &LogsArgs::names, "Instances or services; all where none is named")
+          .Offers(Completes::kTarget)
+          .Flag("follow", 'f', &LogsArgs::follow, "Go on with what is written from now on")
+          .Option("since", 0, "TIME", &LogsArgs::since, "Only the last 10m, 2h …")
+          .Option("tail", 'n', "LINES", &LogsArgs::tail,
+                  "At most so many lines of each instance; where left out 100, 10 with -f, all with --since"),
+      0)
       .Group(kLook)
       .Example("muster logs -f gateway")
       .Example("muster logs --since 10m --tail 50");
@@ -251,7 +254,8 @@ void AddLookCommands(std::vector<Command>& commands) {
   Declare<HistoryArgs> history("history", "List the revisions of a cluster");
   WithCluster(
       history.Flag("runs", 0, &HistoryArgs::runs, "The runs instead")
-          .Option("most", 'n', "COUNT", &HistoryArgs::most, "At most so many runs")
+          .Option("most", 'n', "COUNT", &HistoryArgs::most,
+                  "At most so many; 20 runs, all revisions where left out")
           .Option("show", 0, "REVISION", &HistoryArgs::show, "Print the cluster file of this revision"))
       .Group(kLook);
   commands.push_back(history.Run(History));

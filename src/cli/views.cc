@@ -165,12 +165,16 @@ std::string InstancesText(const Json& answer, const View& view) {
 }
 
 std::string HistoryText(const Json& answer, const View& view) {
-  Table table({"REVISION", "CREATED", "BY", "FILE", "NOTE"});
+  Table table({"REVISION", "CREATED", "RESULT", "BY", "FILE", "NOTE"});
   for (const Json& revision : List(answer, "revisions")) {
     const bool current = Flag(revision, "current");
+    const std::string result = Text(revision, "result");
     table.Add({{fmt::format("{}{}", Number(revision, "number"), current ? " *" : ""),
                 current ? Color::kGreen : Color::kNone},
                {ShortTime(Moment(revision, "created"))},
+               {result, result == "done"     ? Color::kGreen
+                        : result == "failed" ? Color::kRed
+                                             : Color::kYellow},
                {Text(revision, "author")},
                {Text(revision, "file_name")},
                {Text(revision, "note")}});

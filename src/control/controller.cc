@@ -7,6 +7,7 @@
 #include "base/digest.h"
 #include "base/fault.h"
 #include "base/text.h"
+#include "control/outcomes.h"
 #include "control/run_machine.h"
 #include "model/secret.h"
 #include "model/words.h"
@@ -16,7 +17,6 @@ namespace {
 
 using Json = nlohmann::json;
 
-constexpr int kRunsLookedAt = 100;
 constexpr Duration kCancelWithin = 60s;
 
 std::map<std::string, std::string> StringMap(const std::string& text) {
@@ -27,11 +27,6 @@ std::map<std::string, std::string> StringMap(const std::string& text) {
     if (value.is_string()) map[key] = value.get<std::string>();
   }
   return map;
-}
-
-// restart, stop, start and down act on the revision that stands.
-bool Brings(const std::string& action) {
-  return action != "restart" && action != "stop" && action != "start" && action != "down";
 }
 
 Error Busy(const std::string& what) {
@@ -225,46 +220,6 @@ void Controller::ReleaseIdleHosts() {
   (void)deps_.store->PutCluster(row_);
 }
 
-Result<Plan> Controller::Decide(const Bundle& bundle, const PlanOptions& options,
-                                std::set<std::string> unreachable, int64_t revision,
-                                plan::Desired* desired) const {
-  const Cluster& cluster = bundle.cluster;
-  Placement so_far;
-  const Json placement = Json::parse(row_.placement, nullptr, false);
-  if (placement.is_object()) {
-    MUSTER_TRY(so_far, api::PlacementFrom(placement));
-  }
-  plan::SecretDigests digests = Digests();
-  if (options.remove_all) digests[plan::kAnySecret] = "";
-  MUSTER_TRY(*desired, plan::LayOutCluster(cluster, so_far, digests));
-  plan::Situation situation{.observed = observed_,
-                            .unreachable = std::move(unreachable),
-                            .held = held_,
-                            .restart = options.restart,
-                            .revision = revision,
-                            .refresh = options.refresh,
-                            .same_file = IsCurrent(bundle) && IsBroughtUp(),
-                            .remove_all = options.remove_all,
-                            .delete_data = options.delete_data};
-  MUSTER_TRY(Plan plan, plan::MakePlan(cluster, *desired, situation));
-  plan.cluster = row_.key;
-  return plan;
-}
-
-bool Controller::IsCurrent(const Bundle& bundle) const {
-  const auto current = deps_.store->FindRevision(row_.key, row_.revision);
-  return current.ok() && *current && (*current)->text == bundle.text && (*current)->bundle == bundle.files;
-}
-
-bool Controller::IsBroughtUp() const {
-  const auto runs = deps_.store->Runs(row_.key, kRunsLookedAt);
-  if (!runs.ok()) return false;
-  for (const store::RunRow& run : *runs) {
-    if (run.revision == row_.revision && Brings(run.action)) return run.state == "done";
-  }
-  return true;  // so long ago that its runs are forgotten
-}
-
 net::Task<Result<Plan>> Controller::MakePlan(Bundle bundle, PlanOptions options) {
   const std::set<std::string> silent = co_await ObserveAll();
   plan::Desired desired;
@@ -342,7 +297,8 @@ net::Task<Result<StartedRun>> Controller::Begin(Bundle bundle, std::string actio
 
   std::set<std::string> silent = co_await ObserveAll();
   plan::Desired desired;
-  auto planned = Decide(bundle, options, silent, row_.revision + 1, &desired);
+  bool partial = false;
+  auto planned = Decide(bundle, options, silent, row_.revision + 1, &desired, &partial);
   if (!planned.ok()) co_return planned.error();
   if (!plan_id.empty() && planned->id != plan_id) {
     co_return Error::Refused("plan-moved", "the state has moved since plan {}; it would be plan {} now",
@@ -364,7 +320,7 @@ net::Task<Result<StartedRun>> Controller::Begin(Bundle bundle, std::string actio
     // Whatever an earlier life of this cluster left there (data that `down` kept) is looked at before
     // anything is done.
     silent = co_await ObserveAll();
-    planned = Decide(bundle, options, silent, row_.revision + 1, &desired);
+    planned = Decide(bundle, options, silent, row_.revision + 1, &desired, &partial);
   }
   if (!planned.ok()) {
     cluster_ = before;
@@ -380,7 +336,7 @@ net::Task<Result<StartedRun>> Controller::Begin(Bundle bundle, std::string actio
 
   const std::string placement_before = row_.placement;
   row_.placement = api::ToJson(desired.placement).dump();
-  const Status recorded = Record(bundle, started.plan, action, same || !brings);
+  const Status recorded = Record(bundle, started.plan, action, same || !brings, partial);
   if (!recorded.ok()) {
     // Nothing was accepted: all is as before.
     run_ = {};
@@ -403,7 +359,9 @@ net::Task<Result<StartedRun>> Controller::Begin(Bundle bundle, std::string actio
 
 // Makes the revision, its placement and its run durable together.
 Status Controller::Record(const Bundle& bundle, const Plan& plan, const std::string& action,
-                          bool same_revision) {
+                          bool same_revision, bool partial) {
+  Json plan_json = api::ToJson(plan);
+  if (partial) MarkPartial(plan_json);
   run_.id = RandomHex(4);
   store::ClusterRow row = row_;
   if (!same_revision) row.revision += 1;
@@ -418,7 +376,7 @@ Status Controller::Record(const Bundle& bundle, const Plan& plan, const std::str
               .revision = row.revision,
               .action = action,
               .state = "running",
-              .plan = api::ToJson(plan).dump(),
+              .plan = plan_json.dump(),
               .started = WallNow(),
               .ended = {},
               .error = "",
@@ -477,6 +435,14 @@ net::Task<Result<StartedRun>> Controller::Act(std::string action, std::vector<st
       chosen.insert(instance.name);
       found = true;
     }
+    const auto seen = observed_.find(name);
+    const bool installed = seen != observed_.end() && !seen->second.hash.empty();
+    if (desired_by_name_.contains(name) && !installed && (action == "start" || action == "restart") &&
+        !IsBroughtUp()) {
+      co_return Error::Conflict("not-installed", "{} is not installed: the last release did not get to it",
+                                name)
+          .Hint("muster up FILE or muster resume goes on with the release");
+    }
     if (!found) {
       co_return Error::NotFound("unknown-instance", "{} has no service or instance {}", row_.key, name)
           .Hint("muster ps lists them");
@@ -509,10 +475,14 @@ net::Task<Result<StartedRun>> Controller::Act(std::string action, std::vector<st
     for (const std::string& name : chosen) held_.erase(name);
   } else if (action == "restart") {
     options.restart = chosen;
+    // Whoever names an instance wants it to run; one that merely belongs to what is named stays as it was
+    // left.
+    for (const std::string& name : names) held_.erase(name);
   } else if (action == "down") {
     options.remove_all = true;
     held_.clear();
   }
+  if (action != "down") options.act = chosen;
   bundle->author = author;
   bundle->note = fmt::format("{} {}", action, Join(names, " "));
   auto started = co_await Begin(std::move(*bundle), action, "", options);

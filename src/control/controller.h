@@ -35,11 +35,13 @@ struct Bundle {
   std::string author;
   std::string note;
   std::string action = "up";  // what brings it: up, scale, rollback, resume
+  std::string scales = {};  // the service that it gives another number of instances; the rest stays as it is
 };
 
 struct PlanOptions {
   bool refresh = false;
-  std::set<std::string> restart;  // instance names
+  std::set<std::string> restart;             // instance names
+  std::optional<std::set<std::string>> act;  // only these instances are stopped, started or restarted
   bool remove_all = false;
   bool delete_data = false;
   bool plan_only = false;  // decide, but write and start nothing
@@ -182,10 +184,11 @@ class Controller : public std::enable_shared_from_this<Controller> {
   // how muster writes it, and not from what is still to be done.
   bool IsBroughtUp() const;
   Result<Plan> Decide(const Bundle& bundle, const PlanOptions& options, std::set<std::string> unreachable,
-                      int64_t revision, plan::Desired* desired) const;
+                      int64_t revision, plan::Desired* desired, bool* partial = nullptr) const;
   net::Task<Result<StartedRun>> Begin(Bundle bundle, std::string action, std::string plan_id,
                                       PlanOptions options);
-  Status Record(const Bundle& bundle, const Plan& plan, const std::string& action, bool same_revision);
+  Status Record(const Bundle& bundle, const Plan& plan, const std::string& action, bool same_revision,
+                bool partial);
 
   void Converge(const std::string& host);
   Result<PlanOptions> OptionsToResume(const store::RunRow& row) const;

@@ -166,7 +166,7 @@ void Controller::OnConnected(const std::string& host, bool connected) {
 
 // A host that the last run went on without is back: the revision is brought to it.
 void Controller::Converge(const std::string& host) {
-  if (!left_out_.contains(host) || !idle() || down() || going_down()) return;
+  if (!left_out_.contains(host) || !idle() || down() || going_down() || !IsBroughtUp()) return;
   left_out_.erase(host);
   auto bundle = CurrentBundle();
   if (!bundle.ok()) return;

@@ -6,6 +6,7 @@
 #include "base/fault.h"
 #include "base/text.h"
 #include "control/controller.h"
+#include "control/outcomes.h"
 #include "control/run_machine.h"
 
 namespace muster::control {
@@ -192,7 +193,8 @@ void Controller::Finish() {
   } else if (state == RunState::kDone) {
     left_out_ = {run_.silent.begin(), run_.silent.end()};
   }
-  if (state == RunState::kDone && !takes_down) {
+  // An act on what stands says nothing about its revision.
+  if (BroughtUp(run_.row)) {
     Json extra = Json::parse(row_.extra, nullptr, false);
     if (!extra.is_object()) extra = Json::object();
     extra["good"] = row_.revision;  // what `on_failure: rollback` goes back to

@@ -1,15 +1,18 @@
 // Requests about clusters.
+#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "api/fields.h"
 #include "api/json.h"
 #include "base/text.h"
+#include "control/outcomes.h"
 #include "server/api.h"
 
 namespace muster::server {
 namespace {
 
 constexpr Duration kFirstLook = 5s;
+constexpr int kRunsLookedAt = 1000;  // for what became of revisions
 
 Json FindingsJson(const std::vector<Finding>& findings) {
   Json json = Json::array();
@@ -349,14 +352,14 @@ net::Task<Answer> Api::Rollback(Call call) {
   }
   const auto revisions = deps_.store->Revisions((*found)->row().key);
   if (!revisions.ok()) co_return Bad(revisions.error());
-  if (revision <= 0) {
-    for (const store::RevisionRow& row : *revisions) {
-      if (row.number < (*found)->row().revision) revision = row.number;
-    }
-    if (revision <= 0) {
-      co_return Bad(Error::NotFound("unknown-revision", "{} has no revision before {}", (*found)->row().key,
-                                    (*found)->row().revision)
-                        .Hint("muster history lists those that are kept"));
+  if (revision == 0) {
+    const auto runs = deps_.store->Runs((*found)->row().key, kRunsLookedAt);
+    if (!runs.ok()) co_return Bad(runs.error());
+    revision = control::GoodBefore((*found)->row().revision, *revisions, *runs);
+    if (revision == 0) {
+      co_return Bad(Error::NotFound("unknown-revision", "{} has no revision before {} that was brought up",
+                                    (*found)->row().key, (*found)->row().revision)
+                        .Hint("muster history tells what became of each that is kept"));
     }
   }
   Accepted accepted;
@@ -414,13 +417,18 @@ net::Task<Answer> Api::History(Call call) {
   if (!found.ok()) co_return Bad(found.error());
   const auto revisions = deps_.store->Revisions((*found)->row().key);
   if (!revisions.ok()) co_return Bad(revisions.error());
+  const auto runs = deps_.store->Runs((*found)->row().key, kRunsLookedAt);
+  if (!runs.ok()) co_return Bad(runs.error());
   Json list = Json::array();
+  const int most = Most(call, std::numeric_limits<int>::max());
   for (auto row = revisions->rbegin(); row != revisions->rend(); ++row) {
+    if (list.size() >= static_cast<size_t>(most)) break;
     list.push_back({{"number", row->number},
                     {"created", row->created.time_since_epoch().count()},
                     {"author", row->author},
                     {"note", row->note},
                     {"file_name", row->file_name},
+                    {"result", control::OutcomeOf(row->number, *runs)},
                     {"current", row->number == (*found)->row().revision}});
   }
   co_return Good({{"revisions", list}});

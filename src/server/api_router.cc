@@ -150,7 +150,7 @@ std::vector<Api::Route> Api::Routes() {
        "Log lines of instances (events)",
        {"names:string", "tail:integer", "since_ms:integer", "follow:integer"}},
       {"GET", cluster + "/events", nullptr, &Api::ClusterEvents, "What happens, live (events)", {}},
-      {"GET", cluster + "/history", &Api::History, nullptr, "Revisions, newest first", {}},
+      {"GET", cluster + "/history", &Api::History, nullptr, "Revisions, newest first", {"most:integer"}},
       {"GET", cluster + "/revisions/{revision}", &Api::Revision, nullptr, "One revision with its text", {}},
       {"GET", cluster + "/runs", &Api::Runs, nullptr, "Runs, newest first", {"most:integer"}},
       {"GET", cluster + "/audit", &Api::Audit, nullptr, "Who did what", {"most:integer"}},

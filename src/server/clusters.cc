@@ -246,6 +246,7 @@ Result<Accepted> Clusters::Scaled(const std::shared_ptr<control::Controller>& co
   ApplyOverrides(files, bundle.cluster);
   bundle.author = author;
   bundle.action = "scale";
+  bundle.scales = service;
   bundle.note = fmt::format("scale {} {}", service, instances);
   accepted.findings = plan::CheckCluster(bundle.cluster);
   for (Finding& finding : accepted.findings) finding.file = bundle.file_name;

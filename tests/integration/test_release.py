@@ -261,3 +261,40 @@ def test_a_full_disk_is_told_and_loses_nothing(muster):
         muster.close()
         subprocess.run(["umount", "-l", disk], check=False)
         time.sleep(0)
+
+
+def test_acts_leave_a_release_that_stopped_half_way_where_it_is(muster):
+    file = muster.file(web(muster, instances=4, update="{ max_unavailable: 1, deadline: 2s }"))
+    muster.run("up", file, "--rehearse")
+    good = file.read_text()
+    file.write_text(good.replace("--peers=", "--never-ready --peers="))
+    muster.run("up", file, "--rehearse", code=1)
+    key = ("--cluster", "web@rehearsal")
+
+    def look():
+        return {n: one for n, one in muster.instances("web@rehearsal").items() if n.startswith("app-")}
+
+    before = look()
+    (broken,) = [name for name, one in before.items() if one["state"] != "ready"]
+    others = sorted(set(before) - {broken})
+
+    def untouched(names, since):
+        now = look()
+        return all((now[n]["pid"], now[n]["hash"], now[n]["state"]) == (since[n]["pid"], since[n]["hash"], "ready")
+                   for n in names)
+
+    muster.run("stop", *key, broken)
+    assert untouched(others, before) and look()[broken]["state"] == "stopped"
+    muster.run("restart", *key, others[0])
+    after = look()[others[0]]
+    assert after["hash"] == before[others[0]]["hash"] and after["pid"] != before[others[0]]["pid"]
+    assert untouched(others[1:], before) and look()[broken]["state"] == "stopped"
+    assert get(edge(muster, "web@rehearsal"))[0] == 200
+    revisions = muster.json("history", *key)["revisions"]
+    assert [one["result"] for one in revisions] == ["failed", "done"]
+    # An act that went well doesn't make a bad release good.
+    muster.run("rollback", *key)
+    assert muster.status("web@rehearsal")["run_state"] == "done"
+    assert {one["hash"] for one in look().values()} == {before[others[0]]["hash"]} or look()[broken]["held"]
+    muster.run("start", *key, broken)
+    assert muster.status("web@rehearsal")["health"] == "green"

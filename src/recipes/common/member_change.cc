@@ -113,7 +113,7 @@ class Builder {
     const bool changed = Installed(observed) && observed->hash != desired.hash;
 
     if (input_.held.contains(desired.name)) {
-      output_.notes.push_back(desired.name + " is held: muster start " + desired.name + " lets it go");
+      output_.notes.push_back(desired.name + " is stopped by hand (muster start " + desired.name + ")");
       if (!Runs(observed) && !(observed && observed->state == InstanceState::kFailed)) return;
       work.need = Need::kStop;
       work.reason = "stopped by hand";
@@ -135,7 +135,7 @@ class Builder {
                                                    : Need::kRestart;
     } else if (!observed->drift.empty()) {
       LookAtDrift(work, desired, *observed);
-    } else if (restart) {
+    } else if (restart && Runs(observed)) {
       work.need = Need::kRestart;
       work.install = false;
       work.impact = Impact::kRestart;
@@ -143,7 +143,9 @@ class Builder {
     } else if (!Runs(observed)) {
       work.need = Need::kStart;
       work.impact = Impact::kRestart;
-      work.reason = observed->state == InstanceState::kFailed ? "had failed" : "is stopped";
+      work.reason = observed->state == InstanceState::kFailed ? "had failed"
+                    : restart                                 ? "asked for"
+                                                              : "is stopped";
     } else if (observed->state == InstanceState::kStarting || observed->state == InstanceState::kUnhealthy ||
                observed->state == InstanceState::kBackoff) {
       work.need = Need::kStart;  // it runs, or will: whoever says `up` wants to know whether it gets ready

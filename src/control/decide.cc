@@ -1,0 +1,77 @@
+// The part of the Controller that decides what would be done. Writes nothing and starts nothing.
+#include <nlohmann/json.hpp>
+
+#include "api/json.h"
+#include "control/controller.h"
+#include "control/outcomes.h"
+#include "plan/scope.h"
+
+namespace muster::control {
+namespace {
+
+using Json = nlohmann::json;
+
+constexpr int kRunsLookedAt = 100;
+
+}  // namespace
+
+Result<Plan> Controller::Decide(const Bundle& bundle, const PlanOptions& options,
+                                std::set<std::string> unreachable, int64_t revision, plan::Desired* desired,
+                                bool* partial) const {
+  const Cluster& cluster = bundle.cluster;
+  Placement so_far;
+  const Json placement = Json::parse(row_.placement, nullptr, false);
+  if (placement.is_object()) {
+    MUSTER_TRY(so_far, api::PlacementFrom(placement));
+  }
+  plan::SecretDigests digests = Digests();
+  if (options.remove_all) digests[plan::kAnySecret] = "";
+  MUSTER_TRY(*desired, plan::LayOutCluster(cluster, so_far, digests));
+  plan::Situation situation{.observed = observed_,
+                            .unreachable = std::move(unreachable),
+                            .held = held_,
+                            .restart = options.restart,
+                            .revision = revision,
+                            .refresh = options.refresh,
+                            .same_file = IsCurrent(bundle) && IsBroughtUp(),
+                            .remove_all = options.remove_all,
+                            .delete_data = options.delete_data};
+  std::optional<plan::Scope> scope;
+  const bool half_done = (options.act || !bundle.scales.empty()) && !IsBroughtUp();
+  if (options.act) {
+    scope = plan::Scope{.instances = *options.act, .install = !half_done};
+  } else if (!bundle.scales.empty()) {
+    MUSTER_TRY(const Bundle current, CurrentBundle());
+    MUSTER_TRY(const plan::Desired before, plan::LayOutCluster(current.cluster, so_far, digests));
+    scope = plan::Scope{.instances = plan::TouchedByScaling(bundle.scales, before, *desired, observed_)};
+  }
+  plan::Narrowed narrowed;
+  if (scope) {
+    narrowed = plan::Narrow(
+        *scope, {.cluster = cluster, .desired = *desired, .situation = std::move(situation), .left = {}});
+  }
+  MUSTER_TRY(Plan plan, scope ? plan::MakePlan(narrowed.cluster, narrowed.desired, narrowed.situation)
+                              : plan::MakePlan(cluster, *desired, situation));
+  if (half_done && !narrowed.left.empty()) {
+    plan.notes.push_back(plan::LeftNote(narrowed.left));
+    if (partial) *partial = true;
+  }
+  plan.cluster = row_.key;
+  return plan;
+}
+
+bool Controller::IsCurrent(const Bundle& bundle) const {
+  const auto current = deps_.store->FindRevision(row_.key, row_.revision);
+  return current.ok() && *current && (*current)->text == bundle.text && (*current)->bundle == bundle.files;
+}
+
+bool Controller::IsBroughtUp() const {
+  const auto runs = deps_.store->Runs(row_.key, kRunsLookedAt);
+  if (!runs.ok()) return false;
+  for (const store::RunRow& run : *runs) {
+    if (run.revision == row_.revision && Brings(run.action)) return BroughtUp(run);
+  }
+  return true;  // so long ago that its runs are forgotten
+}
+
+}  // namespace muster::control

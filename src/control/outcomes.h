@@ -1,0 +1,34 @@
+// What became of revisions, by their runs. Pure.
+#pragma once
+
+#include <cstdint>
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "store/store.h"
+
+namespace muster::control {
+
+// Whether runs of this action bring a revision. restart, stop, start and down act on the one that stands.
+bool Brings(std::string_view action);
+
+// Whether this run brought its revision to its end, everywhere.
+bool BroughtUp(const store::RunRow& run);
+
+// Notes in the stored plan of a run that it leaves others of an unfinished release as they are.
+void MarkPartial(nlohmann::json& plan);
+
+// What became of `revision`: "done" where one of its runs brought it up; else the state of the newest that
+// was to
+// ("running", "failed", "cancelled", "paused", "putting-back"; "partial" where that was done, but left
+// instances of an earlier release as they were); "" where no run is known. `runs`: newest first.
+std::string OutcomeOf(int64_t revision, const std::vector<store::RunRow>& runs);
+
+// The newest revision before `current` that was brought up; 0 where there is none. `revisions`: those kept.
+// One whose runs are forgotten is taken for good where nothing else is.
+int64_t GoodBefore(int64_t current, const std::vector<store::RevisionRow>& revisions,
+                   const std::vector<store::RunRow>& runs);
+
+}  // namespace muster::control

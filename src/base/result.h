@@ -54,17 +54,17 @@ class Error {
   static Error Os(std::string_view what, int error_number);
 
   template <class... Args>
-  Error&& Hint(fmt::format_string<Args...> format, Args&&... args) && {
+  Error Hint(fmt::format_string<Args...> format, Args&&... args) && {
     hint_ = fmt::vformat(format, fmt::make_format_args(args...));
     return std::move(*this);
   }
-  Error&& Evidence(std::vector<std::string> lines) && {
+  Error Evidence(std::vector<std::string> lines) && {
     evidence_ = std::move(lines);
     return std::move(*this);
   }
   // Says what was being done; the outermost comes first in `Text()`.
   template <class... Args>
-  Error&& While(fmt::format_string<Args...> format, Args&&... args) && {
+  Error While(fmt::format_string<Args...> format, Args&&... args) && {
     message_ = fmt::vformat(format, fmt::make_format_args(args...)) + ": " + message_;
     return std::move(*this);
   }
@@ -129,7 +129,7 @@ class [[nodiscard]] Result {
   }
 
   template <class... Args>
-  Result&& While(fmt::format_string<Args...> format, Args&&... args) && {
+  Result While(fmt::format_string<Args...> format, Args&&... args) && {
     if (!ok()) *this = std::move(*this).error().While(format, std::forward<Args>(args)...);
     return std::move(*this);
   }

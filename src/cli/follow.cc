@@ -168,10 +168,10 @@ Followed Conclude(const Following& following, Context& context) {
                 : failures.empty() ? Error::Internal("run-failed", "the run failed")
                                    : Error(failures[0].second).While("{}", failures[0].first);
   if (error.evidence().empty() && !failures.empty()) {
-    error = Error(std::move(error).Evidence(failures[0].second.evidence()));
+    error = std::move(error).Evidence(failures[0].second.evidence());
   }
   if (error.hint().empty() && !failures.empty()) {
-    error = Error(std::move(error).Hint("muster logs {} --tail 50", failures[0].first));
+    error = std::move(error).Hint("muster logs {} --tail 50", failures[0].first);
   }
   followed.failed = true;
   const bool release = run.action == "up" || run.action == "scale";

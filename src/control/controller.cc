@@ -34,72 +34,26 @@ Error Busy(const std::string& what) {
       .Hint("wait for it (muster status shows it), or stop it with Ctrl-C where it was started");
 }
 
-// The hosts whose agents are wanted are remembered: one that a new revision leaves out still has to be
-// cleared.
-std::map<std::string, Agents::Wanted> RememberedHosts(const store::ClusterRow& row) {
-  std::map<std::string, Agents::Wanted> hosts;
-  const Json extra = Json::parse(row.extra, nullptr, false);
-  if (!extra.is_object() || !extra.contains("hosts") || !extra["hosts"].is_object()) return hosts;
-  for (const auto& [name, host] : extra["hosts"].items()) {
-    if (!host.is_object()) continue;
-    hosts[name] = {.cluster = row.key,
-                   .host = name,
-                   .address = host.value("address", ""),
-                   .epoch = row.epoch,
-                   .rehearsal = row.rehearsal,
-                   .block = row.block,
-                   .host_number = host.value("number", 0)};
-  }
-  return hosts;
-}
-
-std::string WithHosts(const std::string& extra_text, const std::map<std::string, Agents::Wanted>& hosts) {
-  Json extra = Json::parse(extra_text, nullptr, false);
-  if (!extra.is_object()) extra = Json::object();
-  extra["hosts"] = Json::object();
-  if (!extra["numbers"].is_object()) extra["numbers"] = Json::object();
-  for (const auto& [name, host] : hosts) {
-    extra["hosts"][name] = {{"address", host.address}, {"number", host.host_number}};
-    if (host.rehearsal) extra["numbers"][name] = host.host_number;  // stays when the host is released
-  }
-  return extra.dump();
-}
-
 }  // namespace
 
-std::map<std::string, int> HostNumbers(const store::ClusterRow& row) {
-  std::map<std::string, int> numbers;
-  const Json extra = Json::parse(row.extra, nullptr, false);
-  if (!extra.is_object()) return numbers;
-  // Earlier releases remembered them for the hosts in use only.
-  const Json hosts = extra.value("hosts", Json::object());
-  for (const auto& [name, host] : hosts.items()) {
-    const int number = host.is_object() ? host.value("number", 0) : 0;
-    if (number > 0) numbers[name] = number;
-  }
-  const Json kept = extra.value("numbers", Json::object());
-  for (const auto& [name, number] : kept.items()) {
-    if (number.is_number_integer()) numbers[name] = number.get<int>();
-  }
-  return numbers;
-}
-
 Controller::Controller(Dependencies dependencies, store::ClusterRow row)
-    : deps_(std::move(dependencies)),
-      row_(std::move(row)),
-      held_(StringMap(row_.held)),
-      hosts_(RememberedHosts(row_)) {}
+    : deps_(std::move(dependencies)), row_(std::move(row)), kept_(KeptOf(row_)), held_(StringMap(row_.held)) {
+  for (const auto& [name, host] : kept_.hosts) {
+    hosts_[name] = {.cluster = row_.key,
+                    .host = name,
+                    .address = host.address,
+                    .epoch = row_.epoch,
+                    .rehearsal = row_.rehearsal,
+                    .block = row_.block,
+                    .host_number = host.number};
+  }
+}
 
 Controller::~Controller() = default;
 
-bool Controller::down() const {
-  const Json extra = Json::parse(row_.extra, nullptr, false);
-  return extra.is_object() && extra.value("down", false);
-}
-
-bool Controller::going_down() const {
-  const Json extra = Json::parse(row_.extra, nullptr, false);
-  return extra.is_object() && extra.contains("going_down");
+void Controller::Keep(Kept kept) {
+  kept_ = std::move(kept);
+  row_.extra = TextOf(kept_);
 }
 
 Status Controller::Adopt(Cluster cluster) {
@@ -113,33 +67,6 @@ Status Controller::Adopt(Cluster cluster) {
   MUSTER_TRY(plan::Desired desired, plan::LayOutCluster(cluster, so_far, digests));
   SetDesired(std::move(desired));
   cluster_ = std::move(cluster);
-  return Done();
-}
-
-Status Controller::TakeOver() {
-  row_.epoch += 1;
-  MUSTER_DO(deps_.store->PutCluster(row_));
-  if (row_.revision == 0 || down()) return Done();
-  // Whatever may be wrong with the revision: what runs is to be seen, and may be taken down.
-  for (auto& [name, host] : hosts_) {
-    host.epoch = row_.epoch;
-    deps_.agents->Want(host);
-  }
-  auto bundle = CurrentBundle();
-  Status adopted = bundle.ok() ? Adopt(std::move(bundle->cluster)) : Status(bundle.error());
-  if (!adopted.ok()) {
-    trouble_ = adopted.error();
-    return std::move(adopted).While("taking over revision {} of {}", row_.revision, row_.key);
-  }
-  WantHosts(HostsInUse(desired_));
-  looked_ = false;
-  net::Spawn(LookAround());
-  MUSTER_TRY(const std::vector<store::RunRow> runs, deps_.store->Runs(row_.key, 1));
-  if (!runs.empty() && (runs[0].state == "running" || runs[0].state == "putting-back")) {
-    deciding_ = recovering_ = true;
-    deciding_who_ = "the server is settling run " + runs[0].id + ", which its last stop interrupted";
-    net::Spawn(Recover(runs[0]));
-  }
   return Done();
 }
 
@@ -199,7 +126,17 @@ void Controller::WantHosts(const std::set<std::string>& hosts) {
     hosts_[host.name] = wanted;
     deps_.agents->Want(wanted);
   }
-  row_.extra = WithHosts(row_.extra, hosts_);
+  KeepHosts();
+}
+
+void Controller::KeepHosts() {
+  Kept kept = std::move(kept_);
+  kept.hosts.clear();
+  for (const auto& [name, host] : hosts_) {
+    kept.hosts[name] = {.address = host.address, .number = host.host_number};
+    if (host.rehearsal) kept.numbers[name] = host.host_number;
+  }
+  Keep(std::move(kept));
 }
 
 // Lets those agents go whose hosts have nothing of this cluster any more.
@@ -216,7 +153,7 @@ void Controller::ReleaseIdleHosts() {
     return true;
   });
   if (hosts_.size() == before || row_.revision == 0) return;
-  row_.extra = WithHosts(row_.extra, hosts_);
+  KeepHosts();
   (void)deps_.store->PutCluster(row_);
 }
 
@@ -250,6 +187,7 @@ Result<PlanOptions> Controller::OptionsToResume(const store::RunRow& row) const 
 
 net::Task<Result<StartedRun>> Controller::Resume(std::string author) {
   auto self = shared_from_this();
+  if (const Status rules = Rule(); !rules.ok()) co_return rules.error();
   co_await Settled();
   const auto runs = deps_.store->Runs(row_.key, 1);
   if (!runs.ok()) co_return runs.error();
@@ -260,8 +198,7 @@ net::Task<Result<StartedRun>> Controller::Resume(std::string author) {
   std::vector<std::string> none;
   if (!runs->empty() && runs->front().action == "down" && runs->front().state != "done") {
     PlanOptions options;
-    const Json extra = Json::parse(row_.extra, nullptr, false);
-    if (going_down()) options.delete_data = extra["going_down"].value("delete_data", false);
+    options.delete_data = kept_.going_down && kept_.going_down->delete_data;
     std::string down = "down";
     co_return co_await Act(std::move(down), std::move(none), options, author);
   }
@@ -282,6 +219,7 @@ net::Task<Result<StartedRun>> Controller::Resume(std::string author) {
 net::Task<Result<StartedRun>> Controller::Begin(Bundle bundle, std::string action, std::string plan_id,
                                                 PlanOptions options) {
   auto self = shared_from_this();
+  if (const Status rules = Rule(); !rules.ok() && !options.plan_only) co_return rules.error();
   co_await Settled();
   if (!run_.id.empty()) {
     co_return Busy(fmt::format("run {} ({} by {}, since {}) is under way", run_.id, run_.row.action,
@@ -365,11 +303,10 @@ Status Controller::Record(const Bundle& bundle, const Plan& plan, const std::str
   run_.id = RandomHex(4);
   store::ClusterRow row = row_;
   if (!same_revision) row.revision += 1;
-  Json extra = Json::parse(row.extra, nullptr, false);
-  if (!extra.is_object()) extra = Json::object();
-  if (!same_revision || action == "up") extra.erase("down");
-  if (Brings(action)) extra.erase("going_down");
-  row.extra = extra.dump();
+  Kept kept = kept_;
+  if (!same_revision || action == "up") kept.down = false;
+  if (Brings(action)) kept.going_down.reset();
+  row.extra = TextOf(kept);
   row.held = Json(held_).dump();
   run_.row = {.id = run_.id,
               .cluster = row.key,
@@ -404,14 +341,19 @@ Status Controller::Record(const Bundle& bundle, const Plan& plan, const std::str
          .detail = fmt::format("run {}, revision {}, {} steps{}{}", run_.id, row.revision, plan.steps.size(),
                                bundle.note.empty() ? "" : ": ", bundle.note)});
   });
-  if (written.ok()) row_ = row;
-  return written;
+  if (!written.ok()) return written;
+  row_ = row;
+  kept_ = std::move(kept);
+  return Done();
 }
 
 net::Task<Result<StartedRun>> Controller::Act(std::string action, std::vector<std::string> names,
                                               PlanOptions options, std::string author) {
   auto self = shared_from_this();
-  if (!options.plan_only) co_await Settled();
+  if (!options.plan_only) {
+    if (const Status rules = Rule(); !rules.ok()) co_return rules.error();
+    co_await Settled();
+  }
   if (down() && action != "down") {
     co_return Error::Conflict("cluster-down", "{} is down: there is nothing to {}", row_.key, action)
         .Hint("bring it up again: muster up FILE");
@@ -530,6 +472,7 @@ std::vector<ServiceStatus> Controller::ServiceStates() const {
                       .wanted = 0});
   };
   if (trouble_) add_own(trouble_->message());
+  if (unruled_) add_own(unruled_->message());
   if (going_down()) add_own("is going down, and waits for hosts that do not answer");
   for (const Service& service : cluster_.services) {
     const Recipe* recipe = FindRecipe(service.kind);

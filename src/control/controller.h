@@ -12,6 +12,7 @@
 
 #include "base/time.h"
 #include "control/agents.h"
+#include "control/kept.h"
 #include "model/cluster.h"
 #include "model/plan.h"
 #include "net/loop.h"
@@ -22,9 +23,6 @@
 namespace muster::control {
 
 class RunMachine;
-
-// The numbers that rehearsed hosts of the cluster have, or had, by name.
-std::map<std::string, int> HostNumbers(const store::ClusterRow& row);
 
 // A version of the cluster file on its way to become a revision.
 struct Bundle {
@@ -94,7 +92,9 @@ class Controller : public std::enable_shared_from_this<Controller> {
   Controller(Dependencies dependencies, store::ClusterRow row);
   ~Controller();
 
-  // After a start of the server: raises the epoch, wants the agents, settles what a run left open.
+  // After a start of the server: wants the agents and looks around, raises the epoch, settles what a run left
+  // open. Where the store can't be written (a full disk), what runs is seen all the same; acts are refused
+  // with that error, and it is tried again by itself.
   Status TakeOver();
 
   // Waits until what a run left open is settled, at most `settle_within`.
@@ -135,12 +135,10 @@ class Controller : public std::enable_shared_from_this<Controller> {
   const Cluster& cluster() const { return cluster_; }
   const std::map<std::string, std::string>& held() const { return held_; }
   bool Wants(const std::string& host) const { return hosts_.contains(host); }
-  // Why the revision that stands could not be taken over, if so.
-  const std::optional<Error>& trouble() const { return trouble_; }
   bool connected(const std::string& host) const { return deps_.agents->connected(row_.key, host); }
-  bool down() const;
+  bool down() const { return kept_.down; }
   // `down` was asked for, and hosts that were silent still have instances. It goes on once they answer.
-  bool going_down() const;
+  bool going_down() const { return kept_.going_down.has_value(); }
 
   void OnChanged(const Observed& observed);
   void OnConnected(const std::string& host, bool connected);
@@ -165,6 +163,11 @@ class Controller : public std::enable_shared_from_this<Controller> {
     std::optional<Error> error;
   };
 
+  Status BeginToRule();
+  Status Rule();
+  void RuleSoon();
+  void Keep(Kept kept);  // in row_, too, to be written with it
+  void KeepHosts();
   Status Adopt(Cluster cluster);  // the model that desired_ is laid out from
   plan::SecretDigests Digests() const;
   Result<Instance> Reveal(const Instance& instance) const;  // secrets in place of markers
@@ -201,6 +204,7 @@ class Controller : public std::enable_shared_from_this<Controller> {
   void Finish();
   void RollBackAfterFailure();
   void AfterDown();
+  void Forget();
   std::optional<Error> LeftByDown() const;
   void RememberGoingDown();
   void DownAgainSoon();
@@ -217,6 +221,7 @@ class Controller : public std::enable_shared_from_this<Controller> {
 
   Dependencies deps_;
   store::ClusterRow row_;
+  Kept kept_;  // row_.extra
   Cluster cluster_;
   plan::Desired desired_;
   std::unordered_map<std::string, const Instance*> desired_by_name_;  // into desired_
@@ -227,7 +232,8 @@ class Controller : public std::enable_shared_from_this<Controller> {
   std::set<std::string> away_;                              // hosts whose agent is not connected
   std::map<std::string, Agents::Wanted> hosts_;             // those whose agents are wanted
   Run run_;
-  std::optional<Error> trouble_;
+  std::optional<Error> trouble_;             // why the revision that stands could not be taken over
+  std::optional<Error> unruled_;             // why the epoch is still the earlier server's
   std::set<std::string> left_out_;           // hosts that the last run went on without
   std::vector<net::Promised<bool>> ending_;  // who waits for the run's end
   bool looked_ = true;                       // false from TakeOver until the first look around has ended

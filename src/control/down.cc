@@ -1,7 +1,5 @@
 // The part of the Controller that ends a cluster: what follows once everything was taken away, and what
 // doesn't where a host was silent meanwhile.
-#include <nlohmann/json.hpp>
-
 #include "base/text.h"
 #include "control/controller.h"
 #include "control/run_machine.h"
@@ -9,27 +7,8 @@
 namespace muster::control {
 namespace {
 
-using Json = nlohmann::json;
-
 constexpr Duration kAnswerWithin = 5s;
-
-// What goes on once a silent host answers.
-struct GoingDown {
-  bool delete_data = false;
-  std::vector<std::string> silent;  // hosts
-};
-
-GoingDown GoingDownOf(const store::ClusterRow& row) {
-  GoingDown going;
-  const Json extra = Json::parse(row.extra, nullptr, false);
-  if (!extra.is_object()) return going;
-  const Json kept = extra.value("going_down", Json::object());
-  going.delete_data = kept.value("delete_data", false);
-  for (const Json& host : kept.value("silent", Json::array())) {
-    if (host.is_string()) going.silent.push_back(host.get<std::string>());
-  }
-  return going;
-}
+constexpr Duration kTryAgain = 2s;
 
 }  // namespace
 
@@ -58,10 +37,9 @@ std::optional<Error> Controller::LeftByDown() const {
 }
 
 void Controller::RememberGoingDown() {
-  Json extra = Json::parse(row_.extra, nullptr, false);
-  if (!extra.is_object()) extra = Json::object();
-  extra["going_down"] = {{"delete_data", run_.options.delete_data}, {"silent", run_.silent}};
-  row_.extra = extra.dump();
+  Kept kept = kept_;
+  kept.going_down = Kept::GoingDown{.delete_data = run_.options.delete_data, .silent = run_.silent};
+  Keep(std::move(kept));
 }
 
 void Controller::AfterDown() {
@@ -70,19 +48,26 @@ void Controller::AfterDown() {
   observed_.clear();
   menders_.clear();
   SetDesired({});
-  Json extra = Json::parse(row_.extra, nullptr, false);
-  if (!extra.is_object()) extra = Json::object();
-  extra["down"] = true;
-  extra.erase("hosts");
-  extra.erase("going_down");
-  row_.extra = extra.dump();
+  Kept kept = kept_;
+  kept.down = true;
+  kept.hosts.clear();
+  kept.going_down.reset();
+  Keep(std::move(kept));
   if (!run_.options.delete_data) {
     (void)deps_.store->PutCluster(row_);
     return;
   }
   // Agents have removed the data of all instances; their own folders go once they have left.
   net::SpawnThen(deps_.remove_hosts(row_.key), [](const Status&) {});
-  if (deps_.store->DeleteCluster(row_.key).ok()) deps_.forget(row_.key);
+  Forget();
+}
+
+// As soon as the store lets it. Until then it stands there, and is down.
+void Controller::Forget() {
+  if (!down()) return;  // brought up again meanwhile
+  const Status deleted = deps_.store->DeleteCluster(row_.key);
+  if (deleted.ok()) return deps_.forget(row_.key);
+  deps_.loop->After(kTryAgain, [self = shared_from_this()] { self->Forget(); });
 }
 
 // Of a cluster that is down.
@@ -109,7 +94,7 @@ void Controller::DownAgainSoon() {
 // Goes on with `down` where a host answers that was silent.
 net::Task<void> Controller::DownAgain() {
   auto self = shared_from_this();
-  const GoingDown going = GoingDownOf(row_);
+  const Kept::GoingDown going = kept_.going_down.value_or(Kept::GoingDown{});
   bool answers = false;
   for (const std::string& host : going.silent) {
     if (answers || !idle()) break;

@@ -105,18 +105,11 @@ TEST_F(ObserveTest, ARehearsedHostsNumberIsRememberedWhenItsFileLeavesItOut) {
   cluster.hosts[1].address = "127.77.7.4";
   BringUp("v1", cluster);
   const std::map<std::string, int> numbers{{"a", 1}, {"b", 4}};
-  EXPECT_EQ(HostNumbers(StoredCluster()), numbers);
+  EXPECT_EQ(KeptOf(StoredCluster()).numbers, numbers);
   cluster.hosts.pop_back();
   BringUp("v2", cluster);
-  EXPECT_EQ(HostNumbers(StoredCluster()), numbers);
-  const auto extra = nlohmann::json::parse(StoredCluster().extra);
-  EXPECT_FALSE(extra["hosts"].contains("b"));
-}
-
-TEST(HostNumbers, AreThoseOfTheHostsInUseInAStoreOfAnEarlierRelease) {
-  const store::ClusterRow row{.extra = R"({"hosts":{"a":{"address":"127.77.3.2","number":2}},"good":1})"};
-  EXPECT_EQ(HostNumbers(row), (std::map<std::string, int>{{"a", 2}}));
-  EXPECT_THAT(HostNumbers({.extra = "nonsense"}), IsEmpty());
+  EXPECT_EQ(KeptOf(StoredCluster()).numbers, numbers);
+  EXPECT_FALSE(KeptOf(StoredCluster()).hosts.contains("b"));
 }
 
 }  // namespace

@@ -16,7 +16,6 @@ using Json = nlohmann::json;
 
 constexpr Duration kMendAgain = 1s;
 constexpr Duration kOrderDeadline = 30s;
-constexpr Duration kStandInMost = 30s;  // guests are kept so long for members that are started again
 
 std::string_view RunStateName(RunState state) {
   switch (state) {
@@ -35,9 +34,6 @@ std::string_view RunStateName(RunState state) {
   }
   return "failed";
 }
-
-// Verbs whose order carries the whole desired instance.
-bool NeedsInstance(std::string_view verb) { return verb == "install" || verb == "start" || verb == "reload"; }
 
 }  // namespace
 
@@ -195,10 +191,9 @@ void Controller::Finish() {
   }
   // An act on what stands says nothing about its revision.
   if (BroughtUp(run_.row)) {
-    Json extra = Json::parse(row_.extra, nullptr, false);
-    if (!extra.is_object()) extra = Json::object();
-    extra["good"] = row_.revision;  // what `on_failure: rollback` goes back to
-    row_.extra = extra.dump();
+    Kept kept = kept_;
+    kept.good = row_.revision;
+    Keep(std::move(kept));
     (void)deps_.store->PutCluster(row_);
     int keep = cluster_.services.empty() ? UpdatePolicy{}.keep : 1;
     for (const Service& service : cluster_.services) keep = std::max(keep, service.update.keep);
@@ -223,8 +218,7 @@ void Controller::Finish() {
 void Controller::RollBackAfterFailure() {
   bool wanted = false;
   for (const Service& service : cluster_.services) wanted |= service.update.rollback_on_failure;
-  const Json extra = Json::parse(row_.extra, nullptr, false);
-  const int64_t good = extra.is_object() ? extra.value("good", int64_t{0}) : 0;
+  const int64_t good = kept_.good;
   if (!wanted || good == 0 || good == row_.revision) return;
   auto bundle = BundleOf(good);
   if (!bundle.ok()) return;
@@ -273,136 +267,6 @@ net::Task<void> Controller::CancelAndWait(Duration timeout) {
   deps_.loop->Cancel(timer);
 }
 
-net::Task<void> Controller::Settled() {
-  auto self = shared_from_this();
-  if (!recovering_) co_return;
-  const net::Promised<bool> settled;
-  settling_.push_back(settled);
-  const auto timer = deps_.loop->After(deps_.settle_within, [settled] { settled.Set(false); });
-  co_await settled;
-  deps_.loop->Cancel(timer);
-}
-
-// What a stop of the server left open: each step that was sent is sent again under its id (agents repeat or
-// attach), what was to be put back is put back, and the run is shown as paused. `up` or `resume` plans anew
-// from there.
-net::Task<void> Controller::Recover(store::RunRow row) {
-  auto self = shared_from_this();
-  const auto steps = deps_.store->Steps(row.id);
-  const auto plan_json = api::ParseJson(row.plan);
-  std::map<std::string, Step> by_id;
-  if (plan_json.ok()) {
-    const auto plan = api::PlanFrom(*plan_json);
-    if (plan.ok()) {
-      for (const Step& step : plan->steps) by_id[step.id] = step;
-    }
-  }
-  size_t settled_before = 0;
-  if (steps.ok()) {
-    std::vector<net::Promised<bool>> waiting;
-    for (const store::StepRow& one : *steps) {
-      const auto found = by_id.find(one.step);
-      if (found != by_id.end() && one.settled.time_since_epoch().count() != 0 && one.error.empty()) {
-        ++settled_before;
-      }
-      if (found == by_id.end() || one.settled.time_since_epoch().count() != 0) continue;
-      const Step& step = found->second;
-      if (step.verb == "start") {
-        // It goes on by itself where it was begun; whether it gets ready is seen below, and may take minutes.
-        store::StepRow closed = one;
-        closed.settled = WallNow();
-        closed.error =
-            api::ToJson(Error::Unavailable("interrupted", "the server ended while {} started", step.instance))
-                .dump();
-        (void)deps_.store->PutStep(closed);
-        continue;
-      }
-      api::OrderMessage order{
-          .id = row.id + "/" + step.id, .epoch = row_.epoch, .step = step, .instance = std::nullopt};
-      const Instance* desired = FindDesired(step.instance);
-      if (desired && NeedsInstance(step.verb)) {
-        auto revealed = Reveal(*desired);
-        if (revealed.ok()) order.instance = std::move(*revealed);
-      }
-      const net::Promised<bool> settled;
-      waiting.push_back(settled);
-      const store::StepRow open = one;
-      net::SpawnThen(deps_.agents->Perform(row_.key, order),
-                     [self, open, settled](Result<std::map<std::string, std::string>> outcome) {
-                       store::StepRow closed = open;
-                       closed.settled = WallNow();
-                       if (!outcome.ok()) closed.error = api::ToJson(outcome.error()).dump();
-                       (void)self->deps_.store->PutStep(closed);
-                       settled.Set(true);
-                     });
-    }
-    for (const net::Promised<bool>& one : waiting) co_await one;
-  }
-  (void)co_await ObserveAll();
-  co_await PutBackWhatIsLeft(row.id);
-  row.state = "paused";
-  row.ended = WallNow();
-  (void)deps_.store->PutRun(row);
-  deciding_ = recovering_ = false;
-  deps_.finished(
-      row_.key,
-      RunProgress{.row = row, .done = settled_before, .total = by_id.size(), .open = {}, .paused = {}});
-  for (const auto& waiting : std::exchange(settling_, {})) {
-    deps_.loop->Post([waiting] { waiting.Set(true); });
-  }
-  MendSoon();
-}
-
-net::Task<void> Controller::PutBackWhatIsLeft(std::string run) {
-  auto self = shared_from_this();
-  const auto rows = deps_.store->PutBacks(run);
-  if (!rows.ok()) co_return;
-  struct PutBack {
-    int64_t row;
-    Step step;
-  };
-  std::vector<PutBack> put_backs;
-  for (const store::PutBackRow& one : *rows) {
-    const auto json = api::ParseJson(one.step);
-    if (!json.ok()) continue;
-    auto step = api::StepFrom(*json);
-    if (step.ok()) put_backs.push_back({.row = one.id, .step = std::move(*step)});
-  }
-  std::stable_sort(put_backs.begin(), put_backs.end(), [](const PutBack& a, const PutBack& b) {
-    return PutBackTurn(a.step.verb) < PutBackTurn(b.step.verb);
-  });
-  std::vector<net::Promised<bool>> starting;
-  for (const PutBack& one : put_backs) {
-    // Where the member isn't ready, the balancer's health set keeps it out though the run's lets it in.
-    api::OrderMessage order{.id = run + "/recover/" + one.step.id,
-                            .epoch = row_.epoch,
-                            .step = one.step,
-                            .instance = std::nullopt};
-    if (one.step.verb == "start") {
-      // It may take its time to get ready, and nobody waits for that here, unless others stand in for it.
-      (void)deps_.store->RemovePutBack(one.row);
-      const net::Promised<bool> started;
-      starting.push_back(started);
-      net::SpawnThen(deps_.agents->Perform(row_.key, order),
-                     [self, started](Result<std::map<std::string, std::string>>) {
-                       started.Set(true);
-                       self->MendSoon();
-                     });
-      continue;
-    }
-    if (one.step.verb == "dismiss") {
-      const std::vector<net::Promised<bool>> waiting = std::exchange(starting, {});
-      const auto timer = deps_.loop->After(kStandInMost, [waiting] {
-        for (const net::Promised<bool>& started : waiting) started.Set(false);
-      });
-      for (const net::Promised<bool>& started : waiting) co_await started;
-      deps_.loop->Cancel(timer);
-    }
-    auto outcome = co_await deps_.agents->Perform(row_.key, order);
-    if (outcome.ok()) (void)deps_.store->RemovePutBack(one.row);
-  }
-}
-
 void Controller::MendSoon() {
   if (mend_posted_) return;
   mend_posted_ = true;
@@ -413,6 +277,7 @@ void Controller::MendSoon() {
 }
 
 void Controller::Mend() {
+  if (unruled_) return;  // an earlier server's orders have the same ids
   std::vector<std::string> busy(mending_.begin(), mending_.end());
   if (run_.machine) {
     const std::set<std::string> under_step = run_.machine->busy();

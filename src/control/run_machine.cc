@@ -29,6 +29,8 @@ const std::string& SubjectOf(const Step& step) {
 
 int PutBackTurn(std::string_view verb) { return verb == "remove" ? 2 : verb == "dismiss" ? 1 : 0; }
 
+bool NeedsInstance(std::string_view verb) { return verb == "install" || verb == "start" || verb == "reload"; }
+
 RunMachine::RunMachine(Plan plan, int in_flight_per_host_most, const std::map<std::string, bool>& settled,
                        std::vector<Step> put_back)
     : plan_(std::move(plan)), in_flight_per_host_most_(in_flight_per_host_most) {

@@ -22,6 +22,9 @@ enum class RunState { kRunning, kPaused, kPuttingBack, kDone, kFailed, kCancelle
 // comes back before its guests are dismissed, and those are dismissed before they are removed.
 int PutBackTurn(std::string_view verb);
 
+// Whether an order of this verb carries the whole desired instance.
+bool NeedsInstance(std::string_view verb);
+
 // Fed with the outcomes of steps, answers with steps to send. Pure: no clock, no store, no agent; the
 // controller journals each answer before it obeys.
 //

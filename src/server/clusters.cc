@@ -106,7 +106,7 @@ Result<Cluster> Clusters::Read(const store::RevisionRow& revision, const store::
   MUSTER_TRY(const Json bundle, api::ParseJson(revision.bundle));
   if (bundle.contains("files")) MUSTER_DO(ReadFiles(bundle["files"], cluster));
   ApplyOverrides(bundle, cluster);
-  if (row.rehearsal) spec::Rehearse(cluster, row.block, control::HostNumbers(row));
+  if (row.rehearsal) spec::Rehearse(cluster, row.block, control::KeptOf(row).numbers);
   return cluster;
 }
 
@@ -196,7 +196,7 @@ Result<Accepted> Clusters::Accept(const Incoming& incoming, const std::string& a
   }
   if (incoming.rehearse) {
     const store::ClusterRow& row = accepted.controller->row();
-    spec::Rehearse(cluster, row.block, control::HostNumbers(row));
+    spec::Rehearse(cluster, row.block, control::KeptOf(row).numbers);
   }
   for (Finding& finding : plan::CheckCluster(cluster)) {
     finding.file = incoming.file_name;

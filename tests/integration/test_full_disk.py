@@ -1,0 +1,81 @@
+"""Where muster's own disk is full: told, nothing lost, and it goes on by itself once there is room."""
+
+import os
+import pathlib
+import signal
+import subprocess
+
+import pytest
+from conftest import edge, get, wait_until, web
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")
+
+
+class SmallDisk:
+    def __init__(self, folder):
+        self.folder = folder
+        self.filler = folder / "filler"
+
+    def fill(self):
+        with open(self.filler, "wb", buffering=0) as filler:
+            try:
+                while True:
+                    filler.write(b"x" * 4096)
+            except OSError:
+                pass
+
+    def make_room(self):
+        os.unlink(self.filler)
+
+
+@pytest.fixture
+def disk(muster):
+    folder = pathlib.Path(muster.home, "m")
+    folder.mkdir(mode=0o711)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m,mode=0711", "tmpfs", folder], check=True)
+    try:
+        yield SmallDisk(folder)
+    finally:
+        (folder / "filler").unlink(missing_ok=True)
+        muster.close()
+        subprocess.run(["umount", "-l", folder], check=False)
+
+
+def test_a_full_disk_is_told_and_loses_nothing(muster, disk):
+    file = muster.file(web(muster, instances=1))
+    muster.run("up", file, "--rehearse")
+    before = muster.instances("web@rehearsal")["app-1"]["pid"]
+    disk.fill()
+    good = file.read_text()
+    file.write_text(good.replace("    health:", "    env: { APP_COLOR: red }\n    health:"))
+    failed = muster.run("up", file, "--rehearse", code=1)
+    assert "disk-full" in failed.stdout + failed.stderr
+    assert get(edge(muster, "web@rehearsal"))[0] == 200
+    assert muster.instances("web@rehearsal")["app-1"]["pid"] == before
+    disk.make_room()
+    muster.run("up", file, "--rehearse")
+    assert muster.instances("web@rehearsal")["app-1"]["pid"] != before
+
+
+def test_a_server_killed_on_a_full_disk_sees_all_and_rules_again_once_there_is_room(muster, disk):
+    file = muster.file(web(muster, instances=2))
+    muster.run("up", file, "--rehearse")
+    before = {name: one["pid"] for name, one in muster.instances("web@rehearsal").items()}
+    disk.fill()
+    os.kill(muster.server_pid(), signal.SIGKILL)
+    now = muster.instances("web@rehearsal")  # starts a server
+    assert {name: one["pid"] for name, one in now.items()} == before
+    status = muster.status("web@rehearsal")
+    assert status["health"] == "red"
+    assert "no space" in str(status["services"])
+    for act in (("restart", "app-1"), ("down",)):
+        refused = muster.run(act[0], "--cluster", "web@rehearsal", *act[1:], code=1)
+        assert "disk-full" in refused.stderr, refused.stderr
+    assert get(edge(muster, "web@rehearsal"))[0] == 200
+    disk.make_room()
+    wait_until(lambda: muster.status("web@rehearsal")["health"] == "green")
+    os.kill(before["app-1"], signal.SIGKILL)
+    wait_until(lambda: muster.instances("web@rehearsal")["app-1"]["pid"] not in (0, before["app-1"]))
+    wait_until(lambda: muster.status("web@rehearsal")["health"] == "green")
+    muster.run("down", "--cluster", "web@rehearsal")
+    assert not muster.app_pids()

@@ -1,4 +1,5 @@
-// Bytes on their way through texts: whether they are UTF-8, and base64 for those that aren't.
+// Bytes on their way through texts: whether they are UTF-8, and base64 for those that aren't. Pure. Positions
+// and lengths count bytes, never characters.
 #pragma once
 
 #include <optional>

@@ -1,4 +1,5 @@
-// SHA-256, its keyed form, and random names.
+// SHA-256, its keyed form, and random names. Any thread; hashing costs time in proportion to its input, so
+// what is large is digested on a loop's pool.
 #pragma once
 
 #include <cstdint>
@@ -14,6 +15,7 @@ std::string Sha256Hex(std::string_view bytes);
 std::string KeyedDigestHex(std::string_view key, std::string_view bytes);
 
 // Feeds a digest piece by piece. Each `Add` is framed by its length, so ("a","bc") differs from ("ab","c").
+// Holds no reference to what was added; one thread at a time.
 class Digest {
  public:
   Digest();

@@ -4,6 +4,7 @@
 // MUSTER_FAULT=agent.started:2 in the environment kills the process with SIGKILL the second time it gets
 // there; MUSTER_FAULT_ONCE=FILE makes it happen only while FILE doesn't exist, and creates it.
 // MUSTER_FAULT_LIST=FILE appends the name of each point that is passed, so that a test can learn them all.
+// Any thread may pass a point; passes are counted over the whole process.
 #pragma once
 
 #include <string_view>

@@ -1,4 +1,6 @@
-// Files and folders. Blocking; meant for small files or for a worker thread.
+// Files and folders. Blocking: on a loop's thread only for small files, else on its pool. Any thread; nothing
+// is shared but the disk. Sizes are bytes. Where no code is named below, failures are "file-missing",
+// "file-unreadable" (no permission), "disk-full" or "os-error".
 #pragma once
 
 #include <sys/types.h>
@@ -14,7 +16,7 @@ namespace muster {
 
 namespace fs = std::filesystem;
 
-// Closes itself. -1 is "none".
+// Owns a descriptor and closes it. -1 is "none".
 class Fd {
  public:
   Fd() = default;

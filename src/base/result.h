@@ -1,4 +1,5 @@
-// How muster reports what went wrong: an Error is a value, and Result<T> is either a T or an Error.
+// How muster reports what went wrong: an Error is a value, and Result<T> is either a T or an Error. Both own
+// all that they hold and may be handed from thread to thread.
 #pragma once
 
 #include <fmt/core.h>

@@ -1,4 +1,5 @@
-// Runs a short command to its end. Blocking: call it from a worker or from a program with nothing else to do.
+// Runs a short command to its end. Blocking, from any thread: use net::Loop::Run, which calls it on the pool,
+// where a loop must go on meanwhile.
 #pragma once
 
 #include <map>
@@ -25,7 +26,7 @@ struct Output {
 };
 
 // Codes: "program-missing" (with the Debian package that has it, where known), "timeout" (the command was
-// killed). A status other than 0 is not an error here.
+// killed, and is reaped), "no-command", "os-error". A status other than 0 is not an error here.
 Result<Output> RunCommand(const Exec& exec, Duration timeout);
 
 // The Debian package that installs `program`, or "" where muster doesn't know it.

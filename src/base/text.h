@@ -1,4 +1,4 @@
-// Small things done to text.
+// Small things done to text. Pure. What Trim returns points into its argument.
 #pragma once
 
 #include <cstdint>
@@ -22,7 +22,8 @@ Result<std::vector<std::string>> SplitCommand(std::string_view command);
 // The candidate nearest to `word` by edit distance, if it is near enough to be what was meant.
 std::optional<std::string> Nearest(std::string_view word, const std::vector<std::string>& candidates);
 
-// "64m" = 64 MiB, "1g", "512k", "100" = bytes. Binary units, as nginx and cgroups use.
+// In bytes: "64m" is 64 MiB; "1g", "512k"; "100" is bytes. Binary units, as nginx and cgroups use. Code
+// "bad-unit".
 Result<int64_t> ParseSize(std::string_view text);
 
 // The last `most` lines; where some were left out, a first line "…(N more before)" says so.

@@ -1,5 +1,6 @@
 // Files in a folder that belongs to a user who may put a link there at any moment: the agent, which is root,
-// follows none. Blocking, short.
+// follows none. Blocking, short: called on the agent's loop thread. Failures that aren't named below have the
+// codes of base/files.h.
 #pragma once
 
 #include <string>
@@ -9,7 +10,7 @@
 
 namespace muster {
 
-// Who files are given to. -1: nobody else, they stay with the process.
+// Who files are given to (not who holds an object). -1: nobody else, they stay with the process.
 struct Owner {
   uid_t uid = static_cast<uid_t>(-1);
   gid_t gid = static_cast<gid_t>(-1);

@@ -1,4 +1,4 @@
-// Addresses of this machine.
+// Addresses of this machine. Any thread.
 #pragma once
 
 #include <string>
@@ -6,7 +6,8 @@
 namespace muster::net {
 
 // Whether `address` (an IP address or a name) is one of this machine's own: something could be bound to it. A
-// name that can't be looked up is not. Blocks while it is looked up.
+// name that can't be looked up is not. A name blocks for as long as the resolver takes, which may be seconds;
+// an IP address doesn't.
 bool IsLocalAddress(const std::string& address);
 
 }  // namespace muster::net

@@ -1,4 +1,4 @@
-// Bridges from Asio's callbacks to Promised. Heavy: only for the .cc files of net/.
+// Bridges from Asio's callbacks to Promised. Heavy: only for the .cc files of net/, on the loop's thread.
 #pragma once
 
 #include <boost/asio/connect.hpp>

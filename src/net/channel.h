@@ -31,7 +31,8 @@ class FrameParser {
 std::string EncodeFrame(const Frame& frame);
 
 // One end of a connection. Loop thread only. Handlers are set before `Open`; `on_closed` is called once, at
-// the end.
+// the end, with code "closed" or "bad-frame". Once open it holds itself until then, whoever else lets go of
+// it.
 class Channel : public std::enable_shared_from_this<Channel> {
  public:
   virtual ~Channel() = default;

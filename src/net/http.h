@@ -1,5 +1,6 @@
 // HTTP/1.1 client and server on a Loop, over TCP, TLS and Unix sockets. Wraps Boost.Beast, which stays in
-// http_*.cc.
+// http_*.cc. Loop thread only, but for what works on texts alone. The loop outlives all that was started on
+// it.
 #pragma once
 
 #include <functional>
@@ -42,7 +43,8 @@ struct Endpoint {
 };
 
 // A connection that waits for its answer. Answer once with Send, or Start then Write then Finish. Loop thread
-// only.
+// only. The server owns it and destroys it when the handler's task has ended; every Status can be
+// "peer-gone".
 class Exchange {
  public:
   virtual ~Exchange() = default;
@@ -67,21 +69,24 @@ struct HttpLimits {
 class HttpServer {
  public:
   using Handler = std::function<Task<void>(Exchange&)>;
-  virtual ~HttpServer() = default;  // Stops listening and drops all connections.
-  // Unix sockets get mode 0600 and replace a stale file; code "address-in-use" where somebody answers on it.
-  // `endpoint.port` 0 takes a free one; see port(). The handler is called once a request, many at a time.
+  // Stops listening and drops all connections; a handler that is at work ends by itself ("peer-gone").
+  virtual ~HttpServer() = default;
+  // Unix sockets get mode 0600 and replace a stale file; code "address-in-use" where somebody answers on it,
+  // else "address-invalid" or "os-error". `endpoint.port` 0 takes a free one; see port(). The handler is
+  // called once a request, many at a time.
   static Result<std::unique_ptr<HttpServer>> Listen(Loop& loop, const Endpoint& endpoint, Handler handler,
                                                     HttpLimits limits = {});
   virtual int port() const = 0;
 };
 
-// One request on a connection of its own. Codes: "connect-failed", "timeout", "bad-answer", "tls-failed";
-// "bad-request" for a method, target or header that would break its line.
+// One request on a connection of its own; `timeout` bounds it from connecting to the answer's last byte.
+// Codes: "connect-failed", "timeout", "bad-answer", "tls-failed"; "bad-request" for a method, target or
+// header that would break its line.
 Task<Result<Response>> Fetch(Loop& loop, Endpoint endpoint, Request request, Duration timeout);
 
 // The same with an answer of any size that is handed on as it arrives, until the server ends it or
 // `on_chunk` returns false. `idle` bounds the wait between chunks. The returned Response has an empty body,
-// unless status is not 2xx.
+// unless status is not 2xx. Codes as for Fetch.
 Task<Result<Response>> FetchStream(Loop& loop, Endpoint endpoint, Request request,
                                    std::function<bool(std::string_view chunk)> on_chunk, Duration idle);
 

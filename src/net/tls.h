@@ -1,4 +1,5 @@
-// What the clients share about TLS. Heavy: only for the .cc files of net/.
+// What the clients share about TLS. Heavy: only for the .cc files of net/. For the loop's thread: the two
+// contexts are the process's own and are never freed before its end.
 #pragma once
 
 #include <boost/asio/ssl/context.hpp>

@@ -1,4 +1,5 @@
-// A WebSocket client (RFC 6455) on a Loop: what `verify` and the tests use. Wraps Boost.Beast.
+// A WebSocket client (RFC 6455) on a Loop: what `verify` and the tests use. Wraps Boost.Beast. Loop thread
+// only; destroying it drops the connection.
 #pragma once
 
 #include <memory>
@@ -23,9 +24,11 @@ class WebSocketClient {
   static Task<Result<std::unique_ptr<WebSocketClient>>> Connect(Loop& loop, Endpoint endpoint,
                                                                 std::string target, Headers headers,
                                                                 Duration timeout);
+  // Code "websocket-closed", here and for Close, once the connection is gone.
   virtual Task<Status> Send(std::string data, bool binary) = 0;
   // One message in frames of at most `fragment_bytes` bytes.
   virtual Task<Status> SendFragmented(std::string data, bool binary, size_t fragment_bytes) = 0;
+  // Code "timeout", and the connection is dropped. A connection that has ended gives a Message with `close`.
   virtual Task<Result<Message>> Receive(Duration timeout) = 0;
   virtual Task<Status> Close(int code) = 0;
 };

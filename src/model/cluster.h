@@ -1,4 +1,5 @@
-// The cluster file as plain structs: what the user wants.
+// The cluster file as plain structs: what the user wants. Values that own all they hold, so any thread may
+// have its copy; functions are pure. Durations are milliseconds.
 #pragma once
 
 #include <cstdint>
@@ -56,7 +57,7 @@ struct Service {
 // A file of the user's that the cluster file refers to, as sent in the bundle.
 struct BundledFile {
   std::string sha256;
-  int64_t size = 0;
+  int64_t size = 0;  // bytes
   bool executable = false;
   std::string text;  // its content, where small and needed for rendering (env_file, templates); else empty
 };
@@ -71,6 +72,7 @@ struct Cluster {
 
   // "mall", or "mall@rehearsal".
   std::string key() const { return rehearsal ? name + "@rehearsal" : name; }
+  // nullptr where there is none; else into this cluster, and valid as long as its lists stay as they are.
   const Service* FindService(std::string_view name) const;
   const Host* FindHost(std::string_view name) const;
 };

@@ -1,4 +1,4 @@
-// A problem found in a cluster file or on a host.
+// A problem found in a cluster file or on a host. A value; pure.
 #pragma once
 
 #include <string>

@@ -1,4 +1,5 @@
-// The members of services: where they are placed, what they should be, and what they are.
+// The members of services: where they are placed, what they should be, and what they are. Values that own all
+// they hold, so any thread may have its copy; functions are pure. Durations are milliseconds.
 #pragma once
 
 #include <cstdint>

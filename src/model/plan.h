@@ -1,4 +1,5 @@
-// A plan: an ordered graph of steps from what is to what the revision says. All values.
+// A plan: an ordered graph of steps from what is to what the revision says. All values, which any thread may
+// copy.
 #pragma once
 
 #include <map>

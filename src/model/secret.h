@@ -1,5 +1,6 @@
 // Secrets in desired state are markers: layouts never see the values. The server replaces markers by values
-// in the order to the agent, and by keyed digests where it hashes.
+// in the order to the agent, and by keyed digests where it hashes. Pure: `value` is only called while the
+// function runs.
 #pragma once
 
 #include <functional>

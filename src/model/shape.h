@@ -1,5 +1,6 @@
 // What a part of the cluster file may look like: keys, types, units. A value, declared by each recipe for its
 // own settings; the parser's shape stage and `muster schema` are both made from it, so they can't disagree.
+// Never changed once made: copies share `element`, from any thread.
 #pragma once
 
 #include <memory>

@@ -1,4 +1,5 @@
-// A YAML document as a tree in which each node knows its place. What spec reads and recipes interpret.
+// A YAML document as a tree in which each node knows its place. What spec reads and recipes interpret. A
+// value: each node owns those below it. Pure.
 #pragma once
 
 #include <cstdint>
@@ -39,7 +40,8 @@ class Value {
   bool is_list() const { return type == Type::kList; }
   bool is_scalar() const { return type != Type::kMap && type != Type::kList && type != Type::kNull; }
 
-  const Value* Find(std::string_view key) const;  // nullptr where absent or not a map
+  // nullptr where absent or not a map; else this node's own.
+  const Value* Find(std::string_view key) const;
 
   // Readers for validated values: the fallback where `key` is absent.
   std::string Text(std::string_view key, std::string_view fallback = "") const;

@@ -1,4 +1,4 @@
-// The shape of a whole cluster file. Internal to spec.
+// The shape of a whole cluster file. Internal to spec. Pure.
 #pragma once
 
 #include "spec/spec.h"

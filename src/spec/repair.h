@@ -1,5 +1,5 @@
 // What a file most likely means where its shape is wrong, so that all else that is wrong with it can be found
-// at the same time.
+// at the same time. Pure.
 #pragma once
 
 #include <vector>

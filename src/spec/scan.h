@@ -1,4 +1,4 @@
-// A look at YAML's text before it is parsed. Internal to spec.
+// A look at YAML's text before it is parsed. Internal to spec. Pure.
 #pragma once
 
 #include <string>

@@ -1,4 +1,4 @@
-// Values against Shapes. Internal to spec.
+// Values against Shapes. Internal to spec. Pure, but for patterns that are kept once compiled.
 #pragma once
 
 #include <string>

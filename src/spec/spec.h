@@ -1,4 +1,5 @@
-// The cluster file: YAML text to model, with findings that carry line and column.
+// The cluster file: YAML text to model, with findings that carry line and column. Pure, from any thread: no
+// file is opened, and what is wrong is a finding, never an error.
 #pragma once
 
 #include <map>

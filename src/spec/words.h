@@ -1,4 +1,4 @@
-// Words of the cluster file in messages. Internal to spec.
+// Words of the cluster file in messages. Internal to spec. Pure.
 #pragma once
 
 #include <string>

@@ -1,4 +1,4 @@
-// YAML text to a Value tree. Internal to spec.
+// YAML text to a Value tree. Internal to spec. Pure.
 #pragma once
 
 #include <string_view>

@@ -1,4 +1,4 @@
-// The hashes by which a change is noticed. Internal to plan.
+// The hashes by which a change is noticed: shortened SHA-256 in hex. Internal to plan. Pure.
 #pragma once
 
 #include "plan/plan.h"

@@ -1,4 +1,5 @@
-// What crosses services in a plan: load balancers, and who goes before whom. Internal to plan.
+// What crosses services in a plan: load balancers, and who goes before whom. Internal to plan. Pure; of what
+// is passed as a reference nothing is kept.
 #pragma once
 
 #include <map>

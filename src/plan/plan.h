@@ -1,4 +1,5 @@
-// Layout and change of all services put together into one Plan. Pure: no clock, no network, no file.
+// Layout and change of all services put together into one Plan. Pure, from any thread: no clock, no network,
+// no file.
 #pragma once
 
 #include <map>
@@ -33,8 +34,8 @@ struct Desired {
 using SecretDigests = std::map<std::string, std::string>;
 inline constexpr const char* kAnySecret = "*";
 
-// The desired members of all services. Code "secret-missing" (with the command that sets it) for an unknown
-// secret.
+// The desired members of all services. Codes: "secret-missing" (with the command that sets it) for an unknown
+// secret, "unknown-kind", "port-twice", and those of the recipe's Layout.
 Result<Desired> LayOutCluster(const Cluster& cluster, const Placement& so_far, const SecretDigests& secrets);
 
 struct Situation {
@@ -49,8 +50,8 @@ struct Situation {
   bool delete_data = false;
 };
 
-// The plan from `situation` to `desired`. Refusals (hosts missing under `require:`) are errors of kind
-// kRefused.
+// The plan from `situation` to `desired`. Refusals are errors of kind kRefused: "require-not-met" (too few
+// hosts answer), "plan-circle".
 Result<Plan> MakePlan(const Cluster& cluster, const Desired& desired, const Situation& situation);
 
 // For people: one line a step, grouped; what `muster plan` prints.

@@ -147,7 +147,9 @@ template <class T>
 class Task;
 }  // namespace net
 
-// The doing half: effects on one instance of the agent's own host.
+// The doing half: effects on one instance of the agent's own host. Lives on the agent's loop thread and must
+// not block it; owned by the instance's Member, which also keeps what Context points to until the task has
+// ended.
 class Operator {
  public:
   struct Context {

@@ -1,4 +1,5 @@
-// What an app puts on its hosts. Internal to recipes/app.
+// What an app puts on its hosts. Internal to recipes/app. Pure; the one error is LayOut's, with code
+// "bad-quoting" for a command.
 #pragma once
 
 #include <map>
@@ -25,6 +26,7 @@ class AppLayout : public Layout {
   Impact ImpactOf(std::string_view part) const override;
 };
 
+// By the names in the file; a service without `ports:` has none.
 std::map<std::string, PortRange> PortsOf(const Service& service);
 
 // KEY=VALUE lines; blank lines and those that begin with # don't count; one pair of quotes around a value

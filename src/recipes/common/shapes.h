@@ -1,5 +1,5 @@
 // Shapes that many recipes have in their settings, and readers of the values. The shape has been checked
-// before a reader is called; a reader of an absent value gives its default.
+// before a reader is called; a reader of an absent value (nullptr) gives its default. Pure.
 #pragma once
 
 #include <map>

@@ -1,5 +1,6 @@
 // Values of the right form that can't be meant: a limit of nothing, a probe without a pause. For the settings
-// that many recipes have; each finding stands at its value.
+// that many recipes have; each finding stands at its value. Pure; findings are added behind those that are
+// there.
 #pragma once
 
 #include <vector>

@@ -2,10 +2,10 @@
 //
 //   instance service ordinal id host address cluster   of the instance itself
 //   ports.NAME (ports.NAME.last for a range)           its own port
-//   peers.NAME                                         address:port of all members of its service, with
-//   itself artifact folder data logs                          paths that the agent fills in SERVICE.endpoints
-//   (.NAME for a named port) …       whatever that service's recipe exports secret.NAME a secret, as a marker
-//   until the order to the agent
+//   peers.NAME                                         address:port of all members of its service, and itself
+//   artifact folder data logs                          paths that the agent fills in
+//   SERVICE.endpoints (.NAME for a named port) …       whatever that service's recipe exports
+//   secret.NAME                                        a secret, as a marker until the order to the agent
 #pragma once
 
 #include <map>

@@ -1,4 +1,5 @@
-// The describing half of `kind: nginx`. Pure.
+// The describing half of `kind: nginx`. Pure. Codes of LayOut: "file-missing" for a file that didn't come
+// with the cluster file, "host-missing", and those of ResolveUpstreams.
 #pragma once
 
 #include "recipes/nginx/settings.h"
@@ -30,6 +31,7 @@ std::vector<Finding> CheckSettings(const Settings& settings, const Service& serv
 // Values that can't be meant: values.cc.
 void CheckValues(const Value& settings, std::vector<Finding>& findings);
 
+// The caller owns what it gets: a mender for each service, an operator for each instance.
 std::unique_ptr<Mender> MakeMender();
 std::unique_ptr<Operator> MakeOperator();
 

@@ -1,4 +1,5 @@
-// The recipe for `kind: nginx`: a load balancer and web server in front of other services.
+// The recipe for `kind: nginx`: a load balancer and web server in front of other services. Called once, for
+// recipes/list.cc. Its layout, change and mender are pure; its operator lives on the agent's loop thread.
 #pragma once
 
 #include "recipes/recipe.h"

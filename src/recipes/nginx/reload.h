@@ -1,4 +1,5 @@
-// A running nginx: testing its configuration, and reloading it until the reload has taken effect.
+// A running nginx: testing its configuration, and reloading it until the reload has taken effect. On the
+// agent's loop thread; the master belongs to the agent's Member, and is only signalled here.
 #pragma once
 
 #include <sys/types.h>

@@ -44,7 +44,8 @@ std::string DefaultPort(const std::vector<std::string>& ports);
 // How many instances the service's settings ask for; nullopt where they don't say.
 std::optional<int> DeclaredInstances(const Service& service, const Cluster& cluster);
 
-// All upstreams of the routes, in order, each once, and which one each route uses.
+// All upstreams of the routes, in order, each once, and which one each route uses: `of` points into the
+// Settings they were made from, which live longer. Codes: "route-unknown-target", "route-no-port".
 struct Upstreams {
   std::vector<Upstream> all;
   std::map<const Route*, std::string> of;

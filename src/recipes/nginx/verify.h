@@ -1,4 +1,5 @@
-// `muster verify` for nginx: each route's rule is tried by asking nginx.
+// `muster verify` for nginx: each route's rule is tried by asking nginx. On the agent's loop thread; what
+// fails is a Check that hasn't passed, never an error.
 #pragma once
 
 #include "recipes/nginx/tries.h"

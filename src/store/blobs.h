@@ -1,4 +1,5 @@
-// Files by the SHA-256 of their content, in one folder. A name always stands for exactly its bytes.
+// Files by the SHA-256 of their content, in one folder. A name always stands for exactly its bytes. Blocking:
+// Put, which waits for the disk, may run on the pool; all else is the loop thread's.
 #pragma once
 
 #include <set>
@@ -11,7 +12,8 @@ namespace muster::store {
 
 class Blobs {
  public:
-  // Makes the folder, and clears away what a killed writer left.
+  // Makes the folder, and clears away what a killed writer left. Codes "disk-full", "file-unreadable",
+  // "os-error".
   static Result<Blobs> Open(const std::string& folder);
 
   // Codes: "digest-differs", "disk-full". One that is there and whole is left; a damaged one is replaced.
@@ -19,7 +21,7 @@ class Blobs {
   bool Has(const std::string& sha256) const;
   // "" for what is no SHA-256: no name from outside leads out of the folder.
   std::string PathOf(const std::string& sha256) const;
-  // Removes all but `used`.
+  // Removes all but `used`. Code "os-error" where one wasn't removed; the others are.
   Status KeepOnly(const std::set<std::string>& used) const;
 
  private:

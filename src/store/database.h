@@ -1,6 +1,6 @@
 // SQLite behind values: statements are prepared once and kept, every failure is an Error with a stable code.
-// Used by one thread. Codes: "disk-full", "store-corrupt", "store-busy", "store-unreadable", "row-exists",
-// "store-failed".
+// Used by one thread; blocking, as every write waits for the disk. Codes: "disk-full", "store-corrupt",
+// "store-busy", "store-unreadable", "row-exists", "store-failed".
 #pragma once
 
 #include <functional>

@@ -4,6 +4,9 @@
 // The sealing key changes with each rotation; the digest key never does, so that a rotation doesn't look like
 // a change of every secret. A rotation writes `key.new` beside `key`; while both are there, both open
 // secrets, and the newer one seals.
+//
+// On the server's loop thread; owned by the Store. The keys' bytes never leave this class and the two
+// files.
 #pragma once
 
 #include <map>
@@ -18,7 +21,7 @@ class Keys {
  public:
   // Codes: "key-missing" where there is no file, "key-damaged".
   static Result<Keys> Load(const std::string& path);
-  // New keys, written durably.
+  // New keys, written durably. Every write can fail with "disk-full" or "os-error".
   static Result<Keys> Create(const std::string& path);
 
   Status BeginRotation();    // writes `key.new`

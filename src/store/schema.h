@@ -1,4 +1,5 @@
-// The tables of muster.db and how each version of them becomes the next.
+// The tables of muster.db and how each version of them becomes the next. For the thread that has opened the
+// database.
 #pragma once
 
 #include <vector>

@@ -1,6 +1,6 @@
 // What the server remembers: SQLite in one file, beside a folder of blobs and a key file (0600).
 // Called on the server's loop thread only. Every write is durable when the call returns; `Transaction` groups
-// them.
+// them. Failures that aren't named below have the codes of store/database.h. Sizes are bytes, times UTC.
 #pragma once
 
 #include <functional>

@@ -5,6 +5,9 @@
 // Where the machine has the v2 hierarchy alone, one group does all. Else (v1, hybrid) memory and cpu are
 // limited in their own v1 hierarchies, and the controllerless v2 hierarchy at ROOT/unified, if there, tracks
 // and kills.
+//
+// Blocking, short: file operations in /sys/fs/cgroup, on the agent's loop thread. Nothing here is an error:
+// what a machine doesn't allow is left out.
 #pragma once
 
 #include <string>
@@ -17,6 +20,7 @@
 
 namespace muster::runtime {
 
+// Owns no group: they stand until Remove, whoever destroys this object.
 class InstanceCgroup {
  public:
   // Touches nothing yet.

@@ -1,4 +1,6 @@
-// What /proc says about processes. Zombies count as dead: an orphan may stay one for seconds.
+// What /proc says about processes. Zombies count as dead: an orphan may stay one for seconds. Any thread.
+// Blocking, short: what looks at all processes takes milliseconds on a machine with hundreds. A process may
+// end meanwhile.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,5 @@
-// An instance as a plain process: spawned, adopted, stopped, limited. Linux only. Blocking calls are short.
+// An instance as a plain process: spawned, adopted, stopped, limited. Linux only. On the agent's loop thread;
+// calls that block are short.
 #pragma once
 
 #include <map>
@@ -32,13 +33,15 @@ struct Launch {
   std::string cgroup_root = "/sys/fs/cgroup";  // "": no cgroups
 };
 
-// A running process that the agent started or adopted. Closing it doesn't stop the process.
+// A running process that the agent started or adopted. Whoever holds this owns its pidfd, not the process:
+// destroying it doesn't stop that.
 class Process {
  public:
   // Codes: "program-missing" (names the package), "not-executable", "already-running", "os-error".
   static Result<std::unique_ptr<Process>> Start(const Launch& launch);
   // The process of the record, if it (same pid, same start time) or a child that holds the lock still lives;
-  // nullptr if nothing does.
+  // nullptr if nothing does. Waits up to 100 ms for a child that was just forked. Codes: "already-running"
+  // where the lock is held by what can't be seen, "os-error".
   static Result<std::unique_ptr<Process>> Adopt(const Launch& launch);
   virtual ~Process() = default;
 
@@ -47,7 +50,7 @@ class Process {
   virtual std::string hash() const = 0;        // what it was started from
   virtual void Signal(int signal_number) = 0;  // to the main process
   virtual void KillAll() = 0;                  // SIGKILL to everything in its cgroup or session; before Reap
-  // Once it has ended: "exit 1", "signal 9", or "unknown" for an adopted one. Reaps it.
+  // Once it has ended (waits for that): "exit 1", "signal 9", or "unknown" for an adopted one. Reaps it.
   virtual std::string Reap() = 0;
   virtual int64_t memory_bytes() const = 0;
 };

@@ -1,5 +1,6 @@
 // Between fork and exec: everything is prepared before the fork, and the child calls only what is safe in the
-// child of a process with threads.
+// child of a process with threads. Called on the agent's loop thread, which waits for the child's exec:
+// milliseconds.
 #pragma once
 
 #include <sys/types.h>
@@ -11,6 +12,7 @@
 
 namespace muster::runtime {
 
+// The process is its caller's to reap.
 struct Spawned {
   pid_t pid = -1;
   Fd pidfd;

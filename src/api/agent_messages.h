@@ -23,6 +23,9 @@
 //
 // Streams have windows, since all share one connection: no more than `window` bytes of `data` are under way
 // until `more` is said, so that a slow reader stops its own stream at its source, and nobody else's.
+//
+// Pure: encoding and decoding only; what sends is net/channel.h. Names in _ms are milliseconds (at_ms,
+// since_ms: since 1970), sizes and windows bytes.
 #pragma once
 
 #include <map>

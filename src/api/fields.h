@@ -1,4 +1,4 @@
-// Reading fields of JSON objects that may be wrong in any way. Only for the .cc files of api/.
+// Reading fields of JSON objects that may be wrong in any way. Only for .cc files: it is heavy. Pure.
 #pragma once
 
 #include <nlohmann/json.hpp>
@@ -13,7 +13,8 @@ namespace muster::api {
 using Json = nlohmann::json;
 
 // Reads the fields of one object. A missing field leaves its target as it is; one of a wrong type is an
-// error, which `status()` reports: the first one counts.
+// error with code "bad-message", which `Give` reports: the first one counts. The object must outlive
+// its reader.
 class Fields {
  public:
   Fields(const Json& json, std::string_view what) : json_(json), what_(what) {

@@ -1,5 +1,6 @@
 // The model as JSON: what goes over the wire between cli, server and agents, and into the store. Readers
-// ignore fields they don't know and default those that are missing, so that releases can differ by one.
+// ignore fields they don't know and default those that are missing, so that releases can differ by one. Pure.
+// Durations and moments are written as milliseconds, moments since 1970. Code of all readers: "bad-message".
 #pragma once
 
 #include <nlohmann/json_fwd.hpp>

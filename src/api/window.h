@@ -1,4 +1,4 @@
-// How the windows of streams are counted, by agents and by the server alike.
+// How the windows of streams are counted, by agents and by the server alike: in bytes. Pure.
 #pragma once
 
 #include <cstdint>

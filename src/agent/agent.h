@@ -1,5 +1,5 @@
 // The agent: one process for each host of a cluster. Starts, supervises and probes the host's instances, and
-// does what the server orders.
+// does what the server orders. The thread that calls RunAgent becomes its loop's; one in a process.
 #pragma once
 
 #include <string>

@@ -14,7 +14,8 @@
 
 namespace muster::agent {
 
-// A command whose output is handed on as it comes. Loop thread only. Destroying it kills the command.
+// A command whose output is handed on as it comes. Loop thread only. Owned by the stream that wants it;
+// destroying it kills the command.
 class Execution : public std::enable_shared_from_this<Execution> {
  public:
   struct Command {

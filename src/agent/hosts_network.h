@@ -4,6 +4,9 @@
 // `muster-BLOCK` in the machine's own namespace, which is 127.77.BLOCK.254 there: wildcard binds, source
 // addresses and cutting a host off are real, and hosts may use the same port. Else the addresses stand on lo,
 // where all of 127/8 answers anyway, and there is nothing to do.
+//
+// Blocking, up to seconds (it runs ip): called before the agent's loop begins and after it has ended. Codes:
+// "host-number" for what can be no host, "host-network-failed", "program-missing", "timeout", "os-error".
 #pragma once
 
 #include <string>

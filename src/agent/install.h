@@ -1,5 +1,6 @@
 // Puts an instance's files where they belong, takes them away, and tells what somebody changed. Blocking,
-// short; no process is touched.
+// short: on the agent's loop thread, but TakeBlob, which reads all of the file, on the pool. No process is
+// touched. Failures that aren't named below have the codes of base/files.h and base/within.h.
 #pragma once
 
 #include <map>
@@ -19,8 +20,9 @@ std::vector<std::string> MissingBlobs(const Paths& paths, const Instance& instan
 // Takes a received blob (a file at `from`) into artifacts/. Code "digest-differs".
 Status TakeBlob(const Paths& paths, const std::string& sha256, const std::string& from);
 
-// Folders, artifact and files of `instance`; files of `before` that it has no more go. Code "disk-full": what
-// was there is still there. Nothing else of the record is written.
+// Folders, artifact and files of `instance`; files of `before` that it has no more go. Codes: "bad-path" for
+// one that leads out of the folder; "disk-full": what was there is still there. Nothing else of the record is
+// written.
 Status WriteInstance(const Paths& paths, const Instance& instance, const Instance* before, const User& user);
 
 // Remembers the files as they were written, so that a later change can be told.

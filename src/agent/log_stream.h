@@ -1,5 +1,7 @@
 // The files of an instance's logs folder as one stream of bytes, and their times. Shared by the keeper that
-// rotates them and by what reads them; nobody else needs it.
+// rotates them and by what reads them; nobody else needs it. Blocking; one thread at a time for each object,
+// and whole logs are read on the pool. Positions and sizes are bytes, times (`ms`) milliseconds since 1970.
+// What can't be read is left out: there are no errors here.
 #pragma once
 
 #include <sys/stat.h>
@@ -102,7 +104,7 @@ struct Segment {
 };
 
 // The files of a logs folder as they are now, oldest first. Holds a shared lock on the current log, so that
-// it isn't rotated meanwhile.
+// it isn't rotated meanwhile; destroying it closes the files and lets go.
 struct Stream {
   std::vector<Segment> segments;
   std::vector<Mark> marks;

@@ -1,4 +1,4 @@
-// Who has a port.
+// Who has a port. Blocking, short: it reads /proc on the agent's loop thread.
 #pragma once
 
 #include <string>
@@ -9,7 +9,7 @@
 
 namespace muster::agent {
 
-// An error "port-taken" naming port and pid, where a TCP port of `instance` is listened on by a process that
+// Code "port-taken", naming port and pid, where a TCP port of `instance` is listened on by a process that
 // is none of `own`: on the instance's address or on all of them; with `any_address` also on one that is only
 // in the way of who wants all (but not on those of other rehearsed hosts). Looks at the network of the
 // calling process. Done() where all are free.

@@ -15,7 +15,8 @@
 namespace muster::agent {
 
 // Probes on the loop: quickly after a start, so that readiness is seen when it comes, then each `every`, with
-// instances spread over that time. Loop thread only; nothing is called after it has been destroyed.
+// instances spread over that time. Loop thread only. Owned by the Member; nothing is called after it has been
+// stopped or destroyed.
 class Prober {
  public:
   struct Target {
@@ -31,7 +32,8 @@ class Prober {
   };
   using Seen = std::function<void(Status)>;
 
-  // `eager` until the first success. `seen` is called on the loop after each probe.
+  // `eager` until the first success. `seen` is called on the loop after each probe. Codes: "probe-failed",
+  // "bad-pattern", and those of TryConnect, Fetch and RunCommand.
   static std::shared_ptr<Prober> Start(net::Loop& loop, Target target, bool eager, Seen seen);
   virtual ~Prober() = default;
   // Milliseconds since the last probe has ended; -1 before the first.

@@ -1,5 +1,6 @@
 // What an agent remembers of its instances, on disk: records/NAME/, for the agent only (ARCHITECTURE.md has
-// the map). Small files, written atomically; called on the loop thread.
+// the map). Small files, written atomically. Blocking: on the agent's loop thread, but WriteDesired, which
+// waits for the disk, on the pool. Failures have the codes of WriteFile.
 #pragma once
 
 #include <optional>

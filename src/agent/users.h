@@ -1,4 +1,4 @@
-// The users that instances run as.
+// The users that instances run as. On the agent's loop thread: look-ups are remembered by it for 5 s.
 #pragma once
 
 #include <sys/types.h>
@@ -17,7 +17,7 @@ struct User {
 
 // The user `wanted`, else the package's own of the recipe, else "muster-CLUSTER", which is made where it is
 // missing. Without root everything runs as the caller. Blocks while a user is made. Codes: "unknown-user",
-// "os-error".
+// "os-error", and those of RunCommand.
 Result<User> UserFor(const std::string& wanted, const std::string& cluster);
 
 }  // namespace muster::agent

@@ -16,6 +16,8 @@ namespace muster::control {
 
 // Links to agents, one for each cluster and host. An agent that is gone is started again (through `start`) as
 // long as it is wanted; orders under way are sent again when it is back, under the same id. Loop thread only.
+// The server owns it, and it owns the channels; destroying it leaves agents and instances running. Callbacks
+// are called on the loop.
 class Agents {
  public:
   struct Wanted {
@@ -34,6 +36,7 @@ class Agents {
     std::function<bool(const std::string& cluster, const std::string& host)> released;
   };
 
+  // Codes as for net::ChannelListener::Listen.
   static Result<std::unique_ptr<Agents>> Listen(net::Loop& loop, const std::string& socket_path,
                                                 Callbacks callbacks);
   ~Agents();
@@ -47,6 +50,7 @@ class Agents {
   // Performs one step. Codes: the agent's own; "host-unreachable" when it stays away, "timeout" past the
   // deadline.
   net::Task<Result<std::map<std::string, std::string>>> Perform(std::string cluster, api::OrderMessage order);
+  // Codes "host-unreachable", "timeout", "bad-message" for another answer; the agent's own for Verify.
   net::Task<Result<std::vector<Observed>>> Observe(std::string cluster, std::string host, bool drift,
                                                    Duration timeout);
   net::Task<Result<std::vector<api::CheckResult>>> Verify(std::string cluster, std::string host,

@@ -1,4 +1,6 @@
-// The HTTP API (docs/api.md) over the clusters of one server.
+// The HTTP API (docs/api.md) over the clusters of one server. Loop thread only; owned by RunServer, and what
+// Dependencies point to outlives it. Errors become answers: the HTTP status by their kind, the code in the
+// body.
 #pragma once
 
 #include <functional>

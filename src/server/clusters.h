@@ -1,4 +1,5 @@
-// All clusters of this server, each with its controller, and cluster files on their way in.
+// All clusters of this server, each with its controller, and cluster files on their way in. Loop thread only.
+// Owned by RunServer; controllers are shared with the requests that still work on them.
 #pragma once
 
 #include <map>
@@ -21,6 +22,7 @@ struct Incoming {
   std::string files;  // JSON object by path
   std::string note;
 };
+// Codes "bad-message", "bad-json".
 Result<Incoming> IncomingFrom(const nlohmann::json& json);
 
 // What became of it: `bundle` only where there is no finding that is an error.
@@ -35,6 +37,7 @@ class Clusters {
   Clusters(control::Dependencies dependencies, std::string home);
 
   // Opens every cluster of the store and takes it over. One that can't be is left out and told in the log.
+  // Errors are the store's.
   Status TakeOverAll();
 
   std::shared_ptr<control::Controller> Find(const std::string& key);
@@ -43,12 +46,14 @@ class Clusters {
   std::shared_ptr<control::Controller> WithRun(const std::string& run);
 
   // Reads and checks a file; its cluster's controller is made where there is none yet (kept once `Keep` is
-  // called). Never writes.
+  // called). Never writes. Blocks while the names of hosts are looked up. What is wrong in the file are
+  // findings; codes: "bad-json", "bad-message", "no-block-free".
   Result<Accepted> Accept(const Incoming& incoming, const std::string& author);
   void Keep(const std::shared_ptr<control::Controller>& controller);
   void Forget(const std::string& key);
 
-  // The current revision with another number of instances for `service`.
+  // The current revision with another number of instances for `service`. Codes: "unknown-service",
+  // "not-scalable", "bad-argument", and those of Controller::CurrentBundle.
   Result<Accepted> Scaled(const std::shared_ptr<control::Controller>& controller, const std::string& service,
                           const std::string& instances, const std::string& author);
 

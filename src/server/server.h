@@ -1,4 +1,6 @@
-// The server: holds revisions and placement, plans, watches, mends, and serves the API (docs/api.md).
+// The server: holds revisions and placement, plans, watches, mends, and serves the API (docs/api.md). The
+// thread that calls RunServer becomes its loop's, and everything of it lives there; RunServer owns store,
+// agents and clusters.
 #pragma once
 
 #include <string>

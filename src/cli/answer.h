@@ -1,5 +1,5 @@
 // Fields of the server's answers. One that is missing or of another type reads as nothing: a newer or older
-// server must not make a command crash.
+// server must not make a command crash. Pure.
 #pragma once
 
 #include <nlohmann/json_fwd.hpp>

@@ -1,4 +1,5 @@
-// The server's API (docs/api.md) as seen by a command. One loop, one thread; `Ask` blocks until the answer.
+// The server's API (docs/api.md) as seen by a command. One loop, which it owns, and one thread; `Ask` blocks
+// until the answer.
 #pragma once
 
 #include <filesystem>

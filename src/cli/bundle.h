@@ -1,4 +1,7 @@
 // A cluster file with everything it refers to, read from disk: what `check`, `plan` and `up` start from.
+// What
+// opens files blocks, LoadBundle for as long as it takes to digest all of them, on the command's one thread;
+// the rest is pure. Sizes are bytes.
 #pragma once
 
 #include <filesystem>
@@ -25,9 +28,9 @@ struct Bundle {
 // Texts of at most this size travel inside requests; others are uploaded as blobs.
 constexpr int64_t kInlineMaxBytes = 256 << 10;
 
-// Reads and checks `file`. An error only where the file itself can't be read; what is wrong in it are
-// findings. With `rehearse` the cluster's addresses are those of the first block: the server may choose
-// another.
+// Reads and checks `file`. An error only where the file itself can't be read, with the codes of ReadFile;
+// what is wrong in it are findings. With `rehearse` the cluster's addresses are those of the first block: the
+// server may choose another.
 Result<Bundle> LoadBundle(const std::filesystem::path& file, bool rehearse);
 
 // In the file's order.

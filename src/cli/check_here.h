@@ -1,4 +1,5 @@
-// What keeps the cluster of a bundle from running on this machine, as `check` and `up` tell it.
+// What keeps the cluster of a bundle from running on this machine, as `check` and `up` tell it. Blocks on the
+// command's one thread: it asks the server and looks at the machine.
 #pragma once
 
 #include <vector>

@@ -1,4 +1,5 @@
 // The command line of muster: the one door that main/ opens. What layers above cli provide comes in as hooks.
+// A command has one thread, which a loop takes over while something is awaited.
 #pragma once
 
 #include <functional>
@@ -23,7 +24,8 @@ struct AgentArgs {
   int host_number = 0;  // of a rehearsal: the last byte of the address
 };
 
-// Both run until they are told to end.
+// Both run until they are told to end, on the thread that calls them. Errors are those of RunServer and
+// RunAgent.
 struct CliHooks {
   std::function<Status(const ServerArgs&)> run_server;
   std::function<Status(const AgentArgs&)> run_agent;

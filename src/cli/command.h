@@ -1,4 +1,5 @@
-// How a command is declared: once. Parsing, --help, completion and docs/commands/ follow from it.
+// How a command is declared: once. Parsing, --help, completion and docs/commands/ follow from it. Pure, but
+// for the commands' own `run`, which blocks until the command has ended.
 #pragma once
 
 #include <filesystem>
@@ -16,7 +17,7 @@ namespace muster::cli {
 
 struct Command;
 
-// What every command is handed. Lives as long as the program.
+// What every command is handed. Owned by RunCli; lives as long as the program.
 struct Context {
   Console console;
   std::filesystem::path home;  // MUSTER_HOME

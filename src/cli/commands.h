@@ -1,4 +1,5 @@
-// The commands, by file. Each group adds its declarations to one list.
+// The commands, by file. Each group adds its declarations to one list. Declaring is pure; whoever asks owns
+// the list.
 #pragma once
 
 #include <vector>

@@ -1,5 +1,5 @@
 // What the shell offers after Tab. The scripts ask `muster __complete -- WORDS…`, so that they follow from
-// the declarations too.
+// the declarations too. Pure, but for what `names` does.
 #pragma once
 
 #include <functional>

@@ -1,4 +1,5 @@
-// The terminal, or the pipes in its place.
+// The terminal, or the pipes in its place. What works on texts alone is pure; the rest is for the command's
+// one thread, where writing blocks for as long as the reader takes.
 #pragma once
 
 #include <functional>
@@ -52,7 +53,7 @@ void PrintError(const Console& console, const Error& error);
 
 // Asks on the terminal; what is typed is not shown where `hidden`. Code "no-terminal" where there is none.
 Result<std::string> Ask(const Console& console, std::string_view question, bool hidden);
-// All of standard input, without one newline at its end.
+// All of standard input, without one newline at its end; blocks until it ends. Code "input-too-large".
 Result<std::string> ReadInput(size_t max_bytes);
 
 }  // namespace muster::cli

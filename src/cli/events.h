@@ -1,4 +1,4 @@
-// What the server tells about a run, as values.
+// What the server tells about a run, as values. Pure.
 #pragma once
 
 #include <nlohmann/json_fwd.hpp>
@@ -35,7 +35,8 @@ struct RunEvent {
 };
 using Event = std::variant<StepEvent, Observed, HostEvent, PausedEvent, RunEvent>;
 
-// `name` as in docs/api.md. Code "unknown-event" for one of a newer server, which can be passed over.
+// `name` as in docs/api.md. Codes: "unknown-event" for one of a newer server, which can be passed over;
+// "bad-message".
 Result<Event> EventFrom(const std::string& name, const nlohmann::json& data);
 Result<RunEvent> RunFrom(const nlohmann::json& data);
 

@@ -14,6 +14,8 @@ struct ExecArgs : ClusterArgs {
   bool no_input = false;
 };
 
+// Blocks, on the loop of its own client, until the command has ended, and gives its exit code. Codes:
+// "argument-missing", "server-gone" in the middle, those of Connect and ClusterFor, and the server's.
 Result<int> RunExec(Context& context, const ExecArgs& args);
 
 }  // namespace muster::cli

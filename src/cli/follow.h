@@ -1,4 +1,5 @@
-// Following a run to its end: the display, Ctrl-C, and a server that goes away in the middle.
+// Following a run to its end: the display, Ctrl-C, and a server that goes away in the middle. Blocks on the
+// loop of `api`, which the caller owns; what goes wrong is printed and becomes an exit code.
 #pragma once
 
 #include <string>

@@ -1,4 +1,4 @@
-// Hints that can be typed as they stand.
+// Hints that can be typed as they stand. Pure.
 #pragma once
 
 #include <string>

@@ -1,4 +1,5 @@
-// Where muster keeps what it knows on this machine.
+// Where muster keeps what it knows on this machine. Pure, but StoreExists and CallerName, which ask
+// the system on the command's one thread. Nothing is made or written.
 #pragma once
 
 #include <filesystem>

@@ -8,6 +8,8 @@
 
 namespace muster::cli {
 
+// Waits on the pool of `loop`, whose thread alone calls it. Doesn't own `fd`. What can't be read is the end:
+// no errors.
 class InputReader {
  public:
   InputReader(net::Loop& loop, int fd);

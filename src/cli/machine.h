@@ -1,5 +1,6 @@
 // What `check` and `up` find on this machine: programs that aren't installed, ports that somebody else has,
-// hosts that are elsewhere.
+// hosts that are elsewhere. CheckMachine is pure but for what Machine's functions do; what looks blocks, on
+// the command's one thread: names may take the resolver seconds. What is wrong are findings, never errors.
 #pragma once
 
 #include <filesystem>

@@ -1,4 +1,5 @@
-// The display of a run: a machine that is fed its events and answers with lines. Knows no terminal, no clock.
+// The display of a run: a machine that is fed its events and answers with lines. Pure: knows no terminal, no
+// clock.
 #pragma once
 
 #include <map>

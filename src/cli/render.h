@@ -1,4 +1,5 @@
-// `muster render`: what stands on the hosts, as files to read.
+// `muster render`: what stands on the hosts, as files to read. RenderToFiles blocks, on the command's one
+// thread; the rest is pure.
 #pragma once
 
 #include <filesystem>
@@ -16,7 +17,7 @@ namespace muster::cli {
 plan::SecretDigests MaskedSecrets(const Cluster& cluster);
 
 // Writes HOST/INSTANCE/ with the instance's files, `command` and `env` below `folder`, and tells how many
-// files. Code "folder-not-empty".
+// files. Codes: "folder-not-empty", "bad-path", "file-missing", and those of base/files.h.
 Result<size_t> RenderToFiles(const Bundle& bundle, const std::vector<Instance>& instances,
                              const std::filesystem::path& folder);
 

@@ -1,4 +1,6 @@
-// What most commands begin with: a server that answers, and the cluster that is meant.
+// What most commands begin with: a server that answers, and the cluster that is meant. Blocks, on the
+// command's one thread; ChooseCluster and ClusterOption are pure. Errors of whoever asks the server are the
+// server's, and "server-gone", besides those named below.
 #pragma once
 
 #include <filesystem>
@@ -35,7 +37,7 @@ enum class Need {
   kStore,   // the same, but only if there is something to know; else code "nothing-runs"
 };
 Result<std::unique_ptr<ApiClient>> Connect(Context& context, Need need);
-// Starts the server if nobody answers.
+// Starts the server if nobody answers. Code "server-failed".
 Status EnsureServer(Context& context);
 
 struct KnownCluster {

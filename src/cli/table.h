@@ -1,4 +1,4 @@
-// Tables for people: columns as wide as their widest cell.
+// Tables for people: columns as wide as their widest cell. Pure.
 #pragma once
 
 #include <string>

@@ -3,7 +3,9 @@
 // The program's two output streams go straight to `current.log` (O_APPEND), so they survive the agent. All
 // the files of a `logs` folder, 5.log … 1.log current.log, make one stream of bytes whose positions never
 // change; FILE.times beside each tells where in the stream it begins and by when which byte had been written,
-// since most programs print no times of their own.
+// since most programs print no times of their own. Blocking, and one thread at a time for each
+// object; whole logs are read on the pool. Positions and sizes are bytes. Errors are "os-error", of the logs
+// folder.
 #pragma once
 
 #include <cstdint>

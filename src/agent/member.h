@@ -1,4 +1,6 @@
 // One instance on its host: its files, its process, its probe, and the machine that decides over them.
+// A step's errors are those of install.h, users.h, ports.h, Process::Start and the recipe's operator,
+// StartSettled's, and "not-installed", "not-running", "cancelled".
 #pragma once
 
 #include <functional>

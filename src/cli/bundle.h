@@ -1,7 +1,6 @@
 // A cluster file with everything it refers to, read from disk: what `check`, `plan` and `up` start from.
-// What
-// opens files blocks, LoadBundle for as long as it takes to digest all of them, on the command's one thread;
-// the rest is pure. Sizes are bytes.
+// What opens files blocks, LoadBundle for as long as it takes to digest all of them, on the command's one
+// thread; the rest is pure. Sizes are bytes.
 #pragma once
 
 #include <filesystem>

@@ -1,4 +1,6 @@
 // Everything that happens to one cluster, one thing after the other: planning, runs, mending.
+// Errors that aren't named below are those of the store, of plan/plan.h and of agents.h, and "cluster-down",
+// "unknown-instance", "unknown-revision", "secret-missing".
 #pragma once
 
 #include <functional>

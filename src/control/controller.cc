@@ -168,10 +168,9 @@ net::Task<Result<StartedRun>> Controller::Up(Bundle bundle, std::string plan_id,
   return Begin(std::move(bundle), std::move(action), std::move(plan_id), std::move(options));
 }
 
-// The plan options with which an interrupted run goes on.
+// With which an interrupted stop, start or restart goes on: for what it was about, and no more.
 Result<PlanOptions> Controller::OptionsToResume(const store::RunRow& row) const {
   PlanOptions options;
-  if (row.action != "restart") return options;
   MUSTER_TRY(const Json json, api::ParseJson(row.plan));
   MUSTER_TRY(const Plan plan, api::PlanFrom(json));
   MUSTER_TRY(const auto journal, deps_.store->Steps(row.id));
@@ -180,7 +179,11 @@ Result<PlanOptions> Controller::OptionsToResume(const store::RunRow& row) const 
     if (step.settled.time_since_epoch().count() != 0 && step.error.empty()) done.insert(step.step);
   }
   for (const Step& step : plan.steps) {
-    if (step.verb == "stop" && !done.contains(step.id)) options.restart.insert(step.instance);
+    if (step.args.contains("member")) continue;  // to a balancer, about another
+    if (!options.act) options.act.emplace();
+    options.act->insert(step.instance);
+    const bool stopped = done.contains(step.instance + ".stop");
+    if (row.action == "restart" && step.verb == "stop" && !stopped) options.restart.insert(step.instance);
   }
   return options;
 }
@@ -203,17 +206,19 @@ net::Task<Result<StartedRun>> Controller::Resume(std::string author) {
     co_return co_await Act(std::move(down), std::move(none), options, author);
   }
   PlanOptions options;
-  if (!runs->empty() && runs->front().state != "done") {
+  std::string action = "resume", any_plan;
+  if (!runs->empty() && runs->front().state != "done" && !Brings(runs->front().action)) {
     auto found = OptionsToResume(runs->front());
     if (!found.ok()) co_return found.error();
     options = std::move(*found);
+    action = runs->front().action;
   }
   auto bundle = CurrentBundle();
   if (!bundle.ok()) co_return bundle.error();
   bundle->author = author;
+  bundle->note = "resume";
   bundle->action = "resume";
-  std::string any_plan;
-  co_return co_await Up(std::move(*bundle), std::move(any_plan), options);
+  co_return co_await Begin(std::move(*bundle), std::move(action), std::move(any_plan), std::move(options));
 }
 
 net::Task<Result<StartedRun>> Controller::Begin(Bundle bundle, std::string action, std::string plan_id,
@@ -474,6 +479,16 @@ std::vector<ServiceStatus> Controller::ServiceStates() const {
   if (trouble_) add_own(trouble_->message());
   if (unruled_) add_own(unruled_->message());
   if (going_down()) add_own("is going down, and waits for hosts that do not answer");
+  std::set<std::string> silent;
+  for (const auto& [host, wanted] : hosts_) {
+    if (!connected(host)) silent.insert(host);
+  }
+  std::map<std::string, Observed> doubted;
+  if (!silent.empty()) doubted = observed_;
+  for (auto& [name, observed] : doubted) {
+    if (silent.contains(observed.host)) observed.state = InstanceState::kUnknown;
+  }
+  const std::map<std::string, Observed>& known = silent.empty() ? observed_ : doubted;
   for (const Service& service : cluster_.services) {
     const Recipe* recipe = FindRecipe(service.kind);
     if (!recipe) continue;
@@ -483,10 +498,10 @@ std::vector<ServiceStatus> Controller::ServiceStates() const {
       if (instance.service != service.name) continue;
       members.push_back(instance);
       status.wanted += 1;
-      const auto found = observed_.find(instance.name);
-      if (found != observed_.end() && found->second.state == InstanceState::kReady) status.ready += 1;
+      const auto found = known.find(instance.name);
+      if (found != known.end() && found->second.state == InstanceState::kReady) status.ready += 1;
     }
-    status.health = recipe->health(members, observed_);
+    status.health = recipe->health(members, known);
     states.push_back(std::move(status));
   }
   return states;

@@ -235,7 +235,8 @@ class Controller : public std::enable_shared_from_this<Controller> {
   std::map<std::string, Agents::Wanted> hosts_;             // those whose agents are wanted
   Run run_;
   std::optional<Error> trouble_;             // why the revision that stands could not be taken over
-  std::optional<Error> unruled_;             // why the epoch is still the earlier server's
+  bool rules_ = true;                        // false from TakeOver until the raised epoch is written
+  std::optional<Error> unruled_;             // why it could not be
   std::set<std::string> left_out_;           // hosts that the last run went on without
   std::vector<net::Promised<bool>> ending_;  // who waits for the run's end
   bool looked_ = true;                       // false from TakeOver until the first look around has ended

@@ -277,7 +277,7 @@ void Controller::MendSoon() {
 }
 
 void Controller::Mend() {
-  if (unruled_) return;  // an earlier server's orders have the same ids
+  if (!rules_) return;  // an earlier server's orders have the same ids
   std::vector<std::string> busy(mending_.begin(), mending_.end());
   if (run_.machine) {
     const std::set<std::string> under_step = run_.machine->busy();

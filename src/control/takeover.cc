@@ -33,7 +33,7 @@ Status Controller::TakeOver() {
 }
 
 Status Controller::BeginToRule() {
-  unruled_ = Error::Unavailable("not-ruling", "{} is not taken over yet", row_.key);
+  rules_ = false;
   Status rules = Rule();
   if (!rules.ok()) RuleSoon();
   return rules;
@@ -47,7 +47,7 @@ void Controller::RuleSoon() {
 
 // Nothing is ordered before an epoch above that of the earlier server is safely written.
 Status Controller::Rule() {
-  if (!unruled_) return Done();
+  if (rules_) return Done();
   store::ClusterRow raised = row_;
   raised.epoch += 1;
   Status written = deps_.store->PutCluster(raised);
@@ -57,6 +57,7 @@ Status Controller::Rule() {
     return written;
   }
   row_ = std::move(raised);
+  rules_ = true;
   unruled_.reset();
   for (auto& [name, host] : hosts_) {
     host.epoch = row_.epoch;

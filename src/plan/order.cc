@@ -221,6 +221,16 @@ void TakeBack(const std::vector<Balancer>& balancers, const Situation& situation
   }
 }
 
+// Nothing is started: who uses a service goes before it.
+bool OnlyTakesAway(const Steps& steps) {
+  const auto takes_away = [](const Step& step) {
+    return step.verb == "stop" || step.verb == "remove" || step.verb == "drain";
+  };
+  return std::all_of(steps.by_service.begin(), steps.by_service.end(), [&](const auto& service) {
+    return std::all_of(service.second.begin(), service.second.end(), takes_away);
+  });
+}
+
 }  // namespace
 
 void TakeOutOfBalancers(const Cluster& cluster, const Desired& desired, const Situation& situation,
@@ -341,17 +351,18 @@ void TakeOutOfBalancers(const Cluster& cluster, const Desired& desired, const Si
   }
 }
 
-void OrderServices(const Cluster& cluster, const Desired& desired, bool remove_all, Steps& steps) {
+void OrderServices(const Cluster& cluster, const Desired& desired, Steps& steps) {
+  const bool backwards = OnlyTakesAway(steps);
   const auto after = Dependencies(cluster, desired);
   // Gates look at needs within a service only, so those are found before any edge between services is added.
   std::map<std::string, std::vector<std::string>> lasts;
-  for (const auto& [service, list] : steps.by_service) lasts[service] = Lasts(list, remove_all);
+  for (const auto& [service, list] : steps.by_service) lasts[service] = Lasts(list, backwards);
   for (const auto& [service, before] : after) {
     for (const std::string& other : before) {
-      const std::string& first = remove_all ? service : other;
-      const std::string& second = remove_all ? other : service;
+      const std::string& first = backwards ? service : other;
+      const std::string& second = backwards ? other : service;
       if (!steps.by_service.contains(first) || !steps.by_service.contains(second)) continue;
-      Gate(steps.by_service[second], lasts[first], remove_all);
+      Gate(steps.by_service[second], lasts[first], backwards);
     }
   }
 }

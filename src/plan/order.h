@@ -21,7 +21,7 @@ void TakeOutOfBalancers(const Cluster& cluster, const Desired& desired, const Si
                         Steps& steps, std::vector<std::string>& outages);
 
 // A service goes after those it uses and those it stands in front of; before them where all goes away.
-void OrderServices(const Cluster& cluster, const Desired& desired, bool remove_all, Steps& steps);
+void OrderServices(const Cluster& cluster, const Desired& desired, Steps& steps);
 
 // All steps, services in the order they come, each after what it needs.
 std::vector<Step> InOrder(const Cluster& cluster, Steps steps);

@@ -265,7 +265,7 @@ Result<Plan> MakePlan(const Cluster& cluster, const Desired& desired, const Situ
     }
     TakeOutOfBalancers(cluster, desired, situation, steps, plan.outages);
   }
-  OrderServices(cluster, desired, situation.remove_all, steps);
+  OrderServices(cluster, desired, steps);
   for (const std::string& host : plan.unreachable) {
     plan.notes.push_back(host + (situation.remove_all
                                      ? " does not answer: what stands there is not taken down yet"

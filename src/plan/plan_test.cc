@@ -281,6 +281,20 @@ TEST(Plan, GoesDownFromTheFront) {
   EXPECT_EQ(Find(*plan, "db-1.remove").args.at("delete_data"), "no");
 }
 
+TEST(Plan, StopsFromTheFrontAndStartsFromTheBack) {
+  Service web = App("web", "1");
+  web.uses = {"db"};
+  const Cluster cluster = Two({App("db", "1", "9000"), web});
+  const auto desired = LayOutCluster(cluster, {}, {});
+  Situation situation = AllReady(*desired);
+  situation.held = {{"db-1", "stopped"}, {"web-1", "stopped"}};
+  EXPECT_EQ(Ids(*MakePlan(cluster, *desired, situation)), (Names{"web-1.stop", "db-1.stop"}));
+  EXPECT_EQ(Find(*MakePlan(cluster, *desired, situation), "db-1.stop").needs, Names{"web-1.stop"});
+  situation.held.clear();
+  for (auto& [name, observed] : situation.observed) observed.state = InstanceState::kStopped;
+  EXPECT_EQ(Ids(*MakePlan(cluster, *desired, situation)), (Names{"db-1.start", "web-1.start"}));
+}
+
 TEST(Plan, RemovesAServiceThatTheFileHasNoMore) {
   const Cluster before = Two({App("web", "1"), App("old", "1", "9000")});
   const auto was = LayOutCluster(before, {}, {});

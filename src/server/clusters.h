@@ -36,8 +36,8 @@ class Clusters {
  public:
   Clusters(control::Dependencies dependencies, std::string home);
 
-  // Opens every cluster of the store and takes it over. One that can't be is left out and told in the log.
-  // Errors are the store's.
+  // Opens every cluster of the store and takes it over. What is wrong with one is told in the log and by its
+  // status. Errors are the store's.
   Status TakeOverAll();
 
   std::shared_ptr<control::Controller> Find(const std::string& key);

@@ -179,6 +179,18 @@ TEST(MemberChange, RollsInAWindowAndTakesWhatIsAwayFirst) {
   EXPECT_EQ(world.Steps().steps[0].reason, "command changed");
 }
 
+TEST(MemberChange, CountsThoseThatStayAwayAsUnavailable) {
+  World world(4);
+  world.service.update.max_unavailable = {2, false};
+  world.Stands(InstanceState::kReady, "old", {{"command", "0"}, {"probe", "1"}});
+  world.input.held["web-4"] = "stopped";
+  world.observed["web-4"].state = InstanceState::kStopped;
+  EXPECT_EQ(world.Ids()[3], "web-2.stop <web-1.start");  // one of the two is away already
+  EXPECT_EQ(world.Steps().outages, Names{});
+  world.service.update.max_unavailable = {1, false};
+  EXPECT_EQ(world.Steps().outages, Names{"web has 2 of 4 instances while each restarts in turn: 1 is away"});
+}
+
 TEST(MemberChange, RoundsUnavailableDownButNeverToNothing) {
   World world(3);
   world.service.update.max_unavailable = {25, true};
@@ -360,6 +372,8 @@ TEST(MemberHealth, IsYellowWhileSomeAreAwayAndRedWhereAllAre) {
   world.Stands(InstanceState::kReady);
   EXPECT_EQ(MemberHealth(world.desired, world.observed).health, Health::kGreen);
   world.observed["web-1"].state = InstanceState::kBackoff;
+  EXPECT_EQ(MemberHealth(world.desired, world.observed).health, Health::kYellow);
+  world.observed["web-2"].state = InstanceState::kUnknown;
   EXPECT_EQ(MemberHealth(world.desired, world.observed).health, Health::kYellow);
   world.observed.clear();
   EXPECT_EQ(MemberHealth(world.desired, world.observed).health, Health::kRed);

@@ -298,19 +298,34 @@ class Builder {
     output_.steps.push_back(std::move(remove));
   }
 
+  // Members that this run doesn't bring back, and that therefore count as unavailable all the while.
+  int Away() const {
+    int away = 0;
+    for (const Instance& desired : *input_.desired) {
+      away += input_.held.contains(desired.name) || Unreachable(desired.host);
+    }
+    return away;
+  }
+
   // Says what is out meanwhile, and returns how many may be replaced at a time.
   int Window(size_t serving, size_t guests) {
     const UpdatePolicy& update = input_.service->update;
     const std::string& name = input_.service->name;
     const int members = static_cast<int>(input_.desired->size());
-    const int window =
+    const int allowed =
         std::min(update.max_unavailable.RoundDown(members) + static_cast<int>(guests), members);
-    if (serving == 0) return std::max(window, 1);
+    if (serving == 0) return std::max(allowed, 1);
+    const int away = Away();
+    const int window = allowed - away;
     if (update.max_surge.amount > 0 && guests == 0) {
       output_.notes.push_back(fmt::format("{}: there is no place for an extra member (max_surge)", name));
     }
     if (window <= 0 && members == 1) {
       output_.outages.push_back(name + " is out while its only instance restarts");
+    } else if (window <= 0 && away > 0) {
+      output_.outages.push_back(
+          fmt::format("{} has {} of {} instances while each restarts in turn: {} {} away", name,
+                      std::max(members - away - 1, 0), members, away, away == 1 ? "is" : "are"));
     } else if (window <= 0) {
       output_.outages.push_back(
           fmt::format("{} has {} of {} instances while each restarts in turn (max_unavailable comes to 0)",
@@ -413,7 +428,7 @@ Change::Output MemberChange::StepsFor(const Input& input) const { return Builder
 ServiceHealth MemberHealth(const std::vector<Instance>& desired,
                            const std::map<std::string, Observed>& observed) {
   ServiceHealth health;
-  size_t ready = 0;
+  size_t ready = 0, unknown = 0;
   for (const Instance& instance : desired) {
     const auto found = observed.find(instance.name);
     const InstanceState state = found == observed.end() ? InstanceState::kAbsent : found->second.state;
@@ -421,6 +436,7 @@ ServiceHealth MemberHealth(const std::vector<Instance>& desired,
       ++ready;
       continue;
     }
+    unknown += state == InstanceState::kUnknown;
     if (health.reasons.size() == 20) health.reasons.push_back("… and more");
     if (health.reasons.size() > 20) continue;
     std::string reason = fmt::format("{} is {}", instance.name, StateName(state));
@@ -429,7 +445,9 @@ ServiceHealth MemberHealth(const std::vector<Instance>& desired,
     }
     health.reasons.push_back(std::move(reason));
   }
-  health.health = ready == desired.size() ? Health::kGreen : ready > 0 ? Health::kYellow : Health::kRed;
+  health.health = ready == desired.size() ? Health::kGreen
+                  : ready + unknown > 0   ? Health::kYellow
+                                          : Health::kRed;
   return health;
 }
 

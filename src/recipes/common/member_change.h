@@ -27,7 +27,7 @@ class MemberChange : public Change {
   const Layout* layout_;  // for ImpactOf; the recipe's own
 };
 
-// Green where all members are ready, yellow where some are, red where none is.
+// Green where all members are ready, yellow where some are or may be (unknown), red where none is.
 ServiceHealth MemberHealth(const std::vector<Instance>& desired,
                            const std::map<std::string, Observed>& observed);
 

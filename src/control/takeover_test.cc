@@ -1,0 +1,49 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "control/outcomes.h"
+#include "control/testing_controller.h"
+
+namespace muster::control {
+namespace {
+
+using ::testing::Contains;
+using ::testing::Each;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::Not;
+using TakeOverTest = ControllerTest;
+
+// A release has stopped at web-1, and then a restart of web-2 was interrupted.
+TEST_F(TakeOverTest, AnActThatWasInterruptedGoesOnAsThatActAndNotAsTheRelease) {
+  BringUpFirst();
+  world_.fail.emplace("web-1.start", Error::Unavailable("not-ready", "it never answered"));
+  ASSERT_TRUE(Up(File("v2", Mall({Web("run new"), Edge()}))).ok());
+  RunUntilFinished(2);
+  ASSERT_EQ(server_->finished[1].row.state, "failed");
+  world_.hold.insert("web-2.stop");
+  const auto restart = Act("restart", {"web-2"});
+  ASSERT_TRUE(restart.ok()) << restart.error().Text();
+  RunUntilHeld("b");
+  KillServer();
+
+  StartServer(StoredCluster());
+  ASSERT_TRUE(server_->controller->TakeOver().ok());
+  RunUntilHeld("b");
+  world_.hold.clear();
+  server_->fakes["b"]->Release("web-2.stop");
+  RunUntilFinished(1);
+  EXPECT_EQ(StoredRun(restart->run).state, "paused");
+  world_.orders.clear();
+
+  const auto resumed = server_->loop.RunTask(server_->controller->Resume("ann"));
+  ASSERT_TRUE(resumed.ok()) << resumed.error().Text();
+  EXPECT_EQ(StoredRun(resumed->run).action, "restart");
+  if (!resumed->run.empty()) RunUntilFinished(2);
+  EXPECT_EQ(world_.StateOf("web-2"), InstanceState::kReady);
+  EXPECT_THAT(world_.Told(), Each(Not(HasSubstr("install"))));
+  EXPECT_EQ(OutcomeOf(2, store_->Runs("mall", 10).value()), "failed");
+}
+
+}  // namespace
+}  // namespace muster::control

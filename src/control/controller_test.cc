@@ -123,35 +123,29 @@ TEST_F(ControllerTest, AFailedReleaseGoesBackWhereTheFileSaysSo) {
 
 TEST_F(ControllerTest, CancelGivesUpAStartThatWaitsAndPutsBack) {
   BringUpFirst();
-  world_.hold.insert("web-1.start");
-  const auto started = Up(File("v2", Mall({Web("run new"), Edge()})));
-  ASSERT_TRUE(started.ok());
-  RunUntilHeld("a");
+  const std::string run = UpHeldAt("web-1.start");
   const Status other = server_->controller->Cancel("nobody");
   ASSERT_FALSE(other.ok());
   EXPECT_EQ(other.error().code(), "run-not-active");
-  ASSERT_TRUE(server_->controller->Cancel(started->run).ok());
+  ASSERT_TRUE(server_->controller->Cancel(run).ok());
   RunUntilFinished(2);
-  EXPECT_EQ(StoredRun(started->run).state, "cancelled");
+  EXPECT_EQ(StoredRun(run).state, "cancelled");
   EXPECT_THAT(world_.Told(), ElementsAre("drain edge-1 web-1", "stop web-1", "install web-1", "start web-1",
                                          "restore edge-1 web-1"));
 }
 
 TEST_F(ControllerTest, OneThingAtATime) {
   BringUpFirst();
-  world_.hold.insert("web-1.start");
-  const auto started = Up(File("v2", Mall({Web("run new"), Edge()})));
-  ASSERT_TRUE(started.ok());
-  RunUntilHeld("a");
+  const std::string run = UpHeldAt("web-1.start");
   const auto second = Up(File("v3", Mall({Web("run newer"), Edge()})));
   ASSERT_FALSE(second.ok());
   EXPECT_EQ(second.error().code(), "run-active");
-  EXPECT_THAT(second.error().Text(), HasSubstr(started->run));
+  EXPECT_THAT(second.error().Text(), HasSubstr(run));
   EXPECT_EQ(Act("restart").error().code(), "run-active");
   EXPECT_EQ(StoredCluster().revision, 2);
   server_->fakes["a"]->Release("web-1.start");
   RunUntilFinished(2);
-  EXPECT_EQ(StoredRun(started->run).state, "done");
+  EXPECT_EQ(StoredRun(run).state, "done");
 }
 
 TEST_F(ControllerTest, WhatIsPlannedAtTheSameMomentIsRefusedToo) {
@@ -175,17 +169,13 @@ TEST_F(ControllerTest, WhatIsPlannedAtTheSameMomentIsRefusedToo) {
 
 TEST_F(ControllerTest, ARunThatItsServerLeftIsSettledByTheNext) {
   BringUpFirst();
-  world_.hold.insert("web-1.install");
-  const auto started = Up(File("v2", Mall({Web("run new"), Edge()})));
-  ASSERT_TRUE(started.ok());
-  RunUntilHeld("a");
+  const std::string run = UpHeldAt("web-1.install");
   const int64_t epoch = world_.hosts["a"].epoch;
   const std::string order = world_.orders.back().second.id;
   KillServer();
 
   settle_within_ = 0ms;
-  StartServer(StoredCluster());
-  ASSERT_TRUE(server_->controller->TakeOver().ok());
+  StartNextServer();
   RunUntilHeld("a");
   EXPECT_GT(world_.hosts["a"].epoch, epoch);
   EXPECT_EQ(StoredCluster().epoch, world_.hosts["a"].epoch);
@@ -194,19 +184,19 @@ TEST_F(ControllerTest, ARunThatItsServerLeftIsSettledByTheNext) {
   EXPECT_EQ(world_.orders.back().second.epoch, world_.hosts["a"].epoch);
   const auto meanwhile = Up(File("v3", Mall({Web("run newer"), Edge()})));
   ASSERT_FALSE(meanwhile.ok());
-  EXPECT_THAT(meanwhile.error().Text(), HasSubstr(started->run));
+  EXPECT_THAT(meanwhile.error().Text(), HasSubstr(run));
 
   world_.hold.clear();
   server_->fakes["a"]->Release("web-1.install");
   RunUntilFinished(1);
   EXPECT_EQ(server_->finished[0].row.state, "paused");
-  EXPECT_EQ(StoredRun(started->run).state, "paused");
+  EXPECT_EQ(StoredRun(run).state, "paused");
   // The start is sent last, and nobody waits until it is ready.
   RunUntil([&] { return world_.Told().size() == 3; });
   EXPECT_THAT(world_.Told(),
               testing::UnorderedElementsAre("install web-1", "start web-1", "restore edge-1 web-1"));
   EXPECT_EQ(world_.FactOf("edge-1", "run"), "");
-  EXPECT_THAT(OpenSteps(started->run), IsEmpty());
+  EXPECT_THAT(OpenSteps(run), IsEmpty());
 
   // The rest of the way.
   world_.orders.clear();
@@ -219,14 +209,10 @@ TEST_F(ControllerTest, ARunThatItsServerLeftIsSettledByTheNext) {
 
 TEST_F(ControllerTest, WhoeverComesWhileARunIsSettledWaitsForIt) {
   BringUpFirst();
-  world_.hold.insert("web-1.install");
-  const auto started = Up(File("v2", Mall({Web("run new"), Edge()})));
-  ASSERT_TRUE(started.ok());
-  RunUntilHeld("a");
+  const std::string run = UpHeldAt("web-1.install");
   KillServer();
 
-  StartServer(StoredCluster());
-  ASSERT_TRUE(server_->controller->TakeOver().ok());
+  StartNextServer();
   RunUntilHeld("a");
   std::optional<Result<StartedRun>> next;
   net::SpawnThen(server_->controller->Up(File("v3", Mall({Web("run newer"), Edge()})), "", {}),
@@ -235,7 +221,7 @@ TEST_F(ControllerTest, WhoeverComesWhileARunIsSettledWaitsForIt) {
   world_.hold.clear();
   server_->fakes["a"]->Release("web-1.install");
   RunUntilFinished(2);
-  EXPECT_EQ(server_->finished[0].row.id, started->run);
+  EXPECT_EQ(server_->finished[0].row.id, run);
   EXPECT_EQ(server_->finished[0].row.state, "paused");
   ASSERT_TRUE(next && next->ok());
   EXPECT_EQ(server_->finished[1].row.id, (*next)->run);
@@ -244,20 +230,16 @@ TEST_F(ControllerTest, WhoeverComesWhileARunIsSettledWaitsForIt) {
 
 TEST_F(ControllerTest, AStartThatItsServerLeftIsNotWaitedFor) {
   BringUpFirst();
-  world_.hold.insert("web-1.start");
-  const auto started = Up(File("v2", Mall({Web("run new"), Edge()})));
-  ASSERT_TRUE(started.ok());
-  RunUntilHeld("a");
+  const std::string run = UpHeldAt("web-1.start");
   KillServer();
 
-  StartServer(StoredCluster());
-  ASSERT_TRUE(server_->controller->TakeOver().ok());
+  StartNextServer();
   RunUntilFinished(1);
-  EXPECT_EQ(StoredRun(started->run).state, "paused");
+  EXPECT_EQ(StoredRun(run).state, "paused");
   for (const auto& [host, order] : world_.orders) EXPECT_NE(order.step.id, "web-1.start");
   EXPECT_THAT(world_.Told(), Contains("restore edge-1 web-1"));
   EXPECT_EQ(world_.FactOf("edge-1", "run"), "");
-  EXPECT_THAT(OpenSteps(started->run), IsEmpty());
+  EXPECT_THAT(OpenSteps(run), IsEmpty());
 }
 
 TEST_F(ControllerTest, ASecretIsInTheOrderAndNowhereElse) {
@@ -341,8 +323,7 @@ TEST_F(ControllerTest, DownWithItsDataForgetsTheCluster) {
 TEST_F(ControllerTest, DownSaysWhatASilentHostStillRunsAndGoesOnOnceItAnswers) {
   BringUpFirst();
   reach_within_ = 200ms;
-  StartServer(StoredCluster());
-  ASSERT_TRUE(server_->controller->TakeOver().ok());
+  StartNextServer();
   RunUntil([this] { return server_->controller->observed().size() == 3; });
   world_.hosts["b"].silent = true;
   ASSERT_TRUE(Act("down", {}, {.delete_data = true}).ok());
@@ -362,8 +343,7 @@ TEST_F(ControllerTest, DownSaysWhatASilentHostStillRunsAndGoesOnOnceItAnswers) {
   EXPECT_EQ(Act("start").error().code(), "cluster-down");
 
   // Another server knows of it, and goes on by itself when the host is back.
-  StartServer(StoredCluster());
-  ASSERT_TRUE(server_->controller->TakeOver().ok());
+  StartNextServer();
   EXPECT_TRUE(server_->controller->going_down());
   world_.hosts["b"].silent = false;
   RunUntilFinished(1);
@@ -388,13 +368,10 @@ TEST_F(ControllerTest, DataThatCanNotBeDeletedIsSaidToStay) {
 
 TEST_F(ControllerTest, DownDoesNotWaitForWhatIsOnItsWayUp) {
   BringUpFirst();
-  world_.hold.insert("web-1.start");
-  const auto started = Up(File("v2", Mall({Web("run new"), Edge()})));
-  ASSERT_TRUE(started.ok());
-  RunUntilHeld("a");
+  const std::string run = UpHeldAt("web-1.start");
   ASSERT_TRUE(Act("down").ok());
   RunUntilFinished(3);
-  EXPECT_EQ(StoredRun(started->run).state, "cancelled");
+  EXPECT_EQ(StoredRun(run).state, "cancelled");
   EXPECT_EQ(server_->finished[2].row.state, "done");
   EXPECT_EQ(world_.StateOf("web-1"), InstanceState::kAbsent);
 }

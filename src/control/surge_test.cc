@@ -101,8 +101,7 @@ TEST_F(SurgeTest, NoGuestIsLeftOfARollThatItsServerLeft) {
   EXPECT_EQ(world_.FactOf("edge-1", "guests"), "web-x1");
   KillServer();
   world_.hold.clear();
-  StartServer(StoredCluster());
-  ASSERT_TRUE(server_->controller->TakeOver().ok());
+  StartNextServer();
   RunUntilFinished(1);
   const Lines told = world_.Told();
   const auto at = [&](const std::string& line) { return std::find(told.begin(), told.end(), line); };

@@ -27,8 +27,7 @@ TEST_F(TakeOverTest, AnActThatWasInterruptedGoesOnAsThatActAndNotAsTheRelease) {
   RunUntilHeld("b");
   KillServer();
 
-  StartServer(StoredCluster());
-  ASSERT_TRUE(server_->controller->TakeOver().ok());
+  StartNextServer();
   RunUntilHeld("b");
   world_.hold.clear();
   server_->fakes["b"]->Release("web-2.stop");

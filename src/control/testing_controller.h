@@ -176,6 +176,20 @@ class ControllerTest : public testing::Test {
   void RunUntilFinished(size_t runs) {
     RunUntil([this, runs] { return server_->finished.size() >= runs && server_->controller->idle(); });
   }
+  // The next server takes the cluster over.
+  void StartNextServer() {
+    StartServer(StoredCluster());
+    const Status taken = server_->controller->TakeOver();
+    EXPECT_TRUE(taken.ok()) << taken.error().Text();
+  }
+  // Brings a second revision up as far as this step on host a, which is held; returns the run.
+  std::string UpHeldAt(const std::string& step) {
+    world_.hold.insert(step);
+    const auto started = Up(File("v2", Mall({Web("run new"), Edge()})));
+    EXPECT_TRUE(started.ok()) << started.error().Text();
+    RunUntilHeld("a");
+    return started.ok() ? started->run : "";
+  }
   void RunUntilHeld(const std::string& host) {
     RunUntil([this, host] { return !world_.hosts[host].held.empty(); });
   }

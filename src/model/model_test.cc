@@ -7,19 +7,13 @@
 #include "model/instance.h"
 #include "model/secret.h"
 #include "model/template.h"
+#include "model/testing_values.h"
 #include "model/words.h"
 
 namespace muster {
 namespace {
 
 using ::testing::ElementsAre;
-
-Value Scalar(std::string text) {
-  Value value;
-  value.type = Value::Type::kString;
-  value.text = std::move(text);
-  return value;
-}
 
 TEST(Values, AreReadWithAFallback) {
   Value map;

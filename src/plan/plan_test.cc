@@ -4,28 +4,12 @@
 
 #include <algorithm>
 
+#include "model/testing_values.h"
+
 namespace muster::plan {
 namespace {
 
 using Names = std::vector<std::string>;
-
-Value Scalar(const std::string& text) {
-  Value value;
-  value.type = !text.empty() && text.find_first_not_of("0123456789") == std::string::npos
-                   ? Value::Type::kInteger
-                   : Value::Type::kString;
-  value.text = text;
-  value.mark = {.line = 7, .column = 14};
-  return value;
-}
-
-Value Map(std::vector<std::pair<std::string, Value>> entries) {
-  Value value;
-  value.type = Value::Type::kMap;
-  for (auto& [key, entry] : entries)
-    value.entries.push_back({.key = key, .key_mark = {}, .value = std::move(entry)});
-  return value;
-}
 
 Service App(const std::string& name, const std::string& instances = "2", const std::string& port = "8101",
             const std::string& command = "run --port={{ports.http}}") {

@@ -4,26 +4,12 @@
 
 #include <algorithm>
 
+#include "model/testing_values.h"
+
 namespace muster::plan {
 namespace {
 
 using Names = std::vector<std::string>;
-
-Value Scalar(const std::string& text) {
-  Value value;
-  const bool number = text.find_first_not_of("0123456789") == std::string::npos;
-  value.type = number ? Value::Type::kInteger : Value::Type::kString;
-  value.text = text;
-  return value;
-}
-
-Value Map(std::vector<std::pair<std::string, Value>> entries) {
-  Value value;
-  value.type = Value::Type::kMap;
-  for (auto& [key, entry] : entries)
-    value.entries.push_back({.key = key, .key_mark = {}, .value = std::move(entry)});
-  return value;
-}
 
 // Apps `api` and `web` behind one nginx.
 Cluster Shop(const std::string& api_command = "old", const std::string& api_instances = "4",

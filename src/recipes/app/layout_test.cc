@@ -2,24 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include "model/testing_values.h"
+
 namespace muster::app {
 namespace {
-
-Value Scalar(const std::string& text) {
-  Value value;
-  value.type = Value::Type::kString;
-  value.text = text;
-  value.mark = {.line = 3, .column = 10};
-  return value;
-}
-
-Value Map(std::vector<std::pair<std::string, Value>> entries) {
-  Value value;
-  value.type = Value::Type::kMap;
-  for (auto& [key, entry] : entries)
-    value.entries.push_back({.key = key, .key_mark = {}, .value = std::move(entry)});
-  return value;
-}
 
 Cluster OneHost() {
   Cluster cluster;

@@ -76,10 +76,23 @@ void Commit(int folder, int keep) {
   }
 }
 
+int64_t SlotBytes(int folder) {
+  int64_t bytes = 0;
+  for (int slot = 1;; ++slot) {
+    struct stat file {};
+    if (fstatat(folder, Slot(slot, ".log").c_str(), &file, AT_SYMLINK_NOFOLLOW) != 0) return bytes;
+    bytes += file.st_size;
+  }
+}
+
 // Whether the current log still begins with all of what was copied out of it.
 bool StillThere(int folder) {
   const Fd copy = OpenIn(folder, kRotatingLog, O_RDONLY), log = OpenIn(folder, kLog, O_RDONLY);
   if (!copy.valid() || !log.valid() || SizeOf(log.get()) < SizeOf(copy.get())) return false;
+  // Where the surplus was being dropped, the copy is of what is behind it.
+  const int64_t base = TimesIn(folder, kTimes, 64).base;
+  const int64_t dropped = TimesIn(folder, kRotatingTimes, 64).base - base;
+  if (base >= 0 && dropped > 0) return SizeOf(log.get()) >= dropped;
   std::string one(kChunk, '\0'), other(kChunk, '\0');
   while (true) {
     const ssize_t got = read(copy.get(), one.data(), one.size());
@@ -141,7 +154,7 @@ Status LogKeeper::Load(int folder) {
   return WriteTimes(folder, kTimes, times);
 }
 
-Status LogKeeper::Note(int folder, int64_t size, int64_t ms) {
+Status LogKeeper::NoteTimes(int folder, int64_t size, int64_t ms) {
   if (base_ + size < marked_) {
     // Somebody emptied it by hand. Positions go on from where they were.
     base_ = marked_;
@@ -179,8 +192,13 @@ Status LogKeeper::Rotate(int folder) {
   // Only whole blocks can be cut off, and not all of a file. What remains is in the middle of a line, as a
   // rule; readers put it together.
   const int64_t block = std::max<int64_t>(file.st_blksize, 512);
-  const int64_t cut = (file.st_size - 1) / block * block;
+  const int64_t most = (std::max<int64_t>(policy_.rotate_bytes, 1) + block - 1) / block * block;
+  const int64_t cut = std::min((file.st_size - 1) / block * block, most);
   if (cut <= 0) return Done();
+  // Nothing is dropped as long as the folder holds no more than it may.
+  const bool too_fast =
+      file.st_size > 2 * most && file.st_size + SlotBytes(folder) > (policy_.keep + 1) * most;
+  if (too_fast) return Drop(folder, log.get(), file.st_size);
   MUSTER_TRY(const Fd copy, CreateIn(folder, kRotatingLog));
   MUSTER_TRY(int64_t copied, Copy(log.get(), copy.get(), cut));
   const Times times = TimesIn(folder, kTimes);
@@ -202,18 +220,68 @@ Status LogKeeper::Rotate(int folder) {
   return Done();
 }
 
-Status LogKeeper::Look(WallTime now) {
+// The newest bytes are kept as 1.log, all older ones go: positions stay true that way, and a follower that
+// was further back is told that it has missed some. No byte of the surplus is read or written.
+Status LogKeeper::Drop(int folder, int log, int64_t size) {
+  int64_t from = size - std::max<int64_t>(policy_.rotate_bytes, 1);
+  std::string start(4096, '\0');
+  const ssize_t got = pread(log, start.data(), start.size(), from);
+  const size_t line_end = start.substr(0, static_cast<size_t>(std::max<ssize_t>(got, 0))).find('\n');
+  if (line_end != std::string::npos) from += static_cast<int64_t>(line_end) + 1;
+  std::string note =
+      fmt::format("muster: {} bytes were dropped: it writes faster than its log is rotated\n", from);
+  if (static_cast<int64_t>(note.size()) > from) note.clear();
+  const Times times = TimesIn(folder, kTimes);
+  const int64_t base = std::max<int64_t>(times.base, 0) + from - static_cast<int64_t>(note.size());
+  // First, as this makes room where there is none.
+  for (int slot = 1; ExistsIn(folder, Slot(slot, ".log")); ++slot) {
+    unlinkat(folder, Slot(slot, ".log").c_str(), 0);
+    unlinkat(folder, Slot(slot, ".times").c_str(), 0);
+  }
+  int64_t end = base;
+  const auto save = [&]() -> Status {
+    MUSTER_TRY(const Fd copy, CreateIn(folder, kRotatingLog));
+    MUSTER_DO(WriteAll(copy.get(), note));
+    if (lseek(log, from, SEEK_SET) < 0) return Error::Os("read a log", errno);
+    // What comes while this is copied, too, but it isn't run after.
+    MUSTER_TRY(const int64_t copied, Copy(log, copy.get(), 2 * (size - from)));
+    end = base + static_cast<int64_t>(note.size()) + copied;
+    const int64_t ms = times.marks.empty() ? 0 : times.marks.back().ms;
+    MUSTER_DO(WriteTimes(folder, kRotatingTimes, {base, {{end, ms}}}));
+    return WriteTimes(folder, kRotatingRest, {end, {}});
+  };
+  const Status saved = policy_.keep > 0 ? save() : Done();
+  if (!saved.ok() || policy_.keep <= 0) {
+    for (const char* name : {kRotatingRest, kRotatingTimes, kRotatingLog}) unlinkat(folder, name, 0);
+    end = std::max<int64_t>(times.base, 0) + SizeOf(log);
+  }
+  if (ftruncate(log, 0) != 0) return Error::Os("rotate a log", errno);
+  base_ = -1;
+  if (!saved.ok() || policy_.keep <= 0) return WriteTimes(folder, kTimes, {end, {}});
+  Commit(folder, policy_.keep);
+  return Done();
+}
+
+bool LogKeeper::WantsRotation() const {
+  struct stat file {};
+  const std::string path = folder_ + "/" + kLog;
+  return fstatat(AT_FDCWD, path.c_str(), &file, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(file.st_mode) &&
+         file.st_size > policy_.rotate_bytes;
+}
+
+Status LogKeeper::Look(WallTime now, bool rotate) {
   struct stat file {};
   if (fstatat(AT_FDCWD, (folder_ + "/" + kLog).c_str(), &file, AT_SYMLINK_NOFOLLOW) != 0) return Done();
-  if (!S_ISREG(file.st_mode) || (base_ >= 0 && file.st_size == size_seen_)) return Done();
+  const bool due = rotate && file.st_size > policy_.rotate_bytes;
+  if (!S_ISREG(file.st_mode) || (base_ >= 0 && file.st_size == size_seen_ && !due)) return Done();
   const Fd folder = OpenFolder(folder_);
   if (!folder.valid()) return Done();
   if (base_ < 0) MUSTER_DO(Load(folder.get()).While("reading {}", folder_));
   // When the last byte was written is more exact than when the agent looked.
   const int64_t ms = std::min(ModifiedMs(file), now.time_since_epoch().count());
-  MUSTER_DO(Note(folder.get(), file.st_size, ms).While("noting the times of {}", folder_));
+  MUSTER_DO(NoteTimes(folder.get(), file.st_size, ms).While("noting the times of {}", folder_));
   size_seen_ = file.st_size;
-  if (file.st_size <= policy_.rotate_bytes) return Done();
+  if (!due) return Done();
   size_seen_ = -1;
   MUSTER_DO(Rotate(folder.get()).While("rotating {}", folder_));
   return base_ < 0 ? Load(folder.get()) : Done();

@@ -42,13 +42,20 @@ class LogKeeper {
   // while the program goes on writing (on file systems that can't collapse a range, ext4 and xfs can: none
   // but what is written within microseconds of the rotation). Finishes a rotation that a killed agent left
   // half done.
-  Status Look(WallTime now);
+  //
+  // Copies as much as the policy's size at most. What writes faster than it can be rotated loses what is
+  // older than that, with a line that says so: the folder stays below about (keep + 3) times the size.
+  Status Look(WallTime now) { return Look(now, true); }
+  Status Note(WallTime now) { return Look(now, false); }  // never rotates: for where nothing may wait
+  bool WantsRotation() const;                             // one stat(2)
   void set_policy(LogPolicy policy) { policy_ = policy; }
 
  private:
+  Status Look(WallTime now, bool rotate);
   Status Load(int folder);
-  Status Note(int folder, int64_t size, int64_t ms);
+  Status NoteTimes(int folder, int64_t size, int64_t ms);
   Status Rotate(int folder);
+  Status Drop(int folder, int log, int64_t size);
 
   std::string folder_;
   LogPolicy policy_;

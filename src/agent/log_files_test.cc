@@ -299,7 +299,7 @@ TEST_F(LogFiles, AreReadInBatchesAsSlowlyAsOneLikes) {
   take(reader.Next(10'000).value());
   EXPECT_LT(next, 150);
   // Nobody holds the log meanwhile: it is rotated, and what is written now isn't read.
-  LogKeeper keeper(folder, {.rotate_bytes = 1000, .keep = 5});
+  LogKeeper keeper(folder, {.rotate_bytes = 200'000, .keep = 5});
   ASSERT_TRUE(keeper.Look(At(10)).ok());
   EXPECT_TRUE(Has("1.log"));
   Append("5000" + Padding() + "\n");
@@ -317,7 +317,7 @@ TEST_F(LogFiles, AreReadInBatchesAsSlowlyAsOneLikes) {
 
 TEST_F(LogFiles, TellHowMuchWasRotatedAwayUnread) {
   const auto rotate = [this](int round) {
-    LogKeeper keeper(folder, {.rotate_bytes = 1000, .keep = 1});
+    LogKeeper keeper(folder, {.rotate_bytes = 60'000, .keep = 1});
     ASSERT_TRUE(keeper.Look(At(round)).ok());
   };
   for (int i = 0; i < 1000; ++i) Append(std::to_string(i) + Padding() + "\n");

@@ -25,7 +25,11 @@ Overloaded(Fs...) -> Overloaded<Fs...>;
 }  // namespace
 
 Member::Member(HostContext* host, const std::string& name)
-    : host_(host), paths_(PathsOf(host->folder, name)), supervisor_(name, {}), log_keeper_(paths_.logs, {}) {}
+    : host_(host), paths_(PathsOf(host->folder, name)), supervisor_(name, {}) {
+  auto waker = host->log_waker.lock();
+  if (!waker) host->log_waker = waker = std::make_shared<LogWaker>(*host->loop);
+  log_care_ = std::make_shared<LogCare>(*host->loop, waker, paths_.logs, LogPolicy{});
+}
 
 Member::~Member() {
   host_->loop->Cancel(wake_timer_);
@@ -38,7 +42,7 @@ void Member::Restore() {
   if (!remembered_) return;
   const Instance& desired = remembered_->desired;
   supervisor_.set_policy(SupervisorPolicy::Of(desired));
-  log_keeper_.set_policy(desired.log);
+  log_care_->set_policy(desired.log);
   if (auto user = UserFor(desired.user, host_->cluster); user.ok()) user_ = *user;
   auto launch = MakeLaunch();
   std::unique_ptr<runtime::Process> process;
@@ -230,7 +234,7 @@ net::Task<Status> Member::Install(const Step& step, Instance desired) {
   MUSTER_FAULT("agent.installed");
   const Instance& now = remembered_->desired;
   supervisor_.set_policy(SupervisorPolicy::Of(now));
-  log_keeper_.set_policy(now.log);
+  log_care_->set_policy(now.log);
   if (process_ && impact == Impact::kLive) {
     remembered_->running_hash = now.hash;
     StartProbing(false);
@@ -398,6 +402,7 @@ net::Task<void> Member::PrepareAndSpawn() {
   remembered_->running_hash = remembered_->desired.hash;
   Watch(std::move(*started), false);
   Feed(Started{});
+  host_->changed(Observe(false));  // its state is as before, but now there is a pid
   StartProbing(true);
 }
 
@@ -407,6 +412,7 @@ void Member::Watch(std::unique_ptr<runtime::Process> process, bool adopted) {
   watch_ = host_->loop->WatchReadable(process_->pidfd(), [weak = weak_from_this()] {
     if (auto self = weak.lock()) self->OnEnded();
   });
+  log_care_->Look(WallNow(), true);
 }
 
 void Member::OnEnded() {
@@ -419,7 +425,7 @@ void Member::OnEnded() {
   const std::string how = process_->Reap();
   process_.reset();
   remembered_->running_hash.clear();
-  (void)log_keeper_.Look(WallNow());
+  log_care_->Look(WallNow(), false);
   Feed(Exited{.how = how, .cause = CauseOfDeath()});
 }
 
@@ -504,7 +510,7 @@ Observed Member::Observe(bool drift) {
 
 void Member::Tick(WallTime now) {
   if (remembered_ && (process_ || supervisor_.state() == InstanceState::kBackoff))
-    (void)log_keeper_.Look(now);
+    log_care_->Look(now, process_ != nullptr);
 }
 
 net::Task<Result<std::vector<Check>>> Member::Verify(Values args) {

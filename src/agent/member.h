@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "agent/install.h"
+#include "agent/log_care.h"
 #include "agent/log_files.h"
 #include "agent/probe.h"
 #include "agent/records.h"
@@ -34,6 +35,7 @@ struct HostContext {
   int installing = 0;  // members whose files are being written: their artifacts aren't used by anybody yet
   // Artifacts that no member uses any more may go.
   std::function<void()> clean_artifacts;
+  std::weak_ptr<LogWaker> log_waker = {};  // the members' common one
 };
 
 using Values = std::map<std::string, std::string>;
@@ -114,7 +116,7 @@ class Member : public std::enable_shared_from_this<Member> {
   std::shared_ptr<Prober> prober_;
   std::shared_ptr<Operator> operator_;
   std::string operator_kind_;
-  LogKeeper log_keeper_;
+  std::shared_ptr<LogCare> log_care_;
   DriftWatch drift_watch_;
   InstanceState reported_ = InstanceState::kAbsent;
   std::string saved_hash_;  // the running hash that state.json has

@@ -30,7 +30,9 @@ class MemberTest : public ::testing::Test {
     host.cluster = "t" + RandomHex(4);
     host.folder = root + "/host";
     host.changed = [this](const Observed& observed) {
-      states.emplace_back(StateName(observed.state));
+      const std::string state(StateName(observed.state));
+      if (states.empty() || states.back() != state) states.push_back(state);
+      if (state == "starting" && observed.pid > 0) told_while_starting = true;
       if (observed.pid > 0) pids.push_back(observed.pid);
       loop.Stop();
     };
@@ -119,6 +121,7 @@ class MemberTest : public ::testing::Test {
   const std::string root;
   net::Loop loop;
   HostContext host;
+  bool told_while_starting = false;  // of its pid, before it was ready
   std::vector<std::string> states;
   std::vector<int> pids;
   std::shared_ptr<Member> member;
@@ -265,6 +268,7 @@ TEST_F(MemberTest, IsInstalledStartedStoppedAndRemoved) {
   EXPECT_FALSE(fs::exists(member->paths().folder));
   EXPECT_FALSE(fs::exists(member->paths().records));
   EXPECT_THAT(states, ElementsAre("stopped", "starting", "ready", "stopping", "stopped", "absent"));
+  EXPECT_TRUE(told_while_starting);
 }
 
 TEST_F(MemberTest, StopsBeforeItIsRemovedAndKeepsItsData) {

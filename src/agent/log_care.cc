@@ -1,0 +1,100 @@
+#include "agent/log_care.h"
+
+#include <sys/inotify.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstring>
+
+namespace muster::agent {
+namespace {
+
+// What a program may write in a second at most, about: so much of the log is free until the next look.
+constexpr int64_t kBytesPerMs = 1 << 19;
+constexpr Duration kPauseLeast = 2ms;  // for logs of a megabyte
+constexpr Duration kPauseMost = 50ms;
+
+}  // namespace
+
+LogWaker::LogWaker(net::Loop& loop) : loop_(loop), inotify_(::inotify_init1(IN_NONBLOCK | IN_CLOEXEC)) {
+  // Without one, each second has to do.
+  if (inotify_.valid()) watch_ = loop_.WatchReadable(inotify_.get(), [this] { OnReadable(); });
+}
+
+LogWaker::~LogWaker() {
+  if (watch_) loop_.Unwatch(watch_);
+}
+
+void LogWaker::WakeOnce(const std::string& path, std::weak_ptr<LogCare> care) {
+  if (!inotify_.valid()) return;
+  const int id = ::inotify_add_watch(inotify_.get(), path.c_str(), IN_MODIFY | IN_ONESHOT | IN_DONT_FOLLOW);
+  if (id >= 0) waiting_[id] = std::move(care);
+}
+
+void LogWaker::OnReadable() {
+  alignas(inotify_event) char bytes[4096];
+  ssize_t got;
+  while ((got = ::read(inotify_.get(), bytes, sizeof bytes)) > 0) {
+    for (ssize_t at = 0; at < got;) {
+      inotify_event event{};
+      std::memcpy(&event, bytes + at, sizeof event);
+      at += static_cast<ssize_t>(sizeof event + event.len);
+      const auto found = waiting_.find(event.wd);
+      if (found == waiting_.end()) continue;
+      const auto care = found->second.lock();
+      waiting_.erase(found);
+      if (care) care->OnWritten();
+    }
+  }
+}
+
+LogCare::LogCare(net::Loop& loop, std::shared_ptr<LogWaker> waker, std::string folder, LogPolicy policy)
+    : loop_(loop),
+      waker_(std::move(waker)),
+      path_(folder + "/current.log"),
+      policy_(policy),
+      keeper_(std::make_shared<LogKeeper>(std::move(folder), policy)) {}
+
+LogCare::~LogCare() { loop_.Cancel(timer_); }
+
+Duration LogCare::Pause() const {
+  return std::clamp(Duration(policy_.rotate_bytes / kBytesPerMs), kPauseLeast, kPauseMost);
+}
+
+void LogCare::Look(WallTime now, bool runs) {
+  if (runs && timer_ == 0) waker_->WakeOnce(path_, weak_from_this());
+  if (rotating_) return;
+  keeper_->set_policy(policy_);
+  if (keeper_->WantsRotation()) {
+    net::Spawn(Rotate(shared_from_this()));
+  } else {
+    (void)keeper_->Note(now);
+  }
+}
+
+void LogCare::OnWritten() { LookSoon(Pause()); }
+
+void LogCare::LookSoon(Duration delay) {
+  loop_.Cancel(timer_);
+  timer_ = loop_.After(delay, [weak = weak_from_this()] {
+    const auto self = weak.lock();
+    if (!self) return;
+    self->timer_ = 0;
+    if (self->rotating_) return;  // looks again by itself
+    self->keeper_->set_policy(self->policy_);
+    self->waker_->WakeOnce(self->path_, weak);
+    if (self->keeper_->WantsRotation()) net::Spawn(Rotate(self));
+  });
+}
+
+net::Task<void> LogCare::Rotate(std::shared_ptr<LogCare> self) {
+  self->rotating_ = true;
+  const Time begun = Now();
+  std::function<Status()> look = [keeper = self->keeper_] { return keeper->Look(WallNow()); };
+  (void)co_await self->loop_.Blocking(std::move(look));
+  self->rotating_ = false;
+  // Half of the time at most, since others want the pool, too.
+  self->LookSoon(std::max(self->Pause(), std::min<Duration>(Now() - begun, 1s)));
+}
+
+}  // namespace muster::agent

@@ -1,0 +1,59 @@
+// When an instance's log is looked after: about each second, and as soon as it grows fast.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+
+#include "agent/log_files.h"
+#include "base/files.h"
+#include "base/time.h"
+#include "net/loop.h"
+
+namespace muster::agent {
+
+class LogCare;
+
+// Tells that logs have been written to. One for all instances of an agent, since a user may have few inotify
+// descriptors.
+class LogWaker {
+ public:
+  explicit LogWaker(net::Loop& loop);
+  ~LogWaker();
+  void WakeOnce(const std::string& path, std::weak_ptr<LogCare> care);  // at the next write
+
+ private:
+  void OnReadable();
+  net::Loop& loop_;
+  Fd inotify_;
+  net::Loop::WatchId watch_ = 0;
+  std::map<int, std::weak_ptr<LogCare>> waiting_;
+};
+
+// Loop thread only; what takes time, rotating, is done on the pool. Made by make_shared.
+class LogCare : public std::enable_shared_from_this<LogCare> {
+ public:
+  LogCare(net::Loop& loop, std::shared_ptr<LogWaker> waker, std::string folder, LogPolicy policy);
+  ~LogCare();
+
+  void set_policy(LogPolicy policy) { policy_ = policy; }
+  // While its process runs, and each second: it is looked at often enough that it can't fill the disk.
+  void Look(WallTime now, bool runs);
+
+ private:
+  friend class LogWaker;
+  void OnWritten();
+  void LookSoon(Duration delay);
+  static net::Task<void> Rotate(std::shared_ptr<LogCare> self);
+  Duration Pause() const;
+
+  net::Loop& loop_;
+  const std::shared_ptr<LogWaker> waker_;
+  const std::string path_;
+  LogPolicy policy_;
+  const std::shared_ptr<LogKeeper> keeper_;  // the pool's while `rotating_`
+  bool rotating_ = false;
+  net::Loop::TimerId timer_ = 0;
+};
+
+}  // namespace muster::agent

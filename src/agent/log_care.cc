@@ -13,6 +13,7 @@ namespace {
 constexpr int64_t kBytesPerMs = 1 << 19;
 constexpr Duration kPauseLeast = 2ms;  // for logs of a megabyte
 constexpr Duration kPauseMost = 50ms;
+constexpr Duration kRestMost = 5ms;  // between two rotations, for others who want the pool
 
 }  // namespace
 
@@ -91,10 +92,25 @@ net::Task<void> LogCare::Rotate(std::shared_ptr<LogCare> self) {
   self->rotating_ = true;
   const Time begun = Now();
   std::function<Status()> look = [keeper = self->keeper_] { return keeper->Look(WallNow()); };
-  (void)co_await self->loop_.Blocking(std::move(look));
+  const Status rotated = co_await self->loop_.Blocking(std::move(look));
   self->rotating_ = false;
-  // Half of the time at most, since others want the pool, too.
-  self->LookSoon(std::max(self->Pause(), std::min<Duration>(Now() - begun, 1s)));
+  const auto waiting = std::exchange(self->rotated_, {});
+  for (const net::Promised<bool>& one : waiting) one.Set(true);
+  if (!waiting.empty()) co_return;
+  if (rotated.ok()) {
+    self->LookSoon(std::clamp<Duration>(Now() - begun, kPauseLeast, kRestMost));
+  } else if (rotated.error().code() == "locked") {
+    self->LookSoon(kPauseMost);  // a program may lock its own log for as long as it runs
+  }  // else there is no room, as a rule, nor will there be in a moment: the next second's look tries again
+}
+
+net::Task<void> LogCare::LetGo(std::shared_ptr<LogCare> self) {
+  self->loop_.Cancel(self->timer_);
+  self->timer_ = 0;
+  if (!self->rotating_) co_return;
+  const net::Promised<bool> rotated;
+  self->rotated_.push_back(rotated);
+  co_await rotated;
 }
 
 }  // namespace muster::agent

@@ -8,6 +8,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <fstream>
+
 #include "base/digest.h"
 
 namespace muster::agent {
@@ -15,9 +17,12 @@ namespace {
 
 using ::testing::HasSubstr;
 
-class LogCareTest : public ::testing::Test {
+// On a file system that can cut off a log's beginning, and on one that can't.
+class LogCareTest : public ::testing::TestWithParam<const char*> {
  protected:
-  LogCareTest() : folder("/var/tmp/muster-care-" + RandomHex(6)) { fs::create_directories(folder); }
+  LogCareTest() : folder(std::string(GetParam()) + "/muster-care-" + RandomHex(6)) {
+    fs::create_directories(folder);
+  }
   ~LogCareTest() override {
     if (writer > 0) {
       ::kill(writer, SIGKILL);
@@ -34,6 +39,10 @@ class LogCareTest : public ::testing::Test {
     ::execlp("yes", "yes", "it writes and writes", nullptr);
     ::_exit(127);
   }
+  static net::Task<bool> Through(std::shared_ptr<LogCare> care) {
+    co_await LogCare::LetGo(care);
+    co_return true;
+  }
   std::string Log() const { return folder + "/current.log"; }
   int64_t FolderBytes() const {
     int64_t bytes = 0;
@@ -49,10 +58,11 @@ class LogCareTest : public ::testing::Test {
   pid_t writer = 0;
 };
 
-TEST_F(LogCareTest, HoldsWhatWritesWithoutEnd) {
+TEST_P(LogCareTest, HoldsWhatWritesWithoutEnd) {
   constexpr int64_t kRotate = 1 << 20;
-  // (keep + 3) times would be 6; this machine is busy with other tests. Unhindered it writes a gigabyte.
-  constexpr int64_t kMost = 256 * kRotate;
+  // (keep + 3) times would be 6; 25 is usual, and a disk that made the agent wait has made it 210. Unhindered
+  // it writes two thousand.
+  constexpr int64_t kMost = 768 * kRotate;
   net::Loop loop;
   const auto waker = std::make_shared<LogWaker>(loop);
   const auto care =
@@ -80,7 +90,7 @@ TEST_F(LogCareTest, HoldsWhatWritesWithoutEnd) {
   RecordProperty("median", std::to_string(sizes[sizes.size() / 2]));
   RecordProperty("longest_ms", std::to_string(longest.count()));
   EXPECT_LT(largest, kMost);
-  EXPECT_LT(sizes[sizes.size() / 2], kMost / 4);
+  EXPECT_LT(sizes[sizes.size() / 2], kMost / 12);
   EXPECT_LT(longest, 1s);
   ::kill(writer, SIGKILL);
   ::waitpid(std::exchange(writer, 0), nullptr, 0);
@@ -95,7 +105,76 @@ TEST_F(LogCareTest, HoldsWhatWritesWithoutEnd) {
   EXPECT_THAT(said, HasSubstr("bytes were dropped: it writes faster than its log is rotated"));
 }
 
-TEST_F(LogCareTest, KeepsTheEndOfABurstAndSaysWhatIsMissing) {
+// Rotating is followed at once by the writer's death, and by the folder's removal.
+TEST_P(LogCareTest, IsThroughWithTheFolderBeforeItGoes) {
+  net::Loop loop;
+  const auto care = std::make_shared<LogCare>(loop, std::make_shared<LogWaker>(loop), folder,
+                                              LogPolicy{.rotate_bytes = 1 << 20, .keep = 3});
+  for (int round = 0; round < 10; ++round) {
+    std::ofstream(Log()) << std::string(5 << 20, 'x');
+    care->Look(WallNow(), false);  // on the pool from here on
+    ASSERT_TRUE(loop.RunTask(Through(care)));
+    std::error_code error;
+    fs::remove_all(folder, error);
+    EXPECT_FALSE(error) << error.message();
+    EXPECT_FALSE(fs::exists(folder));
+    fs::create_directories(folder);
+  }
+}
+
+TEST_P(LogCareTest, ABurstIsRotatedPieceByPiece) {
+  LogKeeper keeper(folder, {.rotate_bytes = 64 << 10, .keep = 4});
+  std::string lines;
+  for (int i = 0; i < 350; ++i) lines += std::string(1000, 'x') + " " + std::to_string(i) + "\n";
+  std::ofstream(Log(), std::ios::app) << lines;
+  while (keeper.WantsRotation()) ASSERT_TRUE(keeper.Look(WallNow()).ok());
+  const LogRead read = ReadLines(folder, -1, {}).value();
+  EXPECT_EQ(read.end, static_cast<int64_t>(lines.size()));
+  ASSERT_FALSE(read.lines.empty());
+  // More than it keeps isn't there, but what is has no gap.
+  int64_t last = -1, wrong = 0;
+  for (const LogLine& line : read.lines) {
+    const size_t space = line.text.find(' ');
+    if (space != 1000) continue;  // the first may be half of one
+    const int64_t number = std::atoll(line.text.c_str() + space);
+    wrong += last >= 0 && number != last + 1;
+    last = number;
+  }
+  EXPECT_EQ(last, 349);
+  EXPECT_EQ(wrong, 0);
+  EXPECT_GE(read.lines.size(), 4u * 64);
+}
+
+// Before the log was emptied the copy is one too many; after it, the only one, however much is there again.
+TEST_P(LogCareTest, AKeeperKilledWhileItDropsLeavesNoDoubt) {
+  const std::string kept = "muster: at least 90 bytes were dropped: …\n" + std::string(200, 'k') + "\n";
+  const auto note = static_cast<int64_t>(kept.find('\n')) + 1;
+  const int64_t base = 1000 + 90 - note;
+  const auto put = [&](const std::string& name, const std::string& text) {
+    std::ofstream(folder + "/" + name) << text;
+  };
+  const auto begin = [&](const std::string& log) {
+    fs::remove_all(folder);
+    fs::create_directories(folder);
+    put("current.log", log);
+    put("current.times", "base 1000\n");
+    put("rotating.log", kept);
+    put("rotating.times", fmt::format("base {}\n", base));
+    put("rotating.rest", fmt::format("base {}\n", base + static_cast<int64_t>(kept.size())));
+    LogKeeper keeper(folder, {.rotate_bytes = 1 << 20, .keep = 3});
+    ASSERT_TRUE(keeper.Look(WallNow()).ok());
+    EXPECT_FALSE(fs::exists(folder + "/rotating.log"));
+  };
+  const std::string whole = std::string(90, 'o') + kept.substr(static_cast<size_t>(note));
+  begin(whole + "more\n");
+  EXPECT_FALSE(fs::exists(folder + "/1.log"));
+  EXPECT_EQ(ReadLines(folder, -1, {}).value().end, 1000 + static_cast<int64_t>(whole.size()) + 5);
+  begin(std::string(5000, 'n') + "\n");
+  EXPECT_TRUE(fs::exists(folder + "/1.log"));
+  EXPECT_EQ(ReadLines(folder, -1, {}).value().end, base + static_cast<int64_t>(kept.size()) + 5001);
+}
+
+TEST_P(LogCareTest, KeepsTheEndOfABurstAndSaysWhatIsMissing) {
   LogKeeper keeper(folder, {.rotate_bytes = 8 << 10, .keep = 1});
   {
     const Fd log(::open(Log().c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640));
@@ -117,6 +196,9 @@ TEST_F(LogCareTest, KeepsTheEndOfABurstAndSaysWhatIsMissing) {
   EXPECT_TRUE(read.lines.back().text.ends_with("x 99"));
   EXPECT_EQ(read.end, written);  // positions stay what they were
 }
+
+INSTANTIATE_TEST_SUITE_P(On, LogCareTest, ::testing::Values("/var/tmp", "/dev/shm"),
+                         [](const auto& info) { return info.index == 0 ? "Disk" : "Tmpfs"; });
 
 }  // namespace
 }  // namespace muster::agent

@@ -22,6 +22,8 @@ constexpr const char* kRotatingLog = "rotating.log";
 constexpr const char* kRotatingTimes = "rotating.times";
 constexpr const char* kRotatingRest = "rotating.rest";
 constexpr int64_t kMarksMost = 8192;
+constexpr std::string_view kNote = "muster: at least ";  // so many bytes are missing here
+constexpr size_t kNoteMost = 256;
 
 bool ExistsIn(int folder, const std::string& name) {
   return faccessat(folder, name.c_str(), F_OK, AT_SYMLINK_NOFOLLOW) == 0;
@@ -85,28 +87,39 @@ int64_t SlotBytes(int folder) {
   }
 }
 
-// Whether the current log still begins with all of what was copied out of it.
+// Whether the current log still has all of what was copied out of it, where that was.
 bool StillThere(int folder) {
   const Fd copy = OpenIn(folder, kRotatingLog, O_RDONLY), log = OpenIn(folder, kLog, O_RDONLY);
-  if (!copy.valid() || !log.valid() || SizeOf(log.get()) < SizeOf(copy.get())) return false;
-  // Where the surplus was being dropped, the copy is of what is behind it.
+  if (!copy.valid() || !log.valid()) return false;
+  // Where the surplus was being dropped, the copy is of what is behind it, and begins with a line of ours.
   const int64_t base = TimesIn(folder, kTimes, 64).base;
-  const int64_t dropped = TimesIn(folder, kRotatingTimes, 64).base - base;
-  if (base >= 0 && dropped > 0) return SizeOf(log.get()) >= dropped;
+  const int64_t begin = base < 0 ? 0 : std::max<int64_t>(0, TimesIn(folder, kRotatingTimes, 64).base - base);
   std::string one(kChunk, '\0'), other(kChunk, '\0');
-  while (true) {
-    const ssize_t got = read(copy.get(), one.data(), one.size());
-    if (got <= 0) return true;
-    if (read(log.get(), other.data(), static_cast<size_t>(got)) != got) return false;
-    if (one.compare(0, static_cast<size_t>(got), other, 0, static_cast<size_t>(got)) != 0) return false;
+  int64_t at = 0;
+  if (begin > 0) {
+    const ssize_t got = pread(copy.get(), one.data(), kNoteMost, 0);
+    const std::string_view start(one.data(), static_cast<size_t>(std::max<ssize_t>(got, 0)));
+    if (start.starts_with(kNote)) at = static_cast<int64_t>(start.find('\n')) + 1;
   }
+  while (true) {
+    const ssize_t got = pread(copy.get(), one.data(), one.size(), at);
+    if (got <= 0) return true;
+    if (pread(log.get(), other.data(), static_cast<size_t>(got), begin + at) != got) return false;
+    if (one.compare(0, static_cast<size_t>(got), other, 0, static_cast<size_t>(got)) != 0) return false;
+    at += got;
+  }
+}
+
+void RemoveRotating(int folder) {
+  // In this order: without the rest, what is still there counts for nothing.
+  for (const char* name : {kRotatingRest, kRotatingTimes, kRotatingLog}) unlinkat(folder, name, 0);
 }
 
 // An agent killed in a rotation leaves rotating.*: before the cut they are a mere copy, after it the only
 // one.
 void Recover(int folder, int keep) {
   if (ExistsIn(folder, kRotatingLog) && (!ExistsIn(folder, kRotatingRest) || StillThere(folder))) {
-    for (const char* name : {kRotatingRest, kRotatingTimes, kRotatingLog}) unlinkat(folder, name, 0);
+    RemoveRotating(folder);
     return;
   }
   Commit(folder, keep);
@@ -186,7 +199,7 @@ Status LogKeeper::NoteTimes(int folder, int64_t size, int64_t ms) {
 Status LogKeeper::Rotate(int folder) {
   const Fd log = OpenIn(folder, kLog, O_RDWR);
   if (!log.valid()) return Done();
-  if (flock(log.get(), LOCK_EX | LOCK_NB) != 0) return Done();  // Being read: another time.
+  if (flock(log.get(), LOCK_EX | LOCK_NB) != 0) return Error::Conflict("locked", "it is being read");
   struct stat file {};
   if (fstat(log.get(), &file) != 0) return Error::Os("rotate a log", errno);
   // Only whole blocks can be cut off, and not all of a file. What remains is in the middle of a line, as a
@@ -195,12 +208,30 @@ Status LogKeeper::Rotate(int folder) {
   const int64_t most = (std::max<int64_t>(policy_.rotate_bytes, 1) + block - 1) / block * block;
   const int64_t cut = std::min((file.st_size - 1) / block * block, most);
   if (cut <= 0) return Done();
-  // Nothing is dropped as long as the folder holds no more than it may.
+  // A burst is rotated piece by piece, and nothing of it dropped as long as the folder holds no more than it
+  // may.
   const bool too_fast =
-      file.st_size > 2 * most && file.st_size + SlotBytes(folder) > (policy_.keep + 1) * most;
+      file.st_size > 2 * most && file.st_size + SlotBytes(folder) > (int64_t{policy_.keep} + 3) * most;
   if (too_fast) return Drop(folder, log.get(), file.st_size);
+  Result<bool> rotated = CutOff(folder, log.get(), cut);
+  if (!rotated.ok()) {  // The disk is full, as a rule: half a copy only takes room.
+    RemoveRotating(folder);
+    return rotated.error();
+  }
+  if (!*rotated) {
+    RemoveRotating(folder);
+    return Drop(folder, log.get(), SizeOf(log.get()));
+  }
+  Commit(folder, policy_.keep);
+  base_ = -1;
+  return Done();
+}
+
+// Makes rotating.* of the first `cut` bytes and takes them out of the log. False where it is written faster
+// than it can be copied: nothing has been taken out then.
+Result<bool> LogKeeper::CutOff(int folder, int log, int64_t cut) {
   MUSTER_TRY(const Fd copy, CreateIn(folder, kRotatingLog));
-  MUSTER_TRY(int64_t copied, Copy(log.get(), copy.get(), cut));
+  MUSTER_TRY(int64_t copied, Copy(log, copy.get(), cut));
   const Times times = TimesIn(folder, kTimes);
   const auto write_times = [&]() -> Status {
     const auto [rotated, rest] = SplitTimes(times, copied);
@@ -208,28 +239,27 @@ Status LogKeeper::Rotate(int folder) {
     return WriteTimes(folder, kRotatingRest, rest);
   };
   MUSTER_DO(write_times());
-  if (fallocate(log.get(), FALLOC_FL_COLLAPSE_RANGE, 0, cut) != 0) {
-    // This file system can't: copy up to the end, and empty it before more comes.
-    MUSTER_TRY(const int64_t more, Copy(log.get(), copy.get(), INT64_MAX));
-    if (ftruncate(log.get(), 0) != 0) return Error::Os("rotate a log", errno);
-    copied += more;
-    MUSTER_DO(write_times());
-  }
-  Commit(folder, policy_.keep);
-  base_ = -1;
-  return Done();
+  if (fallocate(log, FALLOC_FL_COLLAPSE_RANGE, 0, cut) == 0) return true;
+  // This file system can't: copy up to the end, and empty it before more comes.
+  const int64_t enough = SizeOf(log) - copied + cut;
+  MUSTER_TRY(const int64_t more, Copy(log, copy.get(), enough));
+  if (more == enough) return false;
+  copied += more;
+  MUSTER_DO(write_times());
+  if (ftruncate(log, 0) != 0) return Error::Os("rotate a log", errno);
+  return true;
 }
 
 // The newest bytes are kept as 1.log, all older ones go: positions stay true that way, and a follower that
 // was further back is told that it has missed some. No byte of the surplus is read or written.
 Status LogKeeper::Drop(int folder, int log, int64_t size) {
-  int64_t from = size - std::max<int64_t>(policy_.rotate_bytes, 1);
+  int64_t from = std::max<int64_t>(0, size - std::max<int64_t>(policy_.rotate_bytes, 1));
   std::string start(4096, '\0');
   const ssize_t got = pread(log, start.data(), start.size(), from);
   const size_t line_end = start.substr(0, static_cast<size_t>(std::max<ssize_t>(got, 0))).find('\n');
   if (line_end != std::string::npos) from += static_cast<int64_t>(line_end) + 1;
   std::string note =
-      fmt::format("muster: {} bytes were dropped: it writes faster than its log is rotated\n", from);
+      fmt::format("{}{} bytes were dropped: it writes faster than its log is rotated\n", kNote, from);
   if (static_cast<int64_t>(note.size()) > from) note.clear();
   const Times times = TimesIn(folder, kTimes);
   const int64_t base = std::max<int64_t>(times.base, 0) + from - static_cast<int64_t>(note.size());
@@ -252,7 +282,7 @@ Status LogKeeper::Drop(int folder, int log, int64_t size) {
   };
   const Status saved = policy_.keep > 0 ? save() : Done();
   if (!saved.ok() || policy_.keep <= 0) {
-    for (const char* name : {kRotatingRest, kRotatingTimes, kRotatingLog}) unlinkat(folder, name, 0);
+    RemoveRotating(folder);
     end = std::max<int64_t>(times.base, 0) + SizeOf(log);
   }
   if (ftruncate(log, 0) != 0) return Error::Os("rotate a log", errno);

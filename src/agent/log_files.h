@@ -43,8 +43,10 @@ class LogKeeper {
   // but what is written within microseconds of the rotation). Finishes a rotation that a killed agent left
   // half done.
   //
-  // Copies as much as the policy's size at most. What writes faster than it can be rotated loses what is
-  // older than that, with a line that says so: the folder stays below about (keep + 3) times the size.
+  // Copies as much as the policy's size at a time, or twice that where a range can't be collapsed. Where the
+  // folder has come to more than keep + 3 times the size, or the log grows faster than it can be copied, all
+  // but the newest is dropped, and a line in its place says so. How much a folder can come to hence depends
+  // on how soon this is called again: see LogCare. Code "locked" where it is just being read.
   Status Look(WallTime now) { return Look(now, true); }
   Status Note(WallTime now) { return Look(now, false); }  // never rotates: for where nothing may wait
   bool WantsRotation() const;                             // one stat(2)
@@ -55,6 +57,7 @@ class LogKeeper {
   Status Load(int folder);
   Status NoteTimes(int folder, int64_t size, int64_t ms);
   Status Rotate(int folder);
+  Result<bool> CutOff(int folder, int log, int64_t cut);
   Status Drop(int folder, int log, int64_t size);
 
   std::string folder_;

@@ -97,6 +97,13 @@ TEST_F(InstallTest, AnotherUserTakesOverEverything) {
   }
 }
 
+TEST_F(InstallTest, NothingRunsAsRoot) {
+  if (::geteuid() != 0) GTEST_SKIP() << "needs root";
+  const auto root = UserFor("root", "x");
+  ASSERT_FALSE(root.ok());
+  EXPECT_EQ(root.error().code(), "user-root");
+}
+
 TEST_F(InstallTest, FilesItHasNoMoreGo) {
   Install();
   const Instance before = instance_;

@@ -43,7 +43,9 @@ void Member::Restore() {
   const Instance& desired = remembered_->desired;
   supervisor_.set_policy(SupervisorPolicy::Of(desired));
   log_care_->set_policy(desired.log);
-  if (auto user = UserFor(desired.user, host_->cluster); user.ok()) user_ = *user;
+  // Where its user is no more, what still runs is looked at as whose its files are. Started as that it isn't.
+  auto user = UserFor(desired.user, host_->cluster);
+  user_ = user.ok() ? *user : OwnerOf(paths_.folder);
   auto launch = MakeLaunch();
   std::unique_ptr<runtime::Process> process;
   if (launch.ok()) {
@@ -135,6 +137,15 @@ Member::Held Member::Hold() {
 }
 
 std::vector<std::string> Member::Evidence(size_t lines) const { return LastLogLines(paths_.logs, lines); }
+
+// Where it never came to a process, its log has nothing to say.
+std::vector<std::string> Member::WhyFailed() const {
+  if (!start_failure_) return Evidence(kEvidenceLines);
+  std::vector<std::string> lines{start_failure_->message()};
+  if (!start_failure_->hint().empty()) lines.push_back("fix: " + start_failure_->hint());
+  lines.insert(lines.end(), start_failure_->evidence().begin(), start_failure_->evidence().end());
+  return lines;
+}
 
 Error Member::WithEvidence(Error error) const {
   if (!error.evidence().empty()) return error;
@@ -378,12 +389,20 @@ net::Task<void> Member::PrepareAndSpawn() {
     return remembered_ && !process_ && supervisor_.state() == InstanceState::kStarting;
   };
   if (!still_wanted()) co_return;
+  // Known anew for each start: without a user it would run as the agent itself, which is root.
+  if (auto user = UserFor(remembered_->desired.user, host_->cluster); user.ok()) {
+    user_ = *user;
+  } else {
+    const bool for_good = user.error().code() == "user-root" || user.error().code() == "unknown-user";
+    FailStart(user.error(), for_good);
+    co_return;
+  }
   Status prepared = Done();
   if (const Held held = Hold(); held.recipe) prepared = co_await held.recipe->Prepare(held.context);
   if (!still_wanted()) co_return;
   if (prepared.ok()) prepared = CheckPortsFree(remembered_->desired, {});
   if (!prepared.ok()) {
-    Feed(StartFailed{prepared.error()});
+    FailStart(prepared.error(), false);
     co_return;
   }
   const auto launch = MakeLaunch();
@@ -396,15 +415,21 @@ net::Task<void> Member::PrepareAndSpawn() {
   auto started = runtime::Process::Start(*launch);
   MUSTER_FAULT("agent.started");
   if (!started.ok()) {
-    Feed(StartFailed{started.error()});
+    FailStart(started.error(), false);
     co_return;
   }
   ++starts_;
+  start_failure_.reset();
   remembered_->running_hash = remembered_->desired.hash;
   Watch(std::move(*started), false);
   Feed(Started{});
   host_->changed(Observe(false));  // its state is as before, but now there is a pid
   StartProbing(true);
+}
+
+void Member::FailStart(const Error& error, bool for_good) {
+  start_failure_ = error;
+  Feed(StartFailed{.error = error, .for_good = for_good});
 }
 
 void Member::Watch(std::unique_ptr<runtime::Process> process, bool adopted) {
@@ -501,7 +526,7 @@ Observed Member::Observe(bool drift) {
   observed.renderer = desired.renderer;
   observed.restarts = supervisor_.memory().restarts;
   observed.last_exit = supervisor_.memory().last_exit;
-  if (observed.state == InstanceState::kFailed) observed.evidence = Evidence(kEvidenceLines);
+  if (observed.state == InstanceState::kFailed) observed.evidence = WhyFailed();
   observed.probe_age_ms = prober_ ? prober_->age_ms() : -1;
   observed.memory_bytes = process_ ? process_->memory_bytes() : 0;
   if (drift) observed.drift = drift_watch_.Look(paths_, desired);

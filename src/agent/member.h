@@ -88,6 +88,7 @@ class Member : public std::enable_shared_from_this<Member> {
   net::Task<void> PrepareAndSpawn();
   void Watch(std::unique_ptr<runtime::Process> process, bool adopted);
   void OnEnded();
+  void FailStart(const Error& error, bool for_good);
   void StartProbing(bool eager);
   void Report();
   void SaveState();
@@ -103,6 +104,7 @@ class Member : public std::enable_shared_from_this<Member> {
   Operator::Context OperatorContext() const;
   std::optional<Error> CauseOfDeath() const;
   std::vector<std::string> Evidence(size_t lines) const;
+  std::vector<std::string> WhyFailed() const;
   Error WithEvidence(Error error) const;
 
   HostContext* host_;
@@ -121,6 +123,7 @@ class Member : public std::enable_shared_from_this<Member> {
   InstanceState reported_ = InstanceState::kAbsent;
   std::string saved_hash_;  // the running hash that state.json has
   int starts_ = 0;
+  std::optional<Error> start_failure_;  // of the last start, where it came to no process
   int64_t log_from_ = 0;  // size of the log when the process was started: what is before is of earlier lives
   bool installing_ = false;
 

@@ -65,7 +65,7 @@ class MemberTest : public ::testing::Test {
     instance.host = "one";
     instance.address = "127.0.0.1";
     instance.argv = {"/bin/sh", "-c", script};
-    instance.user = "root";
+    instance.user = "daemon";  // root is refused
     instance.probe = {.kind = Probe::Kind::kLog, .target = "^up$", .every = 10ms};
     instance.ready_within = 20s;
     instance.restart = {.backoff_first = 5ms, .backoff_most = 20ms, .healthy_after = 60s, .crashes_most = 5};
@@ -451,6 +451,48 @@ TEST_F(MemberTest, LeavesWhatWasStoppedAlone) {
   EXPECT_EQ(State(), "stopped");
   EXPECT_EQ(Now().hash, "h1");
   EXPECT_THAT(states, IsEmpty());
+}
+
+// It would be started as the agent itself, which is root.
+TEST_F(MemberTest, IsNotStartedAgainWhereItsUserIsNoMore) {
+  if (::geteuid() != 0) GTEST_SKIP() << "needs root";
+  ASSERT_EQ(Do("start", Sleeper()), "");
+  const int pid = Now().pid;
+  const uid_t uid = member->user().uid;
+  Instance changed = *member->desired();
+  changed.user = "gone-" + RandomHex(6);
+  ASSERT_TRUE(WriteDesired(member->paths(), changed).ok());
+  ReplaceAgent();
+  EXPECT_EQ(State(), "ready");
+  EXPECT_EQ(Now().pid, pid);
+  EXPECT_EQ(member->user().uid, uid);  // commands and probes go on as whose its files are
+  ::kill(pid, SIGKILL);
+  ASSERT_TRUE(UntilState(InstanceState::kFailed));
+  EXPECT_EQ(Now().last_exit, "unknown-user");
+  EXPECT_THAT(Now().evidence,
+              ElementsAre("there is no user " + changed.user, "fix: adduser --system " + changed.user));
+  EXPECT_EQ(Do("start"), "unknown-user");
+  EXPECT_EQ(Now().pid, 0);
+}
+
+TEST_F(MemberTest, IsNotStartedAgainAsRoot) {
+  if (::geteuid() != 0) GTEST_SKIP() << "needs root";
+  Instance rooted = Sleeper();
+  rooted.user = "root";
+  EXPECT_EQ(Do("start", rooted), "user-root");
+  ASSERT_EQ(Do("start", Sleeper()), "");
+  const int pid = Now().pid;
+  ASSERT_TRUE(WriteDesired(member->paths(), rooted).ok());  // as an earlier release took it
+  member.reset();
+  ::kill(pid, SIGKILL);
+  ASSERT_EQ(::waitpid(pid, nullptr, 0), pid);
+  ReplaceAgent();
+  ASSERT_TRUE(UntilState(InstanceState::kFailed));
+  EXPECT_EQ(Now().last_exit, "user-root");
+  EXPECT_THAT(Now().evidence, Contains("root is root, and an instance never runs as root"));
+  EXPECT_FALSE(Now().pid > 0);
+  EXPECT_EQ(Do("install", Sleeper()), "");  // another one mends it
+  EXPECT_EQ(Do("start"), "");
 }
 
 TEST_F(MemberTest, IsAbsentWhereItsRecordIsTorn) {

@@ -35,7 +35,7 @@ std::vector<Action> Supervisor::On(const Event& event, Time now) {
                  [&](const StartWanted& wanted) { OnStartWanted(wanted, now, actions); },
                  [&](const StopWanted&) { OnStopWanted(now, actions); },
                  [&](const Started&) { OnStarted(now); },
-                 [&](const StartFailed& failed) { OnGone("", failed.error, now, actions); },
+                 [&](const StartFailed& failed) { OnStartFailed(failed, now, actions); },
                  [&](const Exited& exited) { OnGone(exited.how, exited.cause, now, actions); },
                  [&](const ProbeOk&) { OnProbe(true, "", actions); },
                  [&](const ProbeFailed& failed) { OnProbe(false, failed.why, actions); },
@@ -161,6 +161,17 @@ void Supervisor::OnStarted(Time now) {
   } else if (!start_asked_) {
     wake_ = now + policy_.ready_within;
   }
+}
+
+void Supervisor::OnStartFailed(const StartFailed& event, Time now, Actions& actions) {
+  if (!event.for_good || memory_.state == InstanceState::kStopping) {
+    OnGone("", event.error, now, actions);
+    return;
+  }
+  wake_.reset();
+  memory_.last_exit = event.error.code();
+  Become(InstanceState::kFailed, actions);
+  SettleStart(event.error, actions);
 }
 
 void Supervisor::OnGone(const std::string& how, const std::optional<Error>& cause, Time now,

@@ -35,6 +35,7 @@ struct StopWanted {};  // Answered by one StopSettled.
 struct Started {};
 struct StartFailed {  // There is no process: its program is missing, its port taken …
   Error error;
+  bool for_good = false;  // trying again is of no use: somebody has to change something first
 };
 struct Exited {
   std::string how;             // "exit 1", "signal 9"
@@ -100,6 +101,7 @@ class Supervisor {
   void OnStartWanted(const StartWanted& event, Time now, Actions& actions);
   void OnStopWanted(Time now, Actions& actions);
   void OnStarted(Time now);
+  void OnStartFailed(const StartFailed& event, Time now, Actions& actions);
   void OnGone(const std::string& how, const std::optional<Error>& cause, Time now, Actions& actions);
   void OnProbe(bool passed, const std::string& why, Actions& actions);
   void OnTime(Time now, Actions& actions);

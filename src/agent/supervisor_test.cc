@@ -63,6 +63,32 @@ TEST_F(SupervisorTest, DoesNotStartBeforeItsTime) {
   EXPECT_EQ(On(TimeReached{}, 1s), "report start");
 }
 
+TEST_F(SupervisorTest, GivesUpAtOnceOnWhatNoTryChanges) {
+  const Error root = Error::Refused("user-root", "toor is root");
+  BeReady();
+  On(Exited{.how = "exit 1"}, 5s);
+  On(TimeReached{}, 6s);
+  EXPECT_EQ(On(StartFailed{.error = root, .for_good = true}, 6s), "report");  // nobody waits
+  EXPECT_EQ(State(), "failed");
+  EXPECT_EQ(memory().last_exit, "user-root");
+  EXPECT_TRUE(memory().wanted);
+  EXPECT_EQ(On(StartWanted{}, 7s), "report start");
+  EXPECT_EQ(On(StartFailed{.error = root, .for_good = true}, 7s), "report settled:user-root");
+  // After a start of the agent it is left at that.
+  const Supervisor::Memory before = memory();
+  Use(kProbed);
+  EXPECT_EQ(Restore(before, false), "");
+  EXPECT_EQ(State(), "failed");
+}
+
+TEST_F(SupervisorTest, IsStoppedWhateverBecameOfItsStart) {
+  BeReady();
+  On(StopWanted{}, 2s);
+  On(StartWanted{}, 3s);
+  const Error root = Error::Refused("user-root", "toor is root");
+  EXPECT_EQ(On(StartFailed{.error = root, .for_good = true}, 4s), "report stopped report start");
+}
+
 TEST_F(SupervisorTest, GivesUpAfterSoManyCrashesInARowAndTellsWhoeverWaits) {
   On(StartWanted{}, 0s);
   Duration now = 0s;

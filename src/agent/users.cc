@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <pwd.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <map>
@@ -27,6 +28,9 @@ Result<User> Find(const std::string& name) {
   const passwd* entry = ::getpwnam(name.c_str());
   if (!entry)
     return Error::NotFound("unknown-user", "there is no user {}", name).Hint("adduser --system {}", name);
+  if (entry->pw_uid == 0)  // also under another name, and whatever the server let through
+    return Error::Refused("user-root", "{} is root, and an instance never runs as root", name)
+        .Hint("name another `user`, or leave it out");
   const User user{.uid = entry->pw_uid, .gid = entry->pw_gid, .name = name};
   known[name] = {user, Now()};
   return user;
@@ -49,6 +53,12 @@ Result<User> UserFor(const std::string& wanted, const std::string& cluster) {
   MUSTER_TRY(const Output output, RunCommand(exec, 20s));
   if (auto made = Find(name); made.ok()) return made;
   return Error::Internal("os-error", "make the user {}: {}", name, output.err);
+}
+
+User OwnerOf(const std::string& folder) {
+  struct stat status {};
+  if (::lstat(folder.c_str(), &status) != 0) return {};
+  return {.uid = status.st_uid, .gid = status.st_gid, .name = ""};
 }
 
 }  // namespace muster::agent

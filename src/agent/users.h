@@ -17,7 +17,10 @@ struct User {
 
 // The user `wanted`, else the package's own of the recipe, else "muster-CLUSTER", which is made where it is
 // missing. Without root everything runs as the caller. Blocks while a user is made. Codes: "unknown-user",
-// "os-error", and those of RunCommand.
+// "user-root" (nothing runs as root, by whatever name), "os-error", and those of RunCommand.
 Result<User> UserFor(const std::string& wanted, const std::string& cluster);
+
+// Whose a folder is; {} where there is none.
+User OwnerOf(const std::string& folder);
 
 }  // namespace muster::agent

@@ -157,6 +157,18 @@ void Controller::ReleaseIdleHosts() {
   (void)deps_.store->PutCluster(row_);
 }
 
+// Nothing is to be done for the revision that stands. Where its run was left paused, what it was about has
+// been done since (a start goes on without its server), and nobody need be told to resume it.
+void Controller::EndPausedRun() {
+  auto runs = deps_.store->Runs(row_.key, 1);
+  if (!runs.ok() || runs->empty()) return;
+  store::RunRow& last = runs->front();
+  if (last.state != "paused" || last.revision != row_.revision || !Brings(last.action)) return;
+  last.state = "done";
+  last.ended = WallNow();
+  if (deps_.store->PutRun(last).ok()) RevisionIsGood();
+}
+
 net::Task<Result<Plan>> Controller::MakePlan(Bundle bundle, PlanOptions options) {
   const std::set<std::string> silent = co_await ObserveAll();
   plan::Desired desired;
@@ -275,7 +287,10 @@ net::Task<Result<StartedRun>> Controller::Begin(Bundle bundle, std::string actio
   const bool same = brings && !down() && IsCurrent(bundle);
   StartedRun started{.run = "", .plan = std::move(*planned)};
   if (same || !brings) started.plan.revision = row_.revision;
-  if (same && started.plan.empty()) co_return started;
+  if (same && started.plan.empty()) {
+    if (started.plan.unreachable.empty()) EndPausedRun();
+    co_return started;
+  }
 
   const std::string placement_before = row_.placement;
   row_.placement = api::ToJson(desired.placement).dump();

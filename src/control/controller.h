@@ -204,6 +204,9 @@ class Controller : public std::enable_shared_from_this<Controller> {
   void PublishStep(const std::string& run, const Step& step, std::string_view state, const Error* error);
   void Flush();
   void Finish();
+  void RevisionIsGood();
+  void EndPausedRun();
+  void ForgetAbsent();
   void RollBackAfterFailure();
   void AfterDown();
   void Forget();

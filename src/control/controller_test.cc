@@ -242,6 +242,50 @@ TEST_F(ControllerTest, AStartThatItsServerLeftIsNotWaitedFor) {
   EXPECT_THAT(OpenSteps(run), IsEmpty());
 }
 
+TEST_F(ControllerTest, ARunWhoseLastStepWentOnWithoutItsServerIsNotLeftPaused) {
+  BringUpFirst();
+  world_.hold.insert("web-2.start");
+  const Bundle file = File("v2", Mall({Web("run new"), Edge()}));
+  const auto started = Up(file);
+  ASSERT_TRUE(started.ok());
+  RunUntilHeld("b");
+  KillServer();
+  world_.hold.clear();
+
+  StartServer(StoredCluster());
+  ASSERT_TRUE(server_->controller->TakeOver().ok());
+  RunUntilFinished(1);
+  EXPECT_EQ(StoredRun(started->run).state, "paused");
+  RunUntil([&] { return world_.StateOf("web-2") == InstanceState::kReady; });
+  const auto again = Up(file);
+  ASSERT_TRUE(again.ok());
+  EXPECT_EQ(again->run, "");
+  EXPECT_EQ(StoredRun(started->run).state, "done");
+  EXPECT_THAT(StoredCluster().extra, HasSubstr("\"good\":2"));
+}
+
+TEST_F(ControllerTest, ADownGoesOnWhereAnInstanceWasRemovedButNobodyHeardOfIt) {
+  BringUpFirst();
+  world_.hold.insert("edge-1.remove");
+  const auto started = Act("down");
+  ASSERT_TRUE(started.ok());
+  RunUntilHeld("a");
+  KillServer();
+  world_.hold.clear();
+  world_.hosts["a"].held.clear();
+  world_.hosts["a"].instances.erase("edge-1");  // it is gone, and so is the agent that removed it
+
+  StartServer(StoredCluster());
+  ASSERT_TRUE(server_->controller->TakeOver().ok());
+  RunUntilFinished(1);
+  ASSERT_EQ(StoredRun(started->run).state, "paused");
+  const auto again = Act("down");
+  ASSERT_TRUE(again.ok()) << again.error().Text();
+  RunUntilFinished(2);
+  EXPECT_EQ(server_->finished[1].row.state, "done") << server_->finished[1].row.error;
+  EXPECT_TRUE(server_->controller->down());
+}
+
 TEST_F(ControllerTest, ASecretIsInTheOrderAndNowhereElse) {
   const Bundle file = File("v1", Mall({Web("run", "key={{secret.token}}")}));
   const auto missing = Up(file);

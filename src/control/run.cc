@@ -177,6 +177,22 @@ void Controller::Flush() {
   });
 }
 
+// What stands has been brought up whole.
+void Controller::RevisionIsGood() {
+  Kept kept = kept_;
+  kept.good = row_.revision;
+  Keep(std::move(kept));
+  (void)deps_.store->PutCluster(row_);
+  int keep = cluster_.services.empty() ? UpdatePolicy{}.keep : 1;
+  for (const Service& service : cluster_.services) keep = std::max(keep, service.update.keep);
+  (void)deps_.store->KeepRevisions(row_.key, keep);
+}
+
+// Agents tell at once what changes; those that went away with a removed instance don't.
+void Controller::ForgetAbsent() {
+  std::erase_if(observed_, [](const auto& one) { return one.second.state == InstanceState::kAbsent; });
+}
+
 void Controller::Finish() {
   const RunState state = run_.machine->state();
   const RunProgress progress = *ActiveRun();
@@ -190,15 +206,7 @@ void Controller::Finish() {
     left_out_ = {run_.silent.begin(), run_.silent.end()};
   }
   // An act on what stands says nothing about its revision.
-  if (BroughtUp(run_.row)) {
-    Kept kept = kept_;
-    kept.good = row_.revision;
-    Keep(std::move(kept));
-    (void)deps_.store->PutCluster(row_);
-    int keep = cluster_.services.empty() ? UpdatePolicy{}.keep : 1;
-    for (const Service& service : cluster_.services) keep = std::max(keep, service.update.keep);
-    (void)deps_.store->KeepRevisions(row_.key, keep);
-  }
+  if (BroughtUp(run_.row)) RevisionIsGood();
   if (was_down) AfterDown();
   run_ = {};
   deps_.finished(row_.key, progress);
@@ -207,8 +215,7 @@ void Controller::Finish() {
   }
   if (failed) RollBackAfterFailure();
   if (!was_down) {
-    // Agents tell at once what changes; those that went away with a removed instance don't.
-    std::erase_if(observed_, [](const auto& one) { return one.second.state == InstanceState::kAbsent; });
+    ForgetAbsent();
     ReleaseIdleHosts();
   }
   DownAgainSoon();

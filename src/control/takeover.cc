@@ -140,6 +140,8 @@ net::Task<void> Controller::Recover(store::RunRow row) {
     for (const net::Promised<bool>& one : waiting) co_await one;
   }
   (void)co_await ObserveAll();
+  // What was removed already and is removed again is told, too, by older agents without its host.
+  ForgetAbsent();
   co_await PutBackWhatIsLeft(row.id);
   row.state = "paused";
   row.ended = WallNow();

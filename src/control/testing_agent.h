@@ -186,6 +186,11 @@ class FakeAgent : public std::enable_shared_from_this<FakeAgent> {
       if (step.verb == "start") Become(step.instance, InstanceState::kFailed);
       return outcome;
     }
+    if (step.verb == "remove" && !model().instances.contains(step.instance)) {
+      // As agents up to 0.1.0 tell it.
+      Say(api::Changed{.instance = {.name = step.instance, .state = InstanceState::kAbsent}});
+      return outcome;
+    }
     Observed& observed = model().instances[step.instance];
     observed.name = step.instance;
     observed.service = step.service;

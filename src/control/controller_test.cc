@@ -252,8 +252,7 @@ TEST_F(ControllerTest, ARunWhoseLastStepWentOnWithoutItsServerIsNotLeftPaused) {
   KillServer();
   world_.hold.clear();
 
-  StartServer(StoredCluster());
-  ASSERT_TRUE(server_->controller->TakeOver().ok());
+  StartNextServer();
   RunUntilFinished(1);
   EXPECT_EQ(StoredRun(started->run).state, "paused");
   RunUntil([&] { return world_.StateOf("web-2") == InstanceState::kReady; });
@@ -275,8 +274,7 @@ TEST_F(ControllerTest, ADownGoesOnWhereAnInstanceWasRemovedButNobodyHeardOfIt) {
   world_.hosts["a"].held.clear();
   world_.hosts["a"].instances.erase("edge-1");  // it is gone, and so is the agent that removed it
 
-  StartServer(StoredCluster());
-  ASSERT_TRUE(server_->controller->TakeOver().ok());
+  StartNextServer();
   RunUntilFinished(1);
   ASSERT_EQ(StoredRun(started->run).state, "paused");
   const auto again = Act("down");

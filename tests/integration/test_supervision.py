@@ -14,9 +14,13 @@ def test_a_killed_instance_leaves_the_balancer_and_returns(muster):
     os.kill(before["pid"], signal.SIGKILL)
     # Not one request fails: nginx tries the next, and the dead one is out at once.
     assert all(get(url)[0] == 200 for _ in range(30))
-    after = wait_until(lambda: (lambda one: one["state"] == "ready" and one)(muster.instances("web@rehearsal")["app-2"]),
-                       what="app-2 to return")
-    assert after["pid"] != before["pid"] and after["restarts"] >= 1
+
+    def returned():
+        one = muster.instances("web@rehearsal")["app-2"]
+        return one if one["state"] == "ready" and one["pid"] != before["pid"] else None
+
+    after = wait_until(returned, what="app-2 to return")
+    assert after["restarts"] >= 1
     assert after["last_exit"] == "signal 9"
     wait_until(lambda: len({get(url)[1].get("X-Instance") for _ in range(12)}) == 3, what="all three behind the edge")
 

@@ -34,6 +34,7 @@ class Agent {
       : loop_(loop), options_(options), folder_(std::move(folder)), streams_(loop_, folder_) {
     host_.loop = &loop_;
     host_.cluster = options_.cluster;
+    host_.host = options_.host;
     host_.folder = folder_;
     host_.changed = [this](const Observed& observed) { Send(api::Changed{.instance = observed}); };
     host_.fetch_blob = [this](std::string sha256) { return FetchBlob(std::move(sha256)); };

@@ -319,13 +319,13 @@ net::Task<Status> Member::Remove(bool delete_data) {
   const Status stopped = co_await Stop();
   if (!stopped.ok()) co_return stopped.error();
   const std::string service = remembered_ ? remembered_->desired.service : "";
-  const std::string host = remembered_ ? remembered_->desired.host : "";
   co_await LogCare::LetGo(log_care_);  // a rotation would put files into a folder that is being emptied
   MUSTER_CO_DO(RemoveInstance(paths_, delete_data));
   MUSTER_FAULT("agent.removed");
   remembered_.reset();
   operator_.reset();
-  Observed gone{.name = paths_.name, .service = service, .host = host, .state = InstanceState::kAbsent};
+  Observed gone{
+      .name = paths_.name, .service = service, .host = host_->host, .state = InstanceState::kAbsent};
   gone.since = WallNow();
   host_->changed(gone);
   host_->clean_artifacts();

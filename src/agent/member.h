@@ -27,6 +27,7 @@ namespace muster::agent {
 struct HostContext {
   net::Loop* loop = nullptr;
   std::string cluster;  // key
+  std::string host;     // its name
   std::string folder;   // $MUSTER_HOME/hosts/CLUSTER/HOST
   // A member's state has changed.
   std::function<void(const Observed&)> changed;

@@ -10,6 +10,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <set>
+
 #include "base/digest.h"
 #include "base/files.h"
 #include "base/text.h"
@@ -28,11 +30,13 @@ class MemberTest : public ::testing::Test {
     fs::create_directories(root);
     host.loop = &loop;
     host.cluster = "t" + RandomHex(4);
+    host.host = "h1";
     host.folder = root + "/host";
     host.changed = [this](const Observed& observed) {
       const std::string state(StateName(observed.state));
       if (states.empty() || states.back() != state) states.push_back(state);
       if (state == "starting" && observed.pid > 0) told_while_starting = true;
+      hosts.insert(observed.host);
       if (observed.pid > 0) pids.push_back(observed.pid);
       loop.Stop();
     };
@@ -123,6 +127,7 @@ class MemberTest : public ::testing::Test {
   HostContext host;
   bool told_while_starting = false;  // of its pid, before it was ready
   std::vector<std::string> states;
+  std::set<std::string> hosts;  // as told with them
   std::vector<int> pids;
   std::shared_ptr<Member> member;
 };
@@ -140,6 +145,9 @@ TEST_F(MemberTest, SaysThatItIsNotInstalled) {
 TEST_F(MemberTest, StopsAndRemovesWhatIsNotThere) {
   EXPECT_EQ(Do("stop"), "");
   EXPECT_EQ(Do("remove"), "");
+  // Where it was is told all the same: the server plans by it.
+  EXPECT_THAT(states, ElementsAre("absent"));
+  EXPECT_THAT(hosts, ElementsAre("h1"));
 }
 
 TEST_F(MemberTest, SaysAtOnceThatTheProgramIsMissing) {

@@ -86,10 +86,6 @@ void AddFile(Bundle& bundle, const spec::FileReference& reference, const fs::pat
   bundle.paths[reference.path] = path;
 }
 
-bool Before(const Finding& a, const Finding& b) {
-  return std::tie(a.mark.line, a.mark.column) < std::tie(b.mark.line, b.mark.column);
-}
-
 }  // namespace
 
 Result<Bundle> LoadBundle(const fs::path& file, bool rehearse) {
@@ -122,12 +118,16 @@ Result<Bundle> LoadBundle(const fs::path& file, bool rehearse) {
       bundle.findings.push_back(std::move(finding));
     }
   }
-  SortFindings(bundle.findings);
+  SortFindings(bundle.findings, bundle.file_name);
   return bundle;
 }
 
-void SortFindings(std::vector<Finding>& findings) {
-  std::stable_sort(findings.begin(), findings.end(), Before);
+void SortFindings(std::vector<Finding>& findings, const std::string& cluster_file) {
+  const auto before = [&](const Finding& a, const Finding& b) {
+    if (a.file == b.file) return std::tie(a.mark.line, a.mark.column) < std::tie(b.mark.line, b.mark.column);
+    return std::pair(a.file != cluster_file, a.file) < std::pair(b.file != cluster_file, b.file);
+  };
+  std::stable_sort(findings.begin(), findings.end(), before);
 }
 
 nlohmann::json BundleJson(const Bundle& bundle) {

@@ -32,8 +32,8 @@ constexpr int64_t kInlineMaxBytes = 256 << 10;
 // server may choose another.
 Result<Bundle> LoadBundle(const std::filesystem::path& file, bool rehearse);
 
-// In the file's order.
-void SortFindings(std::vector<Finding>& findings);
+// In the order of the cluster file; what stands in other files comes after it.
+void SortFindings(std::vector<Finding>& findings, const std::string& cluster_file);
 
 // The bundle as docs/api.md has it.
 nlohmann::json BundleJson(const Bundle& bundle);

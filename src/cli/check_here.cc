@@ -5,6 +5,7 @@
 #include "cli/answer.h"
 #include "cli/machine.h"
 #include "cli/session.h"
+#include "plan/secrets.h"
 
 namespace muster::cli {
 namespace {
@@ -60,6 +61,21 @@ std::vector<Finding> CheckHere(Context& context, const Bundle& bundle, const std
     findings.push_back(std::move(finding));
   }
   for (Finding& finding : findings) finding.file = bundle.file_name;
+  return findings;
+}
+
+Result<std::vector<Finding>> CheckSecrets(const Bundle& bundle, const std::vector<Instance>& instances,
+                                          ApiClient* api) {
+  std::set<std::string> unset = plan::UnsetSecrets(instances, {});
+  if (api && !unset.empty()) {
+    MUSTER_TRY(const Json answer, api->Ask("GET", ClusterTarget(bundle.cluster.key(), "/secrets")));
+    for (const Json& secret : List(answer, "secrets")) unset.erase(Text(secret, "name"));
+  }
+  std::vector<Finding> findings = plan::SecretFindings(bundle.cluster, unset);
+  for (Finding& finding : findings) {
+    const auto path = bundle.paths.find(finding.file);
+    finding.file = path == bundle.paths.end() ? bundle.file_name : path->second.string();
+  }
   return findings;
 }
 

@@ -16,4 +16,8 @@ namespace muster::cli {
 std::vector<Finding> CheckHere(Context& context, const Bundle& bundle, const std::vector<Instance>& instances,
                                ApiClient* api);
 
+// Which secrets that `instances` need are not set: all of them where `api` is null.
+Result<std::vector<Finding>> CheckSecrets(const Bundle& bundle, const std::vector<Instance>& instances,
+                                          ApiClient* api);
+
 }  // namespace muster::cli

@@ -81,10 +81,10 @@ int RunWords(Context& context, const std::vector<std::string>& words) {
   if (invocation->help) return Help(context, *invocation);
   const Result<int> outcome = invocation->command->run(context, invocation->args.get());
   if (outcome.ok()) return *outcome;
-  if (WantsJson(words) && !context.json_printed)
-    PrintJson(context, {{"error", api::ToJson(outcome.error())}});
-  PrintError(context.console, outcome.error());
-  return ExitCode(outcome.error());
+  const Error error = Addressed(context.console, outcome.error());
+  if (WantsJson(words) && !context.json_printed) PrintJson(context, {{"error", api::ToJson(error)}});
+  PrintError(context.console, error);
+  return ExitCode(error);
 }
 
 }  // namespace

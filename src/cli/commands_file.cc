@@ -68,13 +68,20 @@ void PrintFindings(const Context& context, const std::vector<Finding>& findings)
 }
 
 // Prints the findings, and with --json the error with them.
-Error Refused(Context& context, const std::vector<Finding>& findings, bool json, Error error) {
+Error Refused(Context& context, const std::vector<Finding>& findings, bool json, Error refused) {
+  Error error = Addressed(context.console, refused);
   PrintFindings(context, findings);
   if (json) {
     PrintJson(context, {{"error", api::ToJson(error)}, {"findings", FindingsJson(findings)}});
     context.json_printed = true;
   }
   return error;
+}
+
+Error UnsetError(const Bundle& bundle, const std::vector<Finding>& unset) {
+  return Error::NotFound("secret-missing", "{} needs {} that {} not set; nothing was done",
+                         bundle.cluster.key(), CountText(unset.size(), "secret"),
+                         unset.size() == 1 ? "is" : "are");
 }
 
 // Loads the file and prints what is wrong with it. Where there are errors the bundle is no use: code
@@ -117,7 +124,13 @@ Result<int> Check(Context& context, const CheckArgs& args) {
         for (Finding& finding : CheckHere(context, bundle, desired->instances, answers ? &api : nullptr)) {
           bundle.findings.push_back(std::move(finding));
         }
-        SortFindings(bundle.findings);
+        // Of a server that was here and isn't now nobody knows which are set.
+        if (answers || !StoreExists(context.home)) {
+          MUSTER_TRY(const std::vector<Finding> unset,
+                     CheckSecrets(bundle, desired->instances, answers ? &api : nullptr));
+          bundle.findings.insert(bundle.findings.end(), unset.begin(), unset.end());
+        }
+        SortFindings(bundle.findings, bundle.file_name);
       }
     }
   }
@@ -149,8 +162,18 @@ Json Options(bool refresh, const std::vector<std::string>& restart) {
   return {{"refresh", refresh}, {"restart", restart}};
 }
 
+// The server would refuse it too, but knows neither the file's name nor its place.
+Status RefuseUnsetSecrets(Context& context, const Bundle& bundle, ApiClient* api, bool json) {
+  const auto desired = plan::LayOutCluster(bundle.cluster, {}, MaskedSecrets(bundle.cluster));
+  if (!desired.ok()) return Done();
+  MUSTER_TRY(const std::vector<Finding> unset, CheckSecrets(bundle, desired->instances, api));
+  if (unset.empty()) return Done();
+  return Refused(context, unset, json, UnsetError(bundle, unset));
+}
+
 // Nothing has ever run here: the plan follows from the file alone, and nothing needs to be started for it.
-Result<Plan> PlanFromNothing(const Bundle& bundle) {
+Result<Plan> PlanFromNothing(Context& context, const Bundle& bundle, const PlanArgs& args) {
+  MUSTER_DO(RefuseUnsetSecrets(context, bundle, nullptr, args.json));
   MUSTER_TRY(const plan::Desired desired, plan::LayOutCluster(bundle.cluster, {}, {}));
   plan::Situation situation;
   situation.revision = 1;
@@ -159,6 +182,7 @@ Result<Plan> PlanFromNothing(const Bundle& bundle) {
 
 Result<Plan> PlanFromServer(Context& context, const Bundle& bundle, const PlanArgs& args) {
   MUSTER_TRY(const auto api, Connect(context, Need::kServer));
+  MUSTER_DO(RefuseUnsetSecrets(context, bundle, api.get(), args.json));
   Json body = BundleJson(bundle);
   body["options"] = Options(args.refresh, args.restart);
   MUSTER_TRY(const Json answer, api->Ask("POST", "/v1/plan", body));
@@ -168,7 +192,8 @@ Result<Plan> PlanFromServer(Context& context, const Bundle& bundle, const PlanAr
 Result<int> MakePlan(Context& context, const PlanArgs& args) {
   MUSTER_TRY(const Bundle bundle, LoadGood(context, args));
   const bool known = SocketAnswers(ApiSocket(context.home)) || StoreExists(context.home);
-  MUSTER_TRY(const Plan plan, known ? PlanFromServer(context, bundle, args) : PlanFromNothing(bundle));
+  MUSTER_TRY(const Plan plan,
+             known ? PlanFromServer(context, bundle, args) : PlanFromNothing(context, bundle, args));
   if (args.json) {
     PrintJson(context, {{"plan", api::ToJson(plan)}, {"findings", FindingsJson(bundle.findings)}});
   } else {
@@ -216,13 +241,18 @@ Result<int> Summarise(Context& context, ApiClient& api, const std::string& key, 
 }
 
 // What is missing here is told before anything is stopped or started for it.
-Status CheckBeforeUp(Context& context, const Bundle& bundle, ApiClient& api, bool json) {
+Status CheckBeforeUp(Context& context, const Bundle& bundle, ApiClient& api, const UpArgs& args) {
   const auto desired = plan::LayOutCluster(bundle.cluster, {}, MaskedSecrets(bundle.cluster));
-  if (!desired.ok()) return Done();  // the server says the same, and knows the secrets
-  std::vector<Finding> findings = CheckHere(context, bundle, desired->instances, &api);
-  if (!HasErrors(findings)) return Done();
-  SortFindings(findings);
-  return Refused(context, findings, json,
+  if (!desired.ok()) return Done();  // the server says the same
+  std::vector<Finding> findings;
+  if (!args.skip_checks) findings = CheckHere(context, bundle, desired->instances, &api);
+  const bool fit = !HasErrors(findings);
+  MUSTER_TRY(const std::vector<Finding> unset, CheckSecrets(bundle, desired->instances, &api));
+  if (fit && unset.empty()) return Done();
+  findings.insert(findings.end(), unset.begin(), unset.end());
+  SortFindings(findings, bundle.file_name);
+  if (fit) return Refused(context, findings, args.json, UnsetError(bundle, unset));
+  return Refused(context, findings, args.json,
                  Error::Invalid("machine-unfit", "this machine can't run {} yet: {}; nothing was done",
                                 bundle.file_name, Count(findings))
                      .Hint("mend that; up --skip-checks tries it all the same"));
@@ -232,7 +262,7 @@ Result<int> Up(Context& context, const UpArgs& args) {
   const Time start = Now();
   MUSTER_TRY(const Bundle bundle, LoadGood(context, args));
   MUSTER_TRY(const auto api, Connect(context, Need::kServer));
-  if (!args.skip_checks) MUSTER_DO(CheckBeforeUp(context, bundle, *api, args.json));
+  MUSTER_DO(CheckBeforeUp(context, bundle, *api, args));
   MUSTER_DO(UploadBlobs(*api, bundle));
   Json body = BundleJson(bundle);
   body["options"] = Options(args.refresh, args.restart);

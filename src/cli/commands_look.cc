@@ -7,6 +7,7 @@
 #include "base/text.h"
 #include "cli/answer.h"
 #include "cli/commands.h"
+#include "cli/hints.h"
 #include "cli/log_merge.h"
 #include "cli/session.h"
 #include "cli/views.h"
@@ -124,7 +125,11 @@ struct VerifyArgs : ClusterArgs {
 Result<int> Verify(Context& context, const VerifyArgs& args) {
   MUSTER_TRY(const auto api, Connect(context, Need::kStore));
   MUSTER_TRY(const std::string key, ClusterFor(*api, args));
-  MUSTER_TRY(const Json answer, api->Ask("POST", ClusterTarget(key, "/verify"), {{"service", args.service}}));
+  MUSTER_TRY(Json answer, api->Ask("POST", ClusterTarget(key, "/verify"), {{"service", args.service}}));
+  for (Json& check : answer["checks"]) {
+    const std::string hint = Text(check, "hint");
+    if (!hint.empty()) check["hint"] = NameCluster(hint, context.console.cluster_option);
+  }
   Show(context, args.json, answer, ChecksText);
   return Flag(answer, "passed") ? 0 : 1;
 }

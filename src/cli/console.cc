@@ -165,11 +165,13 @@ void Console::OutText(std::string_view text) const {
 void Console::OutLine(std::string_view line) const { out(std::string(line) + "\n"); }
 void Console::ErrLine(std::string_view line) const { err(std::string(line) + "\n"); }
 
+Error Addressed(const Console& console, const Error& error) {
+  if (error.hint().empty()) return error;
+  return Error(Error(error).Hint("{}", NameCluster(error.hint(), console.cluster_option)));
+}
+
 void PrintError(const Console& console, const Error& error) {
-  Error told = error;
-  if (!error.hint().empty())
-    told = Error(Error(error).Hint("{}", NameCluster(error.hint(), console.cluster_option)));
-  console.ErrLine(Paint("error:", Color::kRed, console.err_color) + " " + told.Text());
+  console.ErrLine(Paint("error:", Color::kRed, console.err_color) + " " + Addressed(console, error).Text());
 }
 
 Result<std::string> Ask(const Console& console, std::string_view question, bool hidden) {

@@ -48,6 +48,8 @@ struct Console {
   void ErrLine(std::string_view line) const;
 };
 
+// `error` with hints that name the cluster, as they are to be typed here.
+Error Addressed(const Console& console, const Error& error);
 // Prints "error: message [code]" and below it the hint and the evidence.
 void PrintError(const Console& console, const Error& error);
 

@@ -11,6 +11,7 @@
 #include "control/run_machine.h"
 #include "model/secret.h"
 #include "model/words.h"
+#include "plan/secrets.h"
 
 namespace muster::control {
 namespace {
@@ -79,13 +80,14 @@ plan::SecretDigests Controller::Digests() const {
 }
 
 Result<Instance> Controller::Reveal(const Instance& instance) const {
-  std::optional<Error> missing;
+  std::set<std::string> unset;
+  std::optional<Error> damaged;
   const auto reveal = [&](std::string_view text) {
     return ReplaceSecrets(text, [&](std::string_view name) -> std::string {
       const auto value = deps_.store->Secret(row_.key, std::string(name));
       if (value.ok() && *value) return SealWords(**value);
-      missing = Error::NotFound("secret-missing", "the cluster has no secret {}", name)
-                    .Hint("muster secret set {}", name);
+      if (!value.ok()) damaged = value.error();
+      unset.emplace(name);
       return "";
     });
   };
@@ -97,7 +99,8 @@ Result<Instance> Controller::Reveal(const Instance& instance) const {
     file.secret = true;
     file.mode &= 0700;
   }
-  if (missing) return *missing;
+  if (damaged) return *damaged;
+  if (!unset.empty()) return plan::SecretsMissing(cluster_, unset);
   return revealed;
 }
 

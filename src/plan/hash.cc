@@ -10,7 +10,8 @@ constexpr size_t kPartDigits = 16;
 
 class Hasher {
  public:
-  Hasher(Instance& instance, const SecretDigests& secrets) : instance_(instance), secrets_(secrets) {}
+  Hasher(Instance& instance, const SecretDigests& secrets, std::set<std::string>& unset)
+      : instance_(instance), secrets_(secrets), unset_(unset) {}
 
   std::string WithDigests(const std::string& text) {
     if (text.find('\x01') == std::string::npos) return text;
@@ -18,7 +19,7 @@ class Hasher {
       const auto found = secrets_.find(std::string(name));
       if (found != secrets_.end()) return found->second;
       if (const auto any = secrets_.find(kAnySecret); any != secrets_.end()) return any->second;
-      if (missing_.empty()) missing_ = name;
+      unset_.emplace(name);
       return "";
     });
   }
@@ -27,19 +28,17 @@ class Hasher {
     instance_.parts[part] = digest.Hex().substr(0, kPartDigits);
   }
 
-  const std::string& missing() const { return missing_; }
-
  private:
   Instance& instance_;
   const SecretDigests& secrets_;
-  std::string missing_;
+  std::set<std::string>& unset_;
 };
 
 }  // namespace
 
-Status SetHashes(Instance& instance, const SecretDigests& secrets) {
+void SetHashes(Instance& instance, const SecretDigests& secrets, std::set<std::string>& unset) {
   instance.parts.clear();
-  Hasher hasher(instance, secrets);
+  Hasher hasher(instance, secrets, unset);
   {
     Digest digest;
     for (const std::string& word : instance.argv) digest.Add(word);
@@ -117,15 +116,9 @@ Status SetHashes(Instance& instance, const SecretDigests& secrets) {
     hasher.Set("log", std::move(Digest().Add(instance.log.rotate_bytes).Add(int64_t{instance.log.keep})));
   }
   for (const auto& [key, value] : instance.extra) hasher.Set("extra:" + key, std::move(Digest().Add(value)));
-  if (!hasher.missing().empty()) {
-    return Error::NotFound("secret-missing", "{} needs the secret {}, which is not set", instance.name,
-                           hasher.missing())
-        .Hint("muster secret set {}", hasher.missing());
-  }
   Digest whole;
   for (const auto& [part, hash] : instance.parts) whole.Add(part).Add(hash);
   instance.hash = whole.Hex().substr(0, 32);
-  return Done();
 }
 
 }  // namespace muster::plan

@@ -5,7 +5,8 @@
 
 namespace muster::plan {
 
-// Sets `hash` and `parts`. Secrets count by their keyed digest. Code "secret-missing".
-Status SetHashes(Instance& instance, const SecretDigests& secrets);
+// Sets `hash` and `parts`. Secrets count by their keyed digest; the names of those that `secrets` lacks go
+// into `unset`, and the hashes are of no use then.
+void SetHashes(Instance& instance, const SecretDigests& secrets, std::set<std::string>& unset);
 
 }  // namespace muster::plan

@@ -7,6 +7,7 @@
 #include "base/text.h"
 #include "plan/hash.h"
 #include "plan/order.h"
+#include "plan/secrets.h"
 #include "recipes/common/placement.h"
 #include "recipes/recipe.h"
 
@@ -182,7 +183,7 @@ UsedPorts PortsInUse(const Cluster& cluster, const Placement& so_far, const Plac
 
 // Guests stand beside all that is there now and all that will be.
 Status LayOutGuests(const Cluster& cluster, const Placement& so_far, const SecretDigests& secrets,
-                    Desired& desired) {
+                    Desired& desired, std::set<std::string>& unset) {
   std::optional<UsedPorts> used;
   for (const Service& service : cluster.services) {
     if (service.update.max_surge.amount <= 0) continue;
@@ -199,7 +200,7 @@ Status LayOutGuests(const Cluster& cluster, const Placement& so_far, const Secre
     for (Instance& guest : laid_out) {
       if (!guests.contains(guest.name)) continue;
       guest.renderer = kRendererVersion;
-      MUSTER_DO(SetHashes(guest, secrets));
+      SetHashes(guest, secrets, unset);
       desired.guests.push_back(std::move(guest));
     }
   }
@@ -235,16 +236,18 @@ Result<Desired> LayOutCluster(const Cluster& cluster, const Placement& so_far, c
     desired.placement.merge(places);
   }
   MUSTER_DO(CheckPlacedPorts(cluster, desired.placement));
+  std::set<std::string> unset;
   for (const Service& service : cluster.services) {
     MUSTER_TRY(std::vector<Instance> members,
                FindRecipe(service.kind)->layout->LayOut(service, cluster, desired.placement));
     for (Instance& member : members) {
       member.renderer = kRendererVersion;
-      MUSTER_DO(SetHashes(member, secrets));
+      SetHashes(member, secrets, unset);
       desired.instances.push_back(std::move(member));
     }
   }
-  MUSTER_DO(LayOutGuests(cluster, so_far, secrets, desired));
+  MUSTER_DO(LayOutGuests(cluster, so_far, secrets, desired, unset));
+  if (!unset.empty()) return SecretsMissing(cluster, unset);
   return desired;
 }
 

@@ -91,11 +91,39 @@ TEST(LayOut, AsksForTheSecretThatIsMissingAndNoticesOneThatChanged) {
   const auto missing = LayOutCluster(cluster, {}, {});
   ASSERT_FALSE(missing.ok());
   EXPECT_EQ(missing.error().code(), "secret-missing");
-  EXPECT_EQ(missing.error().hint(), "muster secret set token");
+  EXPECT_EQ(missing.error().hint(), "muster secret set token -c c");
   const auto one = LayOutCluster(cluster, {}, {{"token", "d1"}});
   const auto two = LayOutCluster(cluster, {}, {{"token", "d2"}});
   EXPECT_NE(one->instances[0].hash, two->instances[0].hash);
   EXPECT_NE(one->instances[0].parts.at("env"), two->instances[0].parts.at("env"));
+}
+
+TEST(LayOut, NamesAllSecretsThatAreMissingWithTheirPlaces) {
+  const auto at = [](std::string_view text, int line, int column) {
+    Value value = Scalar(std::string(text));
+    value.mark = {.line = line, .column = column};
+    return value;
+  };
+  Service app = App("web");
+  app.settings.entries.push_back({.key = "env",
+                                  .key_mark = {},
+                                  .value = Map({{"A", at("{{secret.one}}", 7, 10)},
+                                                {"B", at("u:{{secret.two}}@{{secret.one}}", 8, 10)},
+                                                {"C", at("{{secret.set}}", 9, 10)}})});
+  app.settings.entries.push_back({.key = "env_file", .key_mark = {}, .value = at("app.env", 10, 15)});
+  Cluster cluster = Two({app});
+  cluster.rehearsal = true;
+  cluster.files["app.env"].text = "X=1\nY={{secret.three}}\n";
+  const auto missing = LayOutCluster(cluster, {}, {{"set", "d"}});
+  ASSERT_FALSE(missing.ok());
+  EXPECT_EQ(missing.error().message(), "c@rehearsal needs 3 secrets that are not set: one, three, two");
+  EXPECT_EQ(missing.error().hint(),
+            "muster secret set one -c c@rehearsal; muster secret set two -c c@rehearsal; "
+            "muster secret set three -c c@rehearsal");
+  EXPECT_EQ(missing.error().evidence(),
+            (Names{"7:10: the secret one of c@rehearsal is not set; it is needed at 8:27 too",
+                   "8:12: the secret two of c@rehearsal is not set",
+                   "app.env:2:3: the secret three of c@rehearsal is not set"}));
 }
 
 TEST(Plan, IsEmptyWhereAllIsThere) {

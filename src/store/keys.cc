@@ -165,7 +165,7 @@ Result<std::string> Keys::Unseal(std::string_view id, std::string_view cluster, 
                                  std::string_view sealed) const {
   const auto damaged = [&](std::string_view why) {
     return Error::Internal("secret-damaged", "the secret {} of {} can't be opened: {}", name, cluster, why)
-        .Hint("set it again: muster secret set {}", name);
+        .Hint("set it again: muster secret set {} -c {}", name, cluster);
   };
   const auto key = sealing_.find(id);
   if (key == sealing_.end()) return damaged("it was sealed with a key that isn't in the key file");

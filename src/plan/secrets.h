@@ -1,0 +1,26 @@
+// Which secrets of a cluster nobody has set, and where it needs them. Pure.
+#pragma once
+
+#include <set>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "plan/plan.h"
+
+namespace muster::plan {
+
+// Those that `instances`, as laid out, need and `secrets` lacks.
+std::set<std::string> UnsetSecrets(const std::vector<Instance>& instances, const SecretDigests& secrets);
+
+// A finding for each name, at the first place that needs it, with the command that sets it; its file is empty
+// for the cluster file, else the path of another as written there. Code "secret-missing".
+std::vector<Finding> SecretFindings(const Cluster& cluster, const std::set<std::string>& unset);
+
+// The same in one error, which names all of them and their places.
+Error SecretsMissing(const Cluster& cluster, const std::set<std::string>& unset);
+
+// "muster secret set NAME -c CLUSTER"
+std::string SetSecretCommand(const std::string& name, const std::string& cluster);
+
+}  // namespace muster::plan

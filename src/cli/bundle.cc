@@ -110,7 +110,6 @@ Result<Bundle> LoadBundle(const fs::path& file, bool rehearse) {
   for (const spec::FileReference& reference : spec::FilesIn(bundle.cluster, shapes)) {
     AddFile(bundle, reference, file.parent_path());
   }
-  if (rehearse) spec::Rehearse(bundle.cluster, 1);
   if (parsed.readable) {
     for (Finding& finding : plan::CheckCluster(bundle.cluster)) {
       if (spec::FollowsFromShape(finding, parsed)) continue;
@@ -119,6 +118,8 @@ Result<Bundle> LoadBundle(const fs::path& file, bool rehearse) {
     }
   }
   SortFindings(bundle.findings, bundle.file_name);
+  // After the check: what the file says of its hosts is said with the addresses that it gives them.
+  if (rehearse) spec::Rehearse(bundle.cluster, 1);
   return bundle;
 }
 

@@ -7,6 +7,7 @@
 #include "model/secret.h"
 #include "model/template.h"
 #include "recipes/app/layout.h"
+#include "recipes/app/texts.h"
 #include "recipes/common/placement.h"
 #include "recipes/common/shapes.h"
 #include "recipes/common/values.h"
@@ -17,14 +18,6 @@ namespace {
 
 constexpr size_t kPeersMost = 2000;  // each knows all others: the text grows with the square
 
-// A text of the service, with where it stands and what it is for.
-struct Part {
-  const Value* value = nullptr;  // in the cluster file; null for a line of another file
-  std::string text;
-  Mark mark;
-  std::string where;  // "command", "env APP_URL", "files app.yaml"
-};
-
 void Add(std::vector<Finding>& findings, std::string_view code, Mark mark, std::string message,
          std::string fix, Severity severity = Severity::kError) {
   findings.push_back({.severity = severity,
@@ -33,35 +26,6 @@ void Add(std::vector<Finding>& findings, std::string_view code, Mark mark, std::
                       .message = std::move(message),
                       .fix = std::move(fix),
                       .file = ""});
-}
-
-std::vector<Part> PartsOf(const Service& service, const Cluster& cluster) {
-  std::vector<Part> parts;
-  const Value& settings = service.settings;
-  const auto value = [&](const Value* one, std::string where) {
-    if (one && one->is_scalar())
-      parts.push_back({.value = one, .text = one->text, .mark = one->mark, .where = where});
-  };
-  const auto file = [&](const Value* one, const std::string& where) {
-    if (!one || !one->is_scalar()) return;
-    const auto found = cluster.files.find(one->text);
-    if (found == cluster.files.end() || found->second.text.empty()) return;
-    parts.push_back({.value = nullptr, .text = found->second.text, .mark = one->mark, .where = where});
-  };
-  value(settings.Find("command"), "command");
-  value(settings.Find("working_folder"), "working_folder");
-  if (const Value* env = settings.Find("env")) {
-    for (const Value::Entry& entry : env->entries) value(&entry.value, "env " + entry.key);
-  }
-  file(settings.Find("env_file"), settings.Text("env_file"));
-  if (const Value* files = settings.Find("files")) {
-    for (const Value::Entry& entry : files->entries) {
-      const Value* from = entry.value.is_scalar() ? &entry.value : entry.value.Find("from");
-      if (entry.value.Bool("template", true)) file(from, from ? from->text : entry.key);
-      value(entry.value.Find("content"), "files " + entry.key);
-    }
-  }
-  return parts;
 }
 
 bool UsesIdentity(const std::string& text) {
@@ -133,21 +97,6 @@ void CheckIds(const Service& service, const Cluster& cluster, const Placement& p
   }
 }
 
-// address:port of all members, by port.
-std::map<std::string, std::set<std::string>> EndpointsOf(const Cluster& cluster, const Placement& members) {
-  std::unordered_map<std::string, const Host*> hosts;
-  for (const Host& host : cluster.hosts) hosts[host.name] = &host;
-  std::map<std::string, std::set<std::string>> endpoints;
-  for (const auto& [name, place] : members) {
-    const auto host = hosts.find(place.host);
-    if (host == hosts.end()) continue;
-    for (const auto& [port, range] : place.ports) {
-      endpoints[port].insert(fmt::format("{}:{}", host->second->address, range.first));
-    }
-  }
-  return endpoints;
-}
-
 void CheckSecretsInCommand(const Value& value, std::vector<Finding>& findings) {
   for (const Variable& variable : VariablesIn(value.text)) {
     if (!variable.name.starts_with("secret.")) continue;
@@ -156,32 +105,6 @@ void CheckSecretsInCommand(const Value& value, std::vector<Finding>& findings) {
     Add(findings, "secret-in-command", mark,
         fmt::format("everyone on the host can read {{{{{}}}}} in the list of processes", variable.name),
         "put it in env:, or in a file of files: (they are 0600 where they hold a secret)");
-  }
-}
-
-// Lists of address:port that name some members of the service, but not all.
-void CheckSeeds(const Service& service, const Part& part,
-                const std::map<std::string, std::set<std::string>>& endpoints,
-                std::vector<Finding>& findings) {
-  for (const auto& [port, wanted] : endpoints) {
-    if (wanted.size() < 2) continue;
-    std::set<std::string> missing = wanted;
-    std::string token;
-    for (const char c : part.text + " ") {
-      const bool inside = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-                          c == '.' || c == ':' || c == '-';
-      if (inside) {
-        token += c;
-        continue;
-      }
-      missing.erase(token);
-      token.clear();
-    }
-    if (missing.empty() || missing.size() + 1 >= wanted.size()) continue;  // all, or at most one: no list
-    Add(findings, "seeds-incomplete", part.mark,
-        fmt::format("{} lists members of {} without {}", part.where, service.name,
-                    Join({missing.begin(), missing.end()}, ", ")),
-        fmt::format("write {{{{peers.{}}}}}: it always names them all", port));
   }
 }
 
@@ -206,29 +129,6 @@ void CheckPaths(const Value& settings, std::vector<Finding>& findings) {
   if (const Value* data = settings.Find("data")) {
     if (data->is_scalar()) check(data->text, data->mark, "{{data}}");
     for (const Value& item : data->items) check(item.text, item.mark, "{{data}}");
-  }
-}
-
-void CheckLocalhost(const Part& part, std::vector<Finding>& findings) {
-  for (const std::string_view name : {"localhost", "127.0.0.1"}) {
-    const size_t at = part.text.find(name);
-    if (at == std::string::npos) continue;
-    const size_t after = at + name.size();
-    const bool url = at >= 2 && part.text.compare(at - 2, 2, "//") == 0;
-    const bool port =
-        after + 1 < part.text.size() && part.text[after] == ':' &&
-        (std::isdigit(static_cast<unsigned char>(part.text[after + 1])) || part.text[after + 1] == '{');
-    if (!url && !port) continue;
-    Mark mark = part.mark;
-    if (part.value && part.text.find('\n') == std::string::npos) {
-      mark.column += static_cast<int>(at) + (part.value->quoted ? 1 : 0);
-    }
-    // Whoever reads a URL may be a browser; a bare address may be meant for a sidecar.
-    Add(findings, "localhost-peer", mark,
-        fmt::format("{} points at {}, which is another machine for everyone else", part.where, name),
-        "write {{address}}, the address of a host, or {{SERVICE.endpoints}}",
-        url ? Severity::kError : Severity::kWarning);
-    return;
   }
 }
 
@@ -297,7 +197,6 @@ void CheckMeaning(const Service& service, const Cluster& cluster, std::vector<Fi
   CheckPaths(settings, findings);
   CheckIds(service, cluster, members, findings);
 
-  const auto endpoints = EndpointsOf(cluster, members);
   bool identity = UsesIdentity(settings.Text("id")) || settings.Find("ids");
   for (const Part& part : PartsOf(service, cluster)) {
     if (part.value) {
@@ -305,8 +204,9 @@ void CheckMeaning(const Service& service, const Cluster& cluster, std::vector<Fi
     } else {
       common::CheckFileVariables(known, part.where, part.text, part.mark, findings);
     }
-    CheckSeeds(service, part, endpoints, findings);
-    if (cluster.hosts.size() > 1) CheckLocalhost(part, findings);
+    CheckSeeds(service, part, cluster, members, findings);
+    if (cluster.hosts.size() > 1) CheckLocalhost(part, cluster, findings);
+    CheckStartIds(service, part, findings);
     identity |= UsesIdentity(part.text);
     if (members.size() > kPeersMost && part.text.find("{{peers.") != std::string::npos) {
       Add(findings, "out-of-range", part.mark,

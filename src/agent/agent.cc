@@ -16,6 +16,7 @@
 #include "api/agent_messages.h"
 #include "api/json.h"
 #include "base/fault.h"
+#include "base/file_error.h"
 #include "base/memory.h"
 #include "net/channel.h"
 
@@ -286,11 +287,7 @@ class Agent {
       const ssize_t put = ::write(arriving_.file.get(), bytes.data(), bytes.size());
       if (put < 0 && errno == EINTR) continue;
       if (put <= 0) {
-        arriving_.error =
-            errno == ENOSPC || errno == EDQUOT
-                ? Error(Error::Unavailable("disk-full", "no room for {} on {}", arriving_.path, options_.host)
-                            .Hint("make room and run the command again"))
-                : Error::Os("write " + arriving_.path, errno);
+        arriving_.error = FileError(fmt::format("{} on {}", arriving_.path, options_.host), errno, "write");
         return;
       }
       bytes.remove_prefix(static_cast<size_t>(put));

@@ -12,6 +12,9 @@ struct Overloaded : Fs... {
 template <class... Fs>
 Overloaded(Fs...) -> Overloaded<Fs...>;
 
+// A full disk gets room again by itself or by somebody's hand: no reason to give up, nor to try all the time.
+constexpr Duration kRoomPause = 5s;
+
 Duration Backoff(const RestartPolicy& policy, int crash_count) {
   Duration wait = policy.backoff_first;
   for (int i = 1; i < crash_count && wait < policy.backoff_most; ++i) wait *= 2;
@@ -133,6 +136,7 @@ void Supervisor::StartAnew(Actions& actions) {
   memory_.crash_count = 0;
   memory_.restarts = 0;
   memory_.last_exit.clear();
+  no_room_ = false;
   Start(actions);
 }
 
@@ -164,8 +168,17 @@ void Supervisor::OnStarted(Time now) {
 }
 
 void Supervisor::OnStartFailed(const StartFailed& event, Time now, Actions& actions) {
-  if (!event.for_good || memory_.state == InstanceState::kStopping) {
+  const bool no_room = event.error.code() == "disk-full";
+  if ((!event.for_good && !no_room) || memory_.state == InstanceState::kStopping) {
     OnGone("", event.error, now, actions);
+    return;
+  }
+  if (no_room) {
+    no_room_ = true;
+    memory_.last_exit = event.error.code();
+    Become(InstanceState::kBackoff, actions);
+    wake_ = now + std::min(kRoomPause, policy_.restart.backoff_most);
+    SettleStart(event.error, actions);  // whoever waits learns why; it starts once it can
     return;
   }
   wake_.reset();
@@ -199,10 +212,7 @@ void Supervisor::OnGone(const std::string& how, const std::optional<Error>& caus
   }
   if (memory_.crash_count >= policy_.restart.crashes_most) {
     Become(InstanceState::kFailed, actions);
-    SettleStart(Error::Unavailable("crash-loop", "{} died {} times in a row, the last time with {}", name_,
-                                   memory_.crash_count, how.empty() ? "no process" : how)
-                    .Hint("its log tells why: muster logs {}", name_),
-                actions);
+    SettleStart(CrashLoop(how), actions);
     return;
   }
   Become(InstanceState::kBackoff, actions);
@@ -233,6 +243,15 @@ std::optional<Time> Supervisor::wake() const {
   return wake_ ? std::min(*wake_, start_by_) : start_by_;
 }
 
+Error Supervisor::CrashLoop(const std::string& how) const {
+  const bool killed = how.starts_with("killed");
+  Error error =
+      Error::Unavailable("crash-loop", "{} died {} times in a row, the last time {}{}", name_,
+                         memory_.crash_count, killed ? "" : "with ", how.empty() ? "no process" : how);
+  if (killed) return std::move(error).Hint("raise `limits: memory` of its service, or let it use less");
+  return std::move(error).Hint("its log tells why: muster logs {}", name_);
+}
+
 Error Supervisor::NotReady(Duration waited) const {
   return Error::Timeout("not-ready", "{} was not ready within {}{}", name_, FormatDuration(waited),
                         probe_failure_.empty() ? "" : ": " + probe_failure_)
@@ -248,7 +267,7 @@ void Supervisor::OnTime(Time now, Actions& actions) {
   wake_.reset();
   switch (memory_.state) {
     case InstanceState::kBackoff:
-      ++memory_.restarts;
+      if (!std::exchange(no_room_, false)) ++memory_.restarts;
       Start(actions);
       return;
     case InstanceState::kStopping:

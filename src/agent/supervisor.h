@@ -35,6 +35,7 @@ struct StopWanted {};  // Answered by one StopSettled.
 struct Started {};
 struct StartFailed {  // There is no process: its program is missing, its port taken …
   Error error;
+  // Code "disk-full": no crash, it is tried again until there is room.
   bool for_good = false;  // trying again is of no use: somebody has to change something first
 };
 struct Exited {
@@ -110,6 +111,7 @@ class Supervisor {
   void Become(InstanceState state, Actions& actions);
   void SettleStart(std::optional<Error> error, Actions& actions);
   Error NotReady(Duration waited) const;
+  Error CrashLoop(const std::string& how) const;
   bool running() const;
 
   std::string name_;
@@ -119,6 +121,7 @@ class Supervisor {
   bool stop_asked_ = false;
   bool start_after_stop_ = false;
   bool killed_hung_ = false;
+  bool no_room_ = false;  // waits for room on the disk, not after a crash
   Duration start_within_{};
   Time started_{};
   Time start_by_{};  // whoever asked for a start waits no longer, over all restarts

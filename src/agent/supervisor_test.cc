@@ -81,6 +81,38 @@ TEST_F(SupervisorTest, GivesUpAtOnceOnWhatNoTryChanges) {
   EXPECT_EQ(State(), "failed");
 }
 
+TEST_F(SupervisorTest, WaitsForRoomOnTheDiskHoweverLongAndCallsItNoCrash) {
+  const Error full = Error::Unavailable("disk-full", "no space left for current.log");
+  On(StartWanted{}, 0s);
+  EXPECT_EQ(On(StartFailed{full}, 0s), "report settled:disk-full");
+  for (int i = 1; i <= 20; ++i) {
+    EXPECT_EQ(State(), "backoff until " + FormatDuration(5s * i));
+    EXPECT_EQ(On(TimeReached{}, 5s * i), "report start");
+    EXPECT_EQ(On(StartFailed{full}, 5s * i), "report");
+  }
+  EXPECT_EQ(memory().last_exit, "disk-full");
+  EXPECT_EQ(memory().restarts, 0);
+  EXPECT_EQ(memory().crash_count, 0);
+  On(TimeReached{}, 105s);
+  On(Started{}, 105s);
+  EXPECT_EQ(On(ProbeOk{}, 106s), "report");
+  EXPECT_EQ(On(Exited{.how = "exit 1"}, 107s), "report");  // a crash counts as ever
+  EXPECT_EQ(On(TimeReached{}, 108s), "report start");
+  EXPECT_EQ(memory().restarts, 1);
+  EXPECT_EQ(memory().crash_count, 1);
+}
+
+TEST_F(SupervisorTest, TellsWhatToDoWhereMemoryIsTooLittle) {
+  SupervisorPolicy policy = kProbed;
+  policy.restart.crashes_most = 1;
+  Use(policy);
+  On(StartWanted{}, 0s);
+  On(Started{}, 0s);
+  const Error error = SettledError(Raw(Exited{.how = "killed at its memory limit of 40m"}, 1s)).value();
+  EXPECT_EQ(error.message(), "db-1 died 1 times in a row, the last time killed at its memory limit of 40m");
+  EXPECT_EQ(error.hint(), "raise `limits: memory` of its service, or let it use less");
+}
+
 TEST_F(SupervisorTest, IsStoppedWhateverBecameOfItsStart) {
   BeReady();
   On(StopWanted{}, 2s);

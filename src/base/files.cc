@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/digest.h"
+#include "base/file_error.h"
 
 namespace muster {
 namespace {
@@ -16,17 +17,13 @@ namespace {
 constexpr int kRemovalsMost = 20;
 
 Error OsError(const fs::path& path, int error_number) {
-  if (error_number == ENOSPC || error_number == EDQUOT) {
-    return Error::Unavailable("disk-full", "no space left for {}", path.string())
-        .Hint("free some space and try again");
-  }
   if (error_number == ENOENT || error_number == ENOTDIR) {
     return Error::NotFound("file-missing", "{} does not exist", path.string());
   }
   if (error_number == EACCES || error_number == EPERM) {
     return Error::Denied("file-unreadable", "no permission for {}", path.string());
   }
-  return Error::Os(path.string(), error_number);
+  return FileError(path.string(), error_number);
 }
 
 Status WriteAll(int fd, std::string_view bytes, const fs::path& path) {

@@ -6,6 +6,7 @@
 
 #include <cerrno>
 
+#include "base/file_error.h"
 #include "base/text.h"
 
 namespace muster {
@@ -19,11 +20,7 @@ Error OpenError(const std::string& path, int error_number) {
     return Error::Conflict("not-a-folder", "{} is a link or a file, not a folder", path)
         .Hint("somebody put it there; move it away and run the command again");
   }
-  if (error_number == ENOSPC || error_number == EDQUOT) {
-    return Error::Unavailable("disk-full", "no space left for {}", path)
-        .Hint("free some space and try again");
-  }
-  return Error::Os("open " + path, error_number);
+  return FileError(path, error_number, "open");
 }
 
 Result<Fd> Walk(const std::string& root, const std::string& folder, const Owner* make_for) {

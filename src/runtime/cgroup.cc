@@ -127,6 +127,8 @@ int64_t NumberAfter(const std::string& text, std::string_view name) {
   return at == std::string::npos ? 0 : std::atoll(text.c_str() + at + name.size() + 2);
 }
 
+int64_t NumberIn(const std::string& path) { return std::atoll(Get(path).c_str()); }
+
 // Switches a v2 controller on all the way down to the group's parent.
 bool Enable(const std::string& root, const std::vector<std::string>& parents, std::string_view controller) {
   std::string path = root;
@@ -236,6 +238,39 @@ int64_t InstanceCgroup::memory_bytes() const {
     return NumberAfter(stat, "total_rss") + NumberAfter(stat, "total_mapped_file");
   }
   return -1;
+}
+
+MemoryCounts InstanceCgroup::memory_counts() const {
+  for (const Group& group : groups_) {
+    if (!group.memory) continue;
+    MemoryCounts counts;
+    const std::string events = "\n" + Get(group.path + (group.v2 ? "/memory.events" : "/memory.oom_control"));
+    counts.killed = NumberAfter(events, "oom_kill");
+    constexpr int64_t kNone = int64_t{1} << 60;  // how v1 writes it
+    counts.limit = NumberIn(group.path + (group.v2 ? "/memory.max" : "/memory.limit_in_bytes"));  // "max": 0
+    if (counts.limit >= kNone) counts.limit = 0;
+    // Newer kernels count no memory.failcnt any more; pages are taken in batches.
+    constexpr int64_t kBatch = 256 << 10;
+    counts.met_limit = group.v2
+                           ? NumberAfter(events, "oom") > 0
+                           : NumberIn(group.path + "/memory.max_usage_in_bytes") + kBatch >= counts.limit;
+    return counts;
+  }
+  return {};
+}
+
+std::string KilledForMemory(const MemoryCounts& before, const MemoryCounts& after) {
+  if (after.killed <= before.killed) return "";
+  if (after.limit <= 0 || !after.met_limit) return "killed for want of memory on the machine";
+  // As it is written in a cluster's file: 40m.
+  constexpr std::string_view kUnits = "kmgt";
+  int64_t size = after.limit;
+  std::string unit;
+  for (size_t i = 0; i < kUnits.size() && size % 1024 == 0; ++i) {
+    size /= 1024;
+    unit = kUnits[i];
+  }
+  return fmt::format("killed at its memory limit of {}{}", size, unit);
 }
 
 void InstanceCgroup::Remove() const {

@@ -20,6 +20,17 @@
 
 namespace muster::runtime {
 
+// What the kernel has counted of a group's memory.
+struct MemoryCounts {
+  int64_t killed = 0;      // processes, for want of memory
+  int64_t limit = 0;       // 0: none
+  bool met_limit = false;  // has it ever
+  bool operator==(const MemoryCounts&) const = default;
+};
+// How a process ended that was killed for want of memory between the two counts: "killed at its memory limit
+// of 40m", or "killed for want of memory on the machine"; "" where none was.
+std::string KilledForMemory(const MemoryCounts& before, const MemoryCounts& after);
+
 // Owns no group: they stand until Remove, whoever destroys this object.
 class InstanceCgroup {
  public:
@@ -34,6 +45,7 @@ class InstanceCgroup {
   std::vector<int> Pids() const;
   void Kill() const;
   int64_t memory_bytes() const;  // -1: unknown
+  MemoryCounts memory_counts() const;
   void Remove() const;
 
  private:

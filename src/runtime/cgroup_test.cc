@@ -62,6 +62,31 @@ TEST_F(V2, CountsWhatTheProcessesHold) {
   EXPECT_EQ(cgroup.memory_bytes(), 1216);
 }
 
+TEST_F(V2, CountsWhatWasKilledForMemory) {
+  InstanceCgroup cgroup = InstanceCgroup::Of(launch);
+  EXPECT_EQ(cgroup.memory_counts(), MemoryCounts{});
+  cgroup.Prepare({.memory_bytes = 40 << 20});
+  Put(Group() + "/memory.events", "low 0\nhigh 0\nmax 7\noom 2\noom_kill 1\noom_group_kill 0\n");
+  EXPECT_EQ(cgroup.memory_counts(), (MemoryCounts{.killed = 1, .limit = 40 << 20, .met_limit = true}));
+  Put(Group() + "/memory.max", "max\n");
+  EXPECT_EQ(cgroup.memory_counts().limit, 0);
+}
+
+TEST(KilledForMemory, TellsTheLimitFromTheMachine) {
+  const MemoryCounts before{.killed = 1, .limit = 40 << 20, .met_limit = true};
+  EXPECT_EQ(KilledForMemory(before, before), "");  // it was at its limit, and let go of something
+  MemoryCounts after = before;
+  after.killed = 2;
+  EXPECT_EQ(KilledForMemory(before, after), "killed at its memory limit of 40m");
+  after.limit = 1500 << 10;
+  EXPECT_EQ(KilledForMemory(before, after), "killed at its memory limit of 1500k");
+  after.limit = int64_t{2} << 30;
+  EXPECT_EQ(KilledForMemory(before, after), "killed at its memory limit of 2g");
+  after.met_limit = false;
+  EXPECT_EQ(KilledForMemory(before, after), "killed for want of memory on the machine");
+  EXPECT_EQ(KilledForMemory({}, {.killed = 1}), "killed for want of memory on the machine");
+}
+
 TEST_F(V2, GivesEqualNamesOfTwoInstallationsTwoGroups) {
   InstanceCgroup::Of(launch).Prepare({});
   launch.lock_path = "/y/lock";

@@ -47,14 +47,16 @@ std::optional<ProcStat> Living(const std::optional<Record>& record) {
 
 class LocalProcess : public Process {
  public:
-  LocalProcess(const ProcStat& stat, Fd pidfd, std::string hash, std::string lock_path, InstanceCgroup cgroup)
+  LocalProcess(const ProcStat& stat, Fd pidfd, std::string hash, std::string lock_path, InstanceCgroup cgroup,
+               MemoryCounts memory_before)
       : pid_(stat.pid),
         session_(stat.session),
         start_(stat.start),
         pidfd_(std::move(pidfd)),
         hash_(std::move(hash)),
         lock_path_(std::move(lock_path)),
-        cgroup_(std::move(cgroup)) {}
+        cgroup_(std::move(cgroup)),
+        memory_before_(memory_before) {}
 
   int pid() const override { return pid_; }
   int pidfd() const override { return pidfd_.get(); }
@@ -66,6 +68,8 @@ class LocalProcess : public Process {
   }
 
   void KillAll() override {
+    pollfd ended{pidfd_.get(), POLLIN, 0};
+    if (poll(&ended, 1, 0) == 0) killed_here_ = true;
     Signal(SIGKILL);
     cgroup_.Kill();
     // What isn't in the cgroup (there may be none) is in its session or holds its lock. Again until none is
@@ -96,6 +100,11 @@ class LocalProcess : public Process {
       ending_ = "signal " + std::to_string(WTERMSIG(status));
     } else {
       ending_ = "exit " + std::to_string(WEXITSTATUS(status));
+    }
+    // A shell tells of what it ran by 128 + 9, and of an adopted one nothing is known but this.
+    if (!killed_here_ && (ending_ == "signal 9" || ending_ == "exit 137" || ending_ == "unknown")) {
+      const std::string killed = KilledForMemory(memory_before_, cgroup_.memory_counts());
+      if (!killed.empty()) ending_ = killed;
     }
     cgroup_.Remove();
     return ending_;
@@ -129,6 +138,8 @@ class LocalProcess : public Process {
   const std::string hash_;
   const std::string lock_path_;
   const InstanceCgroup cgroup_;
+  const MemoryCounts memory_before_;
+  bool killed_here_ = false;
   std::string ending_;
 };
 
@@ -180,8 +191,10 @@ Result<std::unique_ptr<Process>> AdoptPid(const ProcStat& stat, const std::strin
   // It may have ended, and its pid been given away, before the pidfd was open.
   const std::optional<ProcStat> again = ReadStat(stat.pid);
   if (!again || again->start != stat.start || !again->alive()) return std::unique_ptr<Process>();
+  InstanceCgroup cgroup = InstanceCgroup::Of(launch);
+  const MemoryCounts memory = cgroup.memory_counts();
   return std::unique_ptr<Process>(std::make_unique<LocalProcess>(
-      stat, std::move(pidfd), hash, launch.lock_path, InstanceCgroup::Of(launch)));
+      stat, std::move(pidfd), hash, launch.lock_path, std::move(cgroup), memory));
 }
 
 }  // namespace
@@ -195,11 +208,13 @@ Result<std::unique_ptr<Process>> Process::Start(const Launch& launch) {
   }
   InstanceCgroup cgroup = InstanceCgroup::Of(launch);
   cgroup.Prepare(launch.limits);
+  MemoryCounts memory = cgroup.memory_counts();  // the group may be left of an earlier life
   Result<Spawned> spawned = Spawn(launch, program, cgroup);
   if (!spawned.ok() && spawned.error().code() == kCgroupGone) {
     // Whoever cleaned up is done by now.
     cgroup = InstanceCgroup::Of(launch);
     cgroup.Prepare(launch.limits);
+    memory = cgroup.memory_counts();
     spawned = Spawn(launch, program, cgroup);
   }
   if (!spawned.ok()) {
@@ -210,8 +225,8 @@ Result<std::unique_ptr<Process>> Process::Start(const Launch& launch) {
   ProcStat stat{.pid = spawned->pid, .session = spawned->pid};
   // A child that is not yet reaped keeps its entry, so this finds it even where it has ended already.
   if (const std::optional<ProcStat> read = ReadStat(spawned->pid)) stat.start = read->start;
-  return std::unique_ptr<Process>(std::make_unique<LocalProcess>(stat, std::move(spawned->pidfd), launch.hash,
-                                                                 launch.lock_path, std::move(cgroup)));
+  return std::unique_ptr<Process>(std::make_unique<LocalProcess>(
+      stat, std::move(spawned->pidfd), launch.hash, launch.lock_path, std::move(cgroup), memory));
 }
 
 Result<std::unique_ptr<Process>> Process::Adopt(const Launch& launch) {

@@ -50,7 +50,8 @@ class Process {
   virtual std::string hash() const = 0;        // what it was started from
   virtual void Signal(int signal_number) = 0;  // to the main process
   virtual void KillAll() = 0;                  // SIGKILL to everything in its cgroup or session; before Reap
-  // Once it has ended (waits for that): "exit 1", "signal 9", or "unknown" for an adopted one. Reaps it.
+  // Once it has ended (waits for that): "exit 1", "signal 9", "killed at its memory limit of 40m", or
+  // "unknown" for an adopted one. Reaps it.
   virtual std::string Reap() = 0;
   virtual int64_t memory_bytes() const = 0;
 };

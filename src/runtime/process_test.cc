@@ -421,12 +421,27 @@ TEST_F(Processes, AHogIsKilledAtItsMemoryLimit) {
   launch.limits.memory_bytes = 60 << 20;
   ProcessPointer process = Process::Start(launch).value();
   ASSERT_TRUE(Ended(*process));
-  EXPECT_EQ(process->Reap(), "signal 9");
+  EXPECT_EQ(process->Reap(), "killed at its memory limit of 60m");
   EXPECT_EQ(Log(), "start\n");
   launch.limits.memory_bytes = 0;
   process = Process::Start(launch).value();
   ASSERT_TRUE(Ended(*process));
   EXPECT_EQ(process->Reap(), "exit 0");
+  EXPECT_FALSE(CgroupLeft());
+}
+
+// That somebody else in the group was killed for memory once says nothing of what the agent itself has
+// killed.
+TEST_F(Processes, IsNotSaidToHaveHadTooLittleMemoryWhereItWasKilled) {
+  if (!ProbeCgroups().memory) GTEST_SKIP() << "memory can't be limited here: " << ProbeCgroups().means;
+  Launch launch =
+      Shell("/usr/bin/python3 -c 'x = bytearray(200 << 20)'; echo child $?; while true; do sleep 100; done");
+  launch.limits.memory_bytes = 60 << 20;
+  ProcessPointer process = Process::Start(launch).value();
+  ASSERT_TRUE(Until([&] { return Log().find("child 137") != std::string::npos; }));
+  process->KillAll();
+  ASSERT_TRUE(Ended(*process));
+  EXPECT_EQ(process->Reap(), "signal 9");
   EXPECT_FALSE(CgroupLeft());
 }
 

@@ -19,6 +19,7 @@
 #include <fstream>
 
 #include "base/fault.h"
+#include "base/file_error.h"
 #include "base/subprocess.h"
 #include "base/text.h"
 #include "runtime/proc.h"
@@ -246,9 +247,9 @@ Error Explain(const Failure& failure, const Launch& launch, const std::string& p
       }
       return Error::Os("execute " + program, number);
     case Stage::kLock:
-      return Error::Os("lock " + launch.lock_path, number);
+      return FileError(launch.lock_path, number, "lock");
     case Stage::kRecord:
-      return Error::Os("write " + launch.record_path, number);
+      return FileError(launch.record_path, number, "write");
     case Stage::kCgroup:
       if (number == ENODEV) {
         return Error::Unavailable(kCgroupGone, "the cgroup of {} was taken away while it started",
@@ -258,7 +259,7 @@ Error Explain(const Failure& failure, const Launch& launch, const std::string& p
     case Stage::kUser:
       return Error::Os("become uid " + std::to_string(launch.uid), number);
     case Stage::kLog:
-      return Error::Os("open " + launch.log_path + as, number);
+      return FileError(launch.log_path + as, number, "open");
     case Stage::kFolder:
       return Error::Os("enter " + launch.working_folder + as, number);
     case Stage::kStreams:

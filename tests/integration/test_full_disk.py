@@ -52,7 +52,12 @@ def test_a_full_disk_is_told_and_loses_nothing(muster, disk):
     assert "disk-full" in failed.stdout + failed.stderr
     assert get(edge(muster, "web@rehearsal"))[0] == 200
     assert muster.instances("web@rehearsal")["app-1"]["pid"] == before
+    # What can't be started for want of room is no crash: it comes back by itself once there is some.
+    os.kill(before, signal.SIGKILL)
+    wait_until(lambda: muster.instances("web@rehearsal")["app-1"]["last_exit"] == "disk-full", what="app-1 to wait")
+    assert muster.state("web@rehearsal", "app-1") == "backoff"
     disk.make_room()
+    wait_until(lambda: muster.state("web@rehearsal", "app-1") == "ready", what="app-1 to return by itself")
     muster.run("up", file, "--rehearse")
     assert muster.instances("web@rehearsal")["app-1"]["pid"] != before
 

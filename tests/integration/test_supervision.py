@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 
+import pytest
 from conftest import edge, free_ports, get, wait_until, web
 
 
@@ -169,3 +170,28 @@ services:
     groups = open(f"/proc/{pid}/cgroup").read()
     told = muster.run("doctor", "--json", code=None).stdout
     assert "tight" in groups or "cgroup" in told
+
+
+def memory_can_be_limited():
+    return any(os.access(f"/sys/fs/cgroup{below}", os.W_OK) and os.path.exists(f"/sys/fs/cgroup{below}/{file}")
+               for below, file in (("/memory", "memory.limit_in_bytes"), ("", "cgroup.controllers")))
+
+
+@pytest.mark.skipif(not memory_can_be_limited(), reason="no cgroup of memory can be made here")
+def test_what_is_killed_at_its_memory_limit_is_said_to_be(muster):
+    hog = muster.folder / "hog.py"
+    hog.write_text("print('grows', flush=True)\nx = bytearray(200 << 20)\nprint('whole', flush=True)\n")
+    file = muster.file(f"""
+cluster: greedy
+services:
+  hog:
+    kind: app
+    command: "/usr/bin/python3 {hog}"
+    limits: {{ memory: 40m }}
+    health: {{ log: "^whole$" }}
+    restart: {{ first: 10ms, crashes: 2 }}
+""")
+    failed = muster.run("up", file, code=1)
+    assert "killed at its memory limit of 40m" in failed.stdout + failed.stderr, failed.stdout + failed.stderr
+    assert "limits: memory" in failed.stdout + failed.stderr
+    assert muster.instances("greedy")["hog-1"]["last_exit"] == "killed at its memory limit of 40m"

@@ -1,4 +1,4 @@
-// What went wrong with a file, by errno.
+// What went wrong with a file, by errno. Any thread.
 #pragma once
 
 #include <string_view>

@@ -16,7 +16,7 @@ namespace muster::cli {
 std::vector<Finding> CheckHere(Context& context, const Bundle& bundle, const std::vector<Instance>& instances,
                                ApiClient* api);
 
-// Which secrets that `instances` need are not set: all of them where `api` is null.
+// Which secrets that `instances` need are not set: all of them where `api` is null. Errors are the server's.
 Result<std::vector<Finding>> CheckSecrets(const Bundle& bundle, const std::vector<Instance>& instances,
                                           ApiClient* api);
 

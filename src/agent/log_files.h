@@ -71,6 +71,7 @@ class LogKeeper {
 struct LogReadOptions {
   int tail = -1;                  // the last so many lines; -1: all
   std::optional<WallTime> since;  // only lines written then or later
+  int64_t from = 0;               // no line that begins before this position
   bool partial = true;  // a last line that has no line end yet counts, too (leave out when following)
 };
 
@@ -111,8 +112,12 @@ struct LogRead {
 Result<LogRead> ReadLines(const std::string& folder, int tail, std::optional<WallTime> since,
                           bool partial = true);
 
-// Evidence: the last lines of the log, or none.
-std::vector<std::string> LastLogLines(const std::string& folder, size_t most = 10);
+// Evidence: the last lines of the log, none from before the position `from`, repetitions folded.
+std::vector<std::string> LastLogLines(const std::string& folder, size_t most = 10, int64_t from = 0);
+// "line (4 times)" for equal lines in a row, and "(these 2 lines 4 times)" behind the first of equal blocks.
+std::vector<std::string> FoldRepeats(const std::vector<std::string>& lines);
+// The position behind all that is written so far.
+int64_t LogEnd(const std::string& folder);
 
 // Yields the lines that come after a position, across rotations.
 class LogFollower {

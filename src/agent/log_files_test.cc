@@ -334,6 +334,35 @@ TEST_F(LogFiles, TellHowMuchWasRotatedAwayUnread) {
   EXPECT_EQ(follower.missed(), reader.missed());
 }
 
+TEST_F(LogFiles, AreEvidenceFromOneLifeOn) {
+  Append("of an earlier life\nhalf");
+  const int64_t from = LogEnd(folder);
+  EXPECT_EQ(from, 23);
+  EXPECT_THAT(LastLogLines(folder, 10, from), IsEmpty());
+  Append("no database\nno database\nno database\n");
+  EXPECT_THAT(LastLogLines(folder, 10, from), ElementsAre("no database (3 times)"));
+  EXPECT_THAT(LastLogLines(folder, 1, 0), ElementsAre("no database (2 times)"));
+  LogKeeper keeper(folder, {.rotate_bytes = 1, .keep = 3});
+  Append(std::string(9000, 'x') + "\n");
+  ASSERT_TRUE(keeper.Look(At(1)).ok());
+  ASSERT_TRUE(Has("1.log"));
+  EXPECT_EQ(LastLogLines(folder, 10, from).size(), 2u);  // positions outlive a rotation
+  fs::remove_all(folder);
+  fs::create_directories(folder);
+  Append("anew\n");
+  EXPECT_THAT(LastLogLines(folder, 10, from), ElementsAre("anew"));
+}
+
+TEST(FoldRepeats, SaysHowOftenInsteadOfSayingItAgain) {
+  EXPECT_THAT(FoldRepeats({}), IsEmpty());
+  EXPECT_THAT(FoldRepeats({"a", "b", "a"}), ElementsAre("a", "b", "a"));
+  EXPECT_THAT(FoldRepeats({"a", "a", "a", "a", "b", "b"}), ElementsAre("a (4 times)", "b (2 times)"));
+  EXPECT_THAT(FoldRepeats({"start", "no db", "start", "no db", "start", "no db"}),
+              ElementsAre("start", "no db", "(these 2 lines 3 times)"));
+  EXPECT_THAT(FoldRepeats({"x", "a", "a", "b", "a", "a", "b", "a"}),
+              ElementsAre("x", "a (2 times)", "b", "(these 2 lines 2 times)", "a"));
+}
+
 TEST_F(LogFiles, ThatAreAbsentHaveNoLines) {
   EXPECT_THAT(ReadLines(folder + "/none", 10, {}).value().lines, IsEmpty());
   EXPECT_THAT(Texts(), IsEmpty());

@@ -13,12 +13,14 @@ using namespace logs;
 
 namespace {
 
-// The first position whose time may be `since` or later.
-int64_t StartOfTime(const Stream& stream, std::optional<WallTime> since) {
+// The first position whose time may be `since` or later, and that isn't before `from`.
+int64_t StartOfTime(const Stream& stream, const LogReadOptions& options) {
   int64_t start = stream.begin();
-  if (!since) return start;
+  // Beyond the end where somebody has removed the log: positions begin anew then.
+  if (options.from <= stream.end()) start = std::max(start, options.from);
+  if (!options.since) return start;
   for (const Mark& mark : stream.marks) {
-    if (WallTime(Duration(mark.ms)) >= *since) break;
+    if (WallTime(Duration(mark.ms)) >= *options.since) break;
     start = std::max(start, mark.position);
   }
   return start;
@@ -27,7 +29,7 @@ int64_t StartOfTime(const Stream& stream, std::optional<WallTime> since) {
 // Where the lines that are wanted begin, by time and by count; nothing where none is wanted, and `end` is
 // then behind the last whole line.
 std::optional<int64_t> StartOf(const Stream& stream, const LogReadOptions& options, int64_t& end) {
-  const int64_t start_of_time = StartOfTime(stream, options.since);
+  const int64_t start_of_time = StartOfTime(stream, options);
   int64_t start = start_of_time;
   if (options.tail >= 0) start = std::max(start, stream.StartOfTail(options.tail, start));
   // A line that began before that time is older, unless it begins just there.
@@ -151,17 +153,56 @@ Result<LogRead> ReadLines(const std::string& folder, int tail, std::optional<Wal
   return read;
 }
 
-std::vector<std::string> LastLogLines(const std::string& folder, size_t most) {
+std::vector<std::string> LastLogLines(const std::string& folder, size_t most, int64_t from) {
   constexpr size_t kEvidenceBytesMost = 1000;  // of one line
+  const LogReadOptions options{.tail = static_cast<int>(4 * most), .since = {}, .from = from};
   std::vector<std::string> texts;
-  const Result<LogRead> read = ReadLines(folder, static_cast<int>(most), {});
-  if (!read.ok()) return texts;
-  for (const LogLine& line : read->lines) {
+  const std::function<bool(LogLine)> take = [&](LogLine line) {
     texts.push_back(line.text.size() <= kEvidenceBytesMost
-                        ? line.text
+                        ? std::move(line.text)
                         : CleanUtf8(std::string_view(line.text).substr(0, kEvidenceBytesMost)) + "…");
-  }
+    return true;
+  };
+  (void)ForEachLogLine(folder, options, take);
+  texts = FoldRepeats(texts);
+  if (texts.size() > most) texts.erase(texts.begin(), texts.end() - static_cast<ptrdiff_t>(most));
   return texts;
+}
+
+std::vector<std::string> FoldRepeats(const std::vector<std::string>& lines) {
+  constexpr size_t kBlockMost = 8;
+  // How often the block of `size` at `at` comes in a row.
+  const auto times = [](const std::vector<std::string>& of, size_t at, size_t size) {
+    size_t count = 1;
+    while (at + (count + 1) * size <= of.size() &&
+           std::equal(of.begin() + static_cast<ptrdiff_t>(at), of.begin() + static_cast<ptrdiff_t>(at + size),
+                      of.begin() + static_cast<ptrdiff_t>(at + count * size))) {
+      ++count;
+    }
+    return count;
+  };
+  std::vector<std::string> once;
+  for (size_t at = 0; at < lines.size();) {
+    const size_t count = times(lines, at, 1);
+    once.push_back(count == 1 ? lines[at] : fmt::format("{} ({} times)", lines[at], count));
+    at += count;
+  }
+  std::vector<std::string> folded;
+  for (size_t at = 0; at < once.size();) {
+    size_t size = 2;
+    while (size <= kBlockMost && times(once, at, size) == 1) ++size;
+    const size_t count = size <= kBlockMost ? times(once, at, size) : 1;
+    if (count == 1) size = 1;
+    for (size_t i = 0; i < size; ++i) folded.push_back(once[at + i]);
+    if (count > 1) folded.push_back(fmt::format("(these {} lines {} times)", size, count));
+    at += size * count;
+  }
+  return folded;
+}
+
+int64_t LogEnd(const std::string& folder) {
+  const Fd opened = OpenFolder(folder);
+  return opened.valid() ? OpenStream(opened.get(), INT64_MAX, 64).end() : 0;
 }
 
 Result<LogFollower> LogFollower::Open(std::string folder, std::optional<int64_t> position) {
@@ -170,10 +211,7 @@ Result<LogFollower> LogFollower::Open(std::string folder, std::optional<int64_t>
   const uint32_t events = IN_MODIFY | IN_CREATE | IN_MOVED_TO | IN_DONT_FOLLOW | IN_ONLYDIR;
   if (inotify_add_watch(inotify.get(), folder.c_str(), events) < 0)
     return Error::Os("follow " + folder, errno);
-  if (!position) {
-    const Fd opened = OpenFolder(folder);
-    position = opened.valid() ? OpenStream(opened.get(), INT64_MAX, 64).end() : 0;
-  }
+  if (!position) position = LogEnd(folder);
   return LogFollower(std::move(folder), *position, std::move(inotify));
 }
 

@@ -136,7 +136,12 @@ Member::Held Member::Hold() {
   return held;
 }
 
-std::vector<std::string> Member::Evidence(size_t lines) const { return LastLogLines(paths_.logs, lines); }
+// What earlier lives have said, those before the crashes in a row, explains nothing.
+std::vector<std::string> Member::Evidence(size_t lines) const {
+  if (!remembered_) return {};
+  const bool one_life = supervisor_.memory().crash_count <= 1;
+  return LastLogLines(paths_.logs, lines, one_life ? remembered_->life_from : remembered_->loop_from);
+}
 
 // Where it never came to a process, its log has nothing to say.
 std::vector<std::string> Member::WhyFailed() const {
@@ -412,6 +417,7 @@ net::Task<void> Member::PrepareAndSpawn() {
     remembered_->log_from = ::lstat(launch->log_path.c_str(), &log) == 0 ? log.st_size : 0;
     (void)WriteState(paths_, *remembered_);
   }
+  const int64_t log_end = LogEnd(paths_.logs);
   auto started = runtime::Process::Start(*launch);
   MUSTER_FAULT("agent.started");
   if (!started.ok()) {
@@ -420,6 +426,9 @@ net::Task<void> Member::PrepareAndSpawn() {
   }
   ++starts_;
   start_failure_.reset();
+  const int crash_count = supervisor_.memory().crash_count;
+  if (crash_count <= 1) remembered_->loop_from = crash_count == 0 ? log_end : remembered_->life_from;
+  remembered_->life_from = log_end;
   remembered_->running_hash = remembered_->desired.hash;
   Watch(std::move(*started), false);
   Feed(Started{});
@@ -458,7 +467,7 @@ void Member::OnEnded() {
 // Where it died at its start and says that an address is in use: who has its port.
 std::optional<Error> Member::CauseOfDeath() const {
   if (supervisor_.state() != InstanceState::kStarting) return std::nullopt;
-  for (const std::string& line : Evidence(kEvidenceLines)) {
+  for (const std::string& line : LastLogLines(paths_.logs, kEvidenceLines, remembered_->life_from)) {
     if (line.find("in use") == std::string::npos && line.find("EADDRINUSE") == std::string::npos) continue;
     const Status free = CheckPortsFree(remembered_->desired, {}, true);
     if (free.ok()) return std::nullopt;
@@ -476,7 +485,6 @@ void Member::StartProbing(bool eager) {
   if (desired.probe.kind == Probe::Kind::kLog && !eager && supervisor_.state() == InstanceState::kReady)
     return;
   Prober::Target target{.probe = desired.probe, .address = desired.address};
-  target.log_from = log_from_;
   if (desired.probe.kind == Probe::Kind::kCommand) {
     if (auto words = SplitCommand(FillIn(desired.probe.target, paths_, desired)); words.ok())
       target.command = *words;

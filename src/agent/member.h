@@ -125,7 +125,6 @@ class Member : public std::enable_shared_from_this<Member> {
   std::string saved_hash_;  // the running hash that state.json has
   int starts_ = 0;
   std::optional<Error> start_failure_;  // of the last start, where it came to no process
-  int64_t log_from_ = 0;  // size of the log when the process was started: what is before is of earlier lives
   bool installing_ = false;
 
   std::vector<net::Promised<Status>> starting_;  // who waits for StartSettled

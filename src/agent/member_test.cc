@@ -461,6 +461,20 @@ TEST_F(MemberTest, LeavesWhatWasStoppedAlone) {
   EXPECT_THAT(states, IsEmpty());
 }
 
+TEST_F(MemberTest, ShowsNothingOfEarlierLives) {
+  ASSERT_EQ(Do("start", Shell("echo up; echo from a good life; exec sleep 1000")), "");
+  ASSERT_EQ(Do("stop"), "");
+  Instance broken = Shell("echo no database; exit 3");
+  broken.restart.crashes_most = 4;
+  ASSERT_EQ(Do("install", broken), "");
+  const Result<Values> failed = Wait(Begin("start"));
+  ASSERT_EQ(CodeOf(failed), "crash-loop");
+  EXPECT_THAT(failed.error().evidence(), ElementsAre("no database (4 times)"));
+  EXPECT_THAT(Now().evidence, ElementsAre("no database (4 times)"));
+  ReplaceAgent();
+  EXPECT_THAT(Now().evidence, ElementsAre("no database (4 times)"));
+}
+
 // It would be started as the agent itself, which is root.
 TEST_F(MemberTest, IsNotStartedAgainWhereItsUserIsNoMore) {
   if (::geteuid() != 0) GTEST_SKIP() << "needs root";

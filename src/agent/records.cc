@@ -64,6 +64,8 @@ std::optional<Remembered> ReadRecord(const Paths& paths) {
     memory.last_exit = state->value("last_exit", "");
     remembered.running_hash = state->value("running_hash", "");
     remembered.log_from = state->value("log_from", int64_t{0});
+    remembered.life_from = state->value("life_from", int64_t{0});
+    remembered.loop_from = state->value("loop_from", int64_t{0});
     remembered.since = WallTime(Duration(state->value("since", int64_t{0})));
   } catch (const api::Json::exception&) {
     // Somebody wrote into it: what it says doesn't count, the process itself tells.
@@ -87,6 +89,8 @@ Status WriteState(const Paths& paths, const Remembered& remembered) {
                        {"last_exit", memory.last_exit},
                        {"running_hash", remembered.running_hash},
                        {"log_from", remembered.log_from},
+                       {"life_from", remembered.life_from},
+                       {"loop_from", remembered.loop_from},
                        {"since", remembered.since.time_since_epoch().count()}};
   return WriteFile(paths.records + "/state.json", json.dump(), {.mode = 0600});
 }

@@ -38,6 +38,9 @@ struct Remembered {
   std::string running_hash;  // what the running process was started from, or has taken up since
   WallTime since{};
   int64_t log_from = 0;  // how long current.log was when the process was started
+  // Positions in the log: where the last life began, and the first of the crashes in a row.
+  int64_t life_from = 0;
+  int64_t loop_from = 0;
 };
 
 std::vector<std::string> RecordedInstances(const std::string& host_folder);

@@ -495,10 +495,20 @@ void Member::StartProbing(bool eager) {
   target.log_from = remembered_->log_from;
   target.uid = user_.uid;
   target.gid = user_.gid;
+  const bool asks_a_port =
+      desired.probe.kind == Probe::Kind::kHttp || desired.probe.kind == Probe::Kind::kTcp;
+  if (eager && asks_a_port) {
+    target.confirm = [desired, port = desired.probe.port, pids = process_->PidFinder()] {
+      return CheckListener(desired, port, pids());
+    };
+  }
   prober_ = Prober::Start(*host_->loop, std::move(target), eager, [weak = weak_from_this()](Status seen) {
     auto self = weak.lock();
     if (!self || !self->process_) return;
-    self->Feed(seen.ok() ? Event(ProbeOk{}) : Event(ProbeFailed{seen.error().message()}));
+    if (seen.ok()) return self->Feed(ProbeOk{});
+    ProbeFailed failed{.why = seen.error().message()};
+    if (seen.error().code() == "port-taken") failed.cause = seen.error();
+    self->Feed(failed);
   });
 }
 

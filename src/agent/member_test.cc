@@ -461,6 +461,25 @@ TEST_F(MemberTest, LeavesWhatWasStoppedAlone) {
   EXPECT_THAT(states, IsEmpty());
 }
 
+// Somebody else answers in its place.
+TEST_F(MemberTest, IsNotReadyWhereAStrangerListens) {
+  const Fd stranger(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_in name{};
+  name.sin_family = AF_INET;
+  name.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t size = sizeof name;
+  ASSERT_EQ(::bind(stranger.get(), reinterpret_cast<sockaddr*>(&name), size), 0);
+  ASSERT_EQ(::listen(stranger.get(), 100), 0);
+  ASSERT_EQ(::getsockname(stranger.get(), reinterpret_cast<sockaddr*>(&name), &size), 0);
+  Instance instance = Shell("exec sleep 1000");
+  // Not among its `ports`, which are looked at before it is started.
+  instance.probe = {.kind = Probe::Kind::kTcp, .port = ntohs(name.sin_port), .every = 10ms};
+  const Result<Values> taken = Wait(Begin("start", instance));
+  ASSERT_EQ(CodeOf(taken), "port-taken");
+  EXPECT_THAT(taken.error().message(), HasSubstr(fmt::format("is taken by pid {} (", ::getpid())));
+  EXPECT_EQ(State(), "starting");
+}
+
 TEST_F(MemberTest, ShowsNothingOfEarlierLives) {
   ASSERT_EQ(Do("start", Shell("echo up; echo from a good life; exec sleep 1000")), "");
   ASSERT_EQ(Do("stop"), "");

@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstring>
 #include <map>
 #include <sstream>
@@ -55,17 +56,22 @@ bool Collides(const Listener& listener, const std::string& address, bool any_add
   return listener.address == hex || listener.address == std::string(kMapped) + hex;
 }
 
-int OwnerOf(const std::string& inode) {
+bool HasSocket(int pid, const std::string& inode) {
   const std::string wanted = "socket:[" + inode + "]";
+  std::error_code hidden;
+  for (const auto& descriptor : fs::directory_iterator(fmt::format("/proc/{}/fd", pid), hidden)) {
+    std::error_code gone;
+    if (fs::read_symlink(descriptor.path(), gone).string() == wanted) return true;
+  }
+  return false;
+}
+
+int OwnerOf(const std::string& inode) {
   std::error_code error;
   for (const auto& process : fs::directory_iterator("/proc", error)) {
     const std::string name = process.path().filename();
     if (name.find_first_not_of("0123456789") != std::string::npos) continue;
-    std::error_code hidden;
-    for (const auto& descriptor : fs::directory_iterator(process.path() / "fd", hidden)) {
-      std::error_code gone;
-      if (fs::read_symlink(descriptor.path(), gone).string() == wanted) return std::atoi(name.c_str());
-    }
+    if (const int pid = std::atoi(name.c_str()); HasSocket(pid, inode)) return pid;
   }
   return 0;
 }
@@ -81,6 +87,19 @@ bool MayBeTaken(const std::string& address, int port) {
   const int on = 1;
   if (!probe.valid() || ::setsockopt(probe.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) != 0) return true;
   return ::bind(probe.get(), reinterpret_cast<const sockaddr*>(&wanted), sizeof wanted) != 0;
+}
+
+std::string NameOf(int pid) {
+  const auto command = ReadFile(fmt::format("/proc/{}/comm", pid));
+  return pid != 0 && command.ok() ? std::string(Trim(*command)) : "";
+}
+
+Error Taken(const Instance& instance, int port, int pid) {
+  std::string who = pid == 0 ? "another process" : fmt::format("pid {}", pid);
+  if (const std::string name = NameOf(pid); !name.empty()) who += fmt::format(" ({})", name);
+  return Error::Conflict("port-taken", "port {} of {} on {} is taken by {}", port, instance.name,
+                         instance.address, who)
+      .Hint("stop that process, or give {} another port", instance.service);
 }
 
 bool AnyMayBeTaken(const Instance& instance) {
@@ -105,15 +124,38 @@ Status CheckPortsFree(const Instance& instance, const std::vector<int>& own, boo
         if (!Collides(found->second, instance.address, any_address)) continue;
         const int pid = OwnerOf(found->second.inode);
         if (std::find(own.begin(), own.end(), pid) != own.end() && pid != 0) continue;
-        std::string who = pid == 0 ? "another process" : fmt::format("pid {}", pid);
-        if (const auto command = ReadFile(fmt::format("/proc/{}/comm", pid)); pid != 0 && command.ok()) {
-          who += fmt::format(" ({})", Trim(*command));
-        }
-        return Error::Conflict("port-taken", "port {} of {} on {} is taken by {}", port, instance.name,
-                               instance.address, who)
-            .Hint("stop that process, or give {} another port", instance.service);
+        return Taken(instance, port, pid);
       }
     }
+  }
+  return Done();
+}
+
+Status CheckListener(const Instance& instance, int port, const std::vector<int>& own) {
+  constexpr std::string_view kPassOn[] = {"docker-proxy", "rootlessport", "slirp4netns", "pasta",
+                                          "pasta.avx2"};
+  const auto listeners = Listeners();
+  std::vector<std::string> here, everywhere;
+  const auto [begin, end] = listeners.equal_range(port);
+  for (auto found = begin; found != end; ++found) {
+    const Listener& listener = found->second;
+    if (!Collides(listener, instance.address, false)) continue;
+    const bool on_all = listener.address.find_first_not_of('0') == std::string::npos;
+    (on_all ? everywhere : here).push_back(listener.inode);
+  }
+  // Who listens on the address itself is given the connections to it.
+  const std::vector<std::string>& inodes = here.empty() ? everywhere : here;
+  for (const std::string& inode : inodes) {
+    for (const int pid : own) {
+      if (HasSocket(pid, inode)) return Done();
+    }
+  }
+  for (const std::string& inode : inodes) {
+    const int pid = OwnerOf(inode);
+    if (pid == 0) continue;
+    const std::string name = NameOf(pid);
+    if (std::find(std::begin(kPassOn), std::end(kPassOn), name) == std::end(kPassOn))
+      return Taken(instance, port, pid);
   }
   return Done();
 }

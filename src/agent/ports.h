@@ -15,4 +15,9 @@ namespace muster::agent {
 // calling process. Done() where all are free.
 Status CheckPortsFree(const Instance& instance, const std::vector<int>& own, bool any_address = false);
 
+// Whether the instance itself listens where it is asked how it is: an error "port-taken" naming who does
+// instead, where that can be seen and is none of `own`. What only passes connections on, as for a container,
+// is no stranger.
+Status CheckListener(const Instance& instance, int port, const std::vector<int>& own);
+
 }  // namespace muster::agent

@@ -76,6 +76,28 @@ TEST(CheckPortsFree, NamesThePortAndWhoHasIt) {
   EXPECT_EQ(status.error().hint(), "stop that process, or give web another port");
 }
 
+TEST(CheckListener, KnowsAStrangerFromItsOwn) {
+  const Socket listening = Listening("127.0.0.1");
+  const Instance instance = On("127.0.0.1", {});
+  EXPECT_EQ(CodeOf(CheckListener(instance, listening.port, {1, getpid()})), "");
+  const Status status = CheckListener(instance, listening.port, {1});
+  ASSERT_FALSE(status.ok());
+  EXPECT_EQ(status.error().code(), "port-taken");
+  EXPECT_THAT(
+      status.error().message(),
+      HasSubstr(fmt::format("port {} of web-1 on 127.0.0.1 is taken by pid {} (", listening.port, getpid())));
+  // On another address, or where nobody listens that can be seen, nothing is known against it.
+  EXPECT_EQ(CodeOf(CheckListener(On("127.77.9.9", {}), listening.port, {1})), "");
+  const int port = Bound("127.0.0.1").port;
+  EXPECT_EQ(CodeOf(CheckListener(instance, port, {1})), "");
+}
+
+TEST(CheckListener, LooksAtWhoIsGivenTheConnections) {
+  const Socket all = Listening("0.0.0.0");
+  EXPECT_EQ(CodeOf(CheckListener(On("127.0.0.1", {}), all.port, {1})), "port-taken");
+  EXPECT_EQ(CodeOf(CheckListener(On("127.0.0.1", {}), all.port, {getpid()})), "");
+}
+
 TEST(CheckPortsFree, FindsAListenerInTheMiddleOfARange) {
   const Socket taken = Listening("127.0.0.1");
   EXPECT_EQ(CodeOf(CheckPortsFree(On("127.0.0.1", {.first = taken.port - 1, .count = 3}), {})), "port-taken");

@@ -65,7 +65,12 @@ class LoopProber : public Prober, public std::enable_shared_from_this<LoopProber
   }
 
   static net::Task<void> Once(std::shared_ptr<LoopProber> self) {
-    const Status status = co_await Ask(self);
+    Status status = co_await Ask(self);
+    if (status.ok() && self->target_.confirm && !self->confirmed_ && !self->stopped_) {
+      std::function<Status()> confirm = self->target_.confirm;
+      status = co_await self->loop_.Blocking(std::move(confirm));
+      self->confirmed_ = status.ok();
+    }
     self->ended_ = Now();
     if (self->stopped_) co_return;
     const bool was_eager = self->eager_;
@@ -187,6 +192,7 @@ class LoopProber : public Prober, public std::enable_shared_from_this<LoopProber
   std::optional<Time> ended_;
   net::Loop::TimerId timer_ = 0;
   bool stopped_ = false;
+  bool confirmed_ = false;
   std::regex pattern_;
   bool bad_pattern_ = false;
   bool log_matched_ = false;

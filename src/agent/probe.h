@@ -29,6 +29,8 @@ class Prober {
     int64_t log_from = 0;                    // only what is written after this many bytes counts
     uid_t uid = static_cast<uid_t>(-1);
     gid_t gid = static_cast<gid_t>(-1);
+    // kHttp, kTcp: whether who has answered is the instance itself. Asked on the pool until it says so once.
+    std::function<Status()> confirm = nullptr;
   };
   using Seen = std::function<void(Status)>;
 

@@ -40,8 +40,8 @@ std::vector<Action> Supervisor::On(const Event& event, Time now) {
                  [&](const Started&) { OnStarted(now); },
                  [&](const StartFailed& failed) { OnStartFailed(failed, now, actions); },
                  [&](const Exited& exited) { OnGone(exited.how, exited.cause, now, actions); },
-                 [&](const ProbeOk&) { OnProbe(true, "", actions); },
-                 [&](const ProbeFailed& failed) { OnProbe(false, failed.why, actions); },
+                 [&](const ProbeOk&) { OnProbe(true, {}, actions); },
+                 [&](const ProbeFailed& failed) { OnProbe(false, failed, actions); },
                  [&](const TimeReached&) { OnTime(now, actions); },
              },
              event);
@@ -219,7 +219,7 @@ void Supervisor::OnGone(const std::string& how, const std::optional<Error>& caus
   wake_ = now + Backoff(policy_.restart, memory_.crash_count);
 }
 
-void Supervisor::OnProbe(bool passed, const std::string& why, Actions& actions) {
+void Supervisor::OnProbe(bool passed, const ProbeFailed& failed, Actions& actions) {
   if (!running() || memory_.state == InstanceState::kStopping || killed_hung_) return;
   if (passed) {
     probes_failed_ = 0;
@@ -229,8 +229,13 @@ void Supervisor::OnProbe(bool passed, const std::string& why, Actions& actions) 
     SettleStart({}, actions);
     return;
   }
-  probe_failure_ = why;
-  if (memory_.state == InstanceState::kStarting) return;  // time decides, however often it fails
+  probe_failure_ = failed.why;
+  if (memory_.state == InstanceState::kStarting) {  // time decides, however often it fails
+    probes_failed_ = failed.cause ? probes_failed_ + 1 : 0;
+    // Whoever waits would do so in vain.
+    if (failed.cause && probes_failed_ >= policy_.fail_after) SettleStart(failed.cause, actions);
+    return;
+  }
   if (++probes_failed_ < policy_.fail_after) return;
   Become(InstanceState::kUnhealthy, actions);
   if (!policy_.kill_when_hung) return;
@@ -275,7 +280,7 @@ void Supervisor::OnTime(Time now, Actions& actions) {
       return;
     case InstanceState::kStarting:
       if (!policy_.probed) {
-        OnProbe(true, "", actions);
+        OnProbe(true, {}, actions);
       } else if (policy_.kill_when_hung) {  // Restarted by itself, and hangs: it has to die to come back.
         killed_hung_ = true;
         actions.push_back(KillProcess{});

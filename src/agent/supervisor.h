@@ -45,6 +45,7 @@ struct Exited {
 struct ProbeOk {};
 struct ProbeFailed {
   std::string why;
+  std::optional<Error> cause = {};  // where one is known that waiting won't change
 };
 struct TimeReached {};  // of `wake()`
 using Event =
@@ -104,7 +105,7 @@ class Supervisor {
   void OnStarted(Time now);
   void OnStartFailed(const StartFailed& event, Time now, Actions& actions);
   void OnGone(const std::string& how, const std::optional<Error>& cause, Time now, Actions& actions);
-  void OnProbe(bool passed, const std::string& why, Actions& actions);
+  void OnProbe(bool passed, const ProbeFailed& failed, Actions& actions);
   void OnTime(Time now, Actions& actions);
   void StartAnew(Actions& actions);  // with counters at nought
   void Start(Actions& actions);

@@ -81,6 +81,18 @@ TEST_F(SupervisorTest, GivesUpAtOnceOnWhatNoTryChanges) {
   EXPECT_EQ(State(), "failed");
 }
 
+TEST_F(SupervisorTest, TellsAtOnceWhatWaitingWontChange) {
+  const Error taken = Error::Conflict("port-taken", "pid 7 has it");
+  On(StartWanted{}, 0s);
+  On(Started{}, 0s);
+  EXPECT_EQ(On(ProbeFailed{.why = "refused"}, 1s), "");
+  EXPECT_EQ(On(ProbeFailed{.why = "taken", .cause = taken}, 2s), "");
+  EXPECT_EQ(On(ProbeFailed{.why = "taken", .cause = taken}, 3s), "");
+  EXPECT_EQ(On(ProbeFailed{.why = "taken", .cause = taken}, 4s), "settled:port-taken");
+  EXPECT_EQ(supervisor.state(), InstanceState::kStarting);  // it may get the port yet
+  EXPECT_EQ(On(ProbeOk{}, 5s), "report");
+}
+
 TEST_F(SupervisorTest, WaitsForRoomOnTheDiskHoweverLongAndCallsItNoCrash) {
   const Error full = Error::Unavailable("disk-full", "no space left for current.log");
   On(StartWanted{}, 0s);

@@ -118,6 +118,30 @@ class LocalProcess : public Process {
     return words.size() > 1 ? std::atoll(words[1].c_str()) * sysconf(_SC_PAGESIZE) : 0;
   }
 
+  std::function<std::vector<int>()> PidFinder() const override {
+    const auto find = [pid = pid_, session = session_, start = start_, cgroup = cgroup_] {
+      std::vector<int> pids = cgroup.Pids();
+      pids.push_back(pid);
+      const std::vector<ProcStat> all = AllProcesses();
+      // What isn't in the cgroup (there may be none) is in its session, or descends from what is.
+      for (const ProcStat& process : all) {
+        const bool in_session = session > 1 && process.session == session && process.start >= start;
+        if (in_session) pids.push_back(process.pid);
+      }
+      for (size_t known = 0; known != pids.size();) {
+        known = pids.size();
+        for (const ProcStat& process : all) {
+          const auto has = [&](int wanted) {
+            return std::find(pids.begin(), pids.end(), wanted) != pids.end();
+          };
+          if (!has(process.pid) && has(process.parent)) pids.push_back(process.pid);
+        }
+      }
+      return pids;
+    };
+    return find;
+  }
+
  private:
   int KillSession() const {
     // Never the agent's own session: something adopted by its lock alone may have been started by hand.

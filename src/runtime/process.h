@@ -2,6 +2,7 @@
 // calls that block are short.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -54,6 +55,8 @@ class Process {
   // "unknown" for an adopted one. Reaps it.
   virtual std::string Reap() = 0;
   virtual int64_t memory_bytes() const = 0;
+  // Finds the pids of all that belongs to it. To be called on any thread, also when this object is no more.
+  virtual std::function<std::vector<int>()> PidFinder() const = 0;
 };
 
 // Whether this machine lets muster limit memory and CPU, and by which means ("v1", "v2", or why not).

@@ -22,6 +22,7 @@
 namespace muster::runtime {
 namespace {
 
+using ::testing::Contains;
 using ::testing::HasSubstr;
 using ::testing::Not;
 using ProcessPointer = std::unique_ptr<Process>;
@@ -457,6 +458,29 @@ TEST_F(Processes, ABusyLoopGetsItsShareOfTheCpu) {
   EXPECT_EQ(process->Reap(), "exit 0");
   EXPECT_LT(std::atof(Log().c_str()), 0.45);
   EXPECT_FALSE(CgroupLeft());
+}
+
+TEST_F(Processes, FindsAllThatBelongsToIt) {
+  for (const char* cgroups : {"/sys/fs/cgroup", ""}) {
+    fs::remove(folder / "work/pids");
+    Launch launch =
+        Shell("sleep 100 & echo $! > pids; setsid sleep 100 & echo $! >> pids; echo >> pids; wait");
+    launch.cgroup_root = cgroups;
+    const ProcessPointer process = Process::Start(launch).value();
+    std::vector<std::string> lines;
+    ASSERT_TRUE(Until([&] {
+      const auto text = ReadFile(folder / "work/pids");
+      lines = text.ok() ? Split(*text, '\n') : std::vector<std::string>{};
+      return lines.size() > 2;
+    }));
+    const std::vector<int> pids = process->PidFinder()();
+    EXPECT_THAT(pids, Contains(process->pid()));
+    EXPECT_THAT(pids, Contains(std::atoi(lines[0].c_str())));
+    EXPECT_THAT(pids, Contains(std::atoi(lines[1].c_str())));
+    EXPECT_THAT(pids, Not(Contains(getpid())));
+    process->KillAll();
+    process->Reap();
+  }
 }
 
 TEST_F(Processes, TellsItsMemory) {

@@ -12,23 +12,14 @@
 #include <cstring>
 
 #include "base/bytes.h"
+#include "base/pipe.h"
+#include "base/search_path.h"
 #include "base/subprocess.h"
-#include "base/text.h"
 
 namespace muster::agent {
 namespace {
 
 constexpr size_t kPieceBytes = 64 << 10;  // what a pipe holds
-
-struct Pipe {
-  Fd read, write;
-};
-
-Result<Pipe> MakePipe() {
-  int ends[2];
-  if (::pipe2(ends, O_CLOEXEC) != 0) return Error::Os("pipe", errno);
-  return Pipe{Fd(ends[0]), Fd(ends[1])};
-}
 
 bool IsFile(const std::string& path) {
   struct stat file {};
@@ -52,11 +43,7 @@ Result<std::string> Locate(const Execution::Command& command) {
   if (name.empty()) return missing;
   const auto path = command.env.find("PATH");
   if (path != command.env.end()) {
-    for (const std::string& folder : Split(path->second, ':')) {
-      const std::string candidate = folder + "/" + name;
-      if (folder.starts_with('/') && IsFile(candidate) && ::access(candidate.c_str(), X_OK) == 0)
-        return candidate;
-    }
+    if (std::string found = FindInPath(path->second, name); !found.empty()) return found;
   }
   const std::string found = FindProgram(name);
   if (!found.empty()) return found;
@@ -98,9 +85,9 @@ Result<std::shared_ptr<Execution>> Execution::Start(net::Loop& loop, const Comma
   if (pid < 0) return Error::Os("fork", errno);
   if (pid == 0) {
     ::setsid();
-    ::dup2(command.input ? in.read.get() : ::open("/dev/null", O_RDONLY), 0);
-    ::dup2(out.write.get(), 1);
-    ::dup2(err.write.get(), 2);
+    ::dup2(command.input ? in.read_end.get() : ::open("/dev/null", O_RDONLY), 0);
+    ::dup2(out.write_end.get(), 1);
+    ::dup2(err.write_end.get(), 2);
     ::close_range(3, ~0u, 0);
     sigset_t none;
     sigemptyset(&none);
@@ -119,9 +106,9 @@ Result<std::shared_ptr<Execution>> Execution::Start(net::Loop& loop, const Comma
   execution->handlers_ = std::move(handlers);
   execution->pid_ = pid;
   execution->pidfd_ = Fd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
-  execution->outputs_[0].fd = std::move(out.read);
-  execution->outputs_[1].fd = std::move(err.read);
-  if (command.input) execution->input_ = std::move(in.write);
+  execution->outputs_[0].fd = std::move(out.read_end);
+  execution->outputs_[1].fd = std::move(err.read_end);
+  if (command.input) execution->input_ = std::move(in.write_end);
   for (const Fd* fd : {&execution->outputs_[0].fd, &execution->outputs_[1].fd, &execution->input_}) {
     if (fd->valid()) ::fcntl(fd->get(), F_SETFL, O_NONBLOCK);
   }

@@ -6,6 +6,8 @@
 
 #include <cstdlib>
 
+#include "base/bytes.h"
+
 namespace muster::agent::logs {
 namespace {
 
@@ -74,19 +76,8 @@ std::string CleanUtf8(std::string_view bytes) {
   std::string text;
   text.reserve(bytes.size());
   for (size_t at = 0; at < bytes.size();) {
-    const auto byte = [&](size_t i) { return static_cast<unsigned char>(bytes[at + i]); };
-    const size_t length = byte(0) < 0x80                      ? 1
-                          : byte(0) >= 0xC2 && byte(0) < 0xE0 ? 2
-                          : byte(0) >= 0xE0 && byte(0) < 0xF0 ? 3
-                          : byte(0) >= 0xF0 && byte(0) < 0xF5 ? 4
-                                                              : 0;
-    bool good = length > 0 && at + length <= bytes.size() && byte(0) != 0;
-    for (size_t i = 1; good && i < length; ++i) good = (byte(i) & 0xC0) == 0x80;
-    if (good && length == 3)
-      good = !(byte(0) == 0xE0 && byte(1) < 0xA0) && !(byte(0) == 0xED && byte(1) >= 0xA0);
-    if (good && length == 4)
-      good = !(byte(0) == 0xF0 && byte(1) < 0x90) && !(byte(0) == 0xF4 && byte(1) >= 0x90);
-    if (good) {
+    const size_t length = CharacterLength(bytes.substr(at));
+    if (length > 0 && bytes[at] != '\0') {
       text.append(bytes.substr(at, length));
       at += length;
     } else {

@@ -37,10 +37,16 @@ bool BeginsCharacter(std::string_view bytes) {
 
 }  // namespace
 
+size_t CharacterLength(std::string_view bytes) {
+  if (bytes.empty()) return 0;
+  const size_t length = LengthOf(static_cast<unsigned char>(bytes[0]));
+  return length <= bytes.size() && BeginsCharacter(bytes) ? length : 0;
+}
+
 bool IsUtf8(std::string_view bytes) {
   for (size_t at = 0; at < bytes.size();) {
-    const size_t length = LengthOf(static_cast<unsigned char>(bytes[at]));
-    if (at + length > bytes.size() || !BeginsCharacter(bytes.substr(at))) return false;
+    const size_t length = CharacterLength(bytes.substr(at));
+    if (length == 0) return false;
     at += length;
   }
   return true;

@@ -8,6 +8,9 @@
 
 namespace muster {
 
+// How many bytes the character has that begins here, whole and written as it should be; 0: none does.
+size_t CharacterLength(std::string_view bytes);
+
 bool IsUtf8(std::string_view bytes);
 
 // How many of the bytes can be handed on without cutting a character in two: all, or up to three fewer where

@@ -42,6 +42,18 @@ TEST(Bytes, TellUtf8FromWhatIsNone) {
   }
 }
 
+TEST(Bytes, KnowHowLongACharacterIs) {
+  EXPECT_EQ(CharacterLength(""), 0u);
+  EXPECT_EQ(CharacterLength("ab"), 1u);
+  EXPECT_EQ(CharacterLength("\0"sv), 1u);
+  EXPECT_EQ(CharacterLength("\u00fcx"), 2u);
+  EXPECT_EQ(CharacterLength("\u20ac"), 3u);
+  EXPECT_EQ(CharacterLength("\U0001f600\x80"), 4u);
+  for (const auto text :
+       {"\x80"sv, "\xc3"sv, "\xe2\x82"sv, "\xe2\x82z"sv, "\xed\xa0\x80"sv, "\xf5\x80\x80\x80"sv})
+    EXPECT_EQ(CharacterLength(text), 0u) << text;
+}
+
 TEST(Bytes, KeepCharactersWhole) {
   const std::string text = "a\u00fc\u20ac\U0001f600";
   const size_t ends[] = {0, 1, 1, 3, 3, 3, 6, 6, 6, 6, 10};  // by how many bytes there are

@@ -12,6 +12,8 @@
 #include <cstdlib>
 
 #include "base/files.h"
+#include "base/pipe.h"
+#include "base/search_path.h"
 #include "base/text.h"
 
 namespace muster {
@@ -56,16 +58,6 @@ std::vector<std::string> Environment(const std::map<std::string, std::string>& a
   }
   for (const auto& [name, value] : added) environment.push_back(name + "=" + value);
   return environment;
-}
-
-struct Pipe {
-  Fd read_end, write_end;
-};
-
-Result<Pipe> MakePipe() {
-  int fds[2];
-  if (pipe2(fds, O_CLOEXEC) != 0) return Error::Os("pipe", errno);
-  return Pipe{Fd(fds[0]), Fd(fds[1])};
 }
 
 // Between fork and exec: nothing that allocates or locks.
@@ -151,14 +143,7 @@ std::string FindProgram(std::string_view program) {
     return access(std::string(program).c_str(), X_OK) == 0 ? std::string(program) : "";
   }
   const char* path = std::getenv("PATH");
-  std::vector<std::string> folders = Split(path ? path : "/usr/local/bin:/usr/bin:/bin", ':');
-  folders.insert(folders.end(), {"/usr/sbin", "/sbin"});
-  for (const std::string& folder : folders) {
-    const std::string candidate = folder + "/" + std::string(program);
-    std::error_code error;
-    if (access(candidate.c_str(), X_OK) == 0 && fs::is_regular_file(candidate, error)) return candidate;
-  }
-  return "";
+  return FindInPath(std::string(path ? path : "/usr/local/bin:/usr/bin:/bin") + ":/usr/sbin:/sbin", program);
 }
 
 Result<Output> RunCommand(const Exec& exec, Duration timeout) {

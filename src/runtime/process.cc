@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <cstdlib>
 
+#include "base/search_path.h"
 #include "base/subprocess.h"
 #include "base/text.h"
 #include "runtime/cgroup.h"
@@ -178,15 +179,7 @@ Result<std::string> ProgramOf(const Launch& launch) {
     found = word[0] == '/' ? word : launch.working_folder + "/" + word;
   } else {
     const auto path = launch.env.find("PATH");
-    for (const std::string& folder :
-         path == launch.env.end() ? std::vector<std::string>{} : Split(path->second, ':')) {
-      const std::string candidate = folder + "/" + word;
-      std::error_code error;
-      if (folder.empty() || access(candidate.c_str(), X_OK) != 0 || fs::is_directory(candidate, error))
-        continue;
-      found = candidate;
-      break;
-    }
+    if (path != launch.env.end()) found = FindInPath(path->second, word);
     if (found.empty()) found = FindProgram(word);
   }
   struct stat file {};

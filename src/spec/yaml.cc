@@ -7,6 +7,7 @@
 #include <sstream>
 #include <unordered_map>
 
+#include "base/bytes.h"
 #include "base/text.h"
 #include "spec/scan.h"
 
@@ -172,18 +173,9 @@ class Builder : public YAML::EventHandler {
 // The first byte that is no UTF-8, or npos.
 size_t NotUtf8(std::string_view text) {
   for (size_t i = 0; i < text.size();) {
-    const auto byte = static_cast<unsigned char>(text[i]);
-    const size_t more = byte < 0x80                   ? 0
-                        : byte >= 0xc2 && byte < 0xe0 ? 1
-                        : byte >= 0xe0 && byte < 0xf0 ? 2
-                        : byte >= 0xf0 && byte < 0xf5 ? 3
-                                                      : 9;
-    if (more == 9 || i + more >= text.size() + (more == 0)) return i;
-    for (size_t k = 1; k <= more; ++k) {
-      if ((static_cast<unsigned char>(text[i + k]) & 0xc0) != 0x80) return i;
-    }
-    if (byte == 0) return i;
-    i += more + 1;
+    const size_t length = CharacterLength(text.substr(i));
+    if (length == 0 || text[i] == '\0') return i;
+    i += length;
   }
   return std::string_view::npos;
 }

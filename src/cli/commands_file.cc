@@ -64,7 +64,13 @@ std::string Count(const std::vector<Finding>& findings) {
 }
 
 void PrintFindings(const Context& context, const std::vector<Finding>& findings) {
-  for (const Finding& finding : findings) context.console.ErrLine(FormatFinding(finding));
+  constexpr size_t kPrintedMost = 200;  // of more the first are to be mended first; --json has them all
+  for (size_t i = 0; i < std::min(findings.size(), kPrintedMost); ++i) {
+    context.console.ErrLine(FormatFinding(findings[i]));
+  }
+  if (findings.size() <= kPrintedMost) return;
+  const std::vector<Finding> rest(findings.begin() + kPrintedMost, findings.end());
+  context.console.ErrLine(fmt::format("… and {}; --json prints all of them", Count(rest)));
 }
 
 // Prints the findings, and with --json the error with them.

@@ -198,12 +198,16 @@ class Reader {
     std::vector<std::string> known;
     for (const Service& service : cluster_.services) known.push_back(service.name);
     for (const Service& service : cluster_.services) {
-      for (const std::string& used : service.uses) {
-        if (by_name_.contains(used)) continue;
-        Add("unknown-service", MarkOfUse(service, used),
-            fmt::format("{} uses {}, which is no service", Shown(service.name), Shown(used)),
-            SuggestOf(used, known));
-      }
+      const auto check = [&](const Value& use) {
+        if (!use.is_scalar() || by_name_.contains(use.text)) return;
+        Add("unknown-service", use.mark,
+            fmt::format("{} uses {}, which is no service", Shown(service.name), Shown(use.text)),
+            SuggestOf(use.text, known));
+      };
+      const Value* uses = service.settings.Find("uses");
+      if (!uses) continue;
+      check(*uses);
+      for (const Value& use : uses->items) check(use);
     }
     FindCycles();
   }

@@ -51,7 +51,16 @@ class Scanner {
 
   void ScanLine() {
     size_t at = 0;
-    if (quote_ == 0 && depth_ == 0 && !line_.empty() && line_[0] == '%') return;  // a directive
+    if (quote_ == 0 && depth_ == 0) {
+      if (!line_.empty() && line_[0] == '%') return;  // a directive
+      const size_t tab = line_.find_first_not_of(' ');
+      if (tab != std::string_view::npos && line_[tab] == '\t') {
+        const size_t first = line_.find_first_not_of(" \t\r");
+        if (first != std::string_view::npos && line_[first] != '#') {
+          scanned_.tabs.push_back({.line = number_, .column = static_cast<int>(tab) + 1});
+        }
+      }
+    }
     if (quote_ == 0 && (StartsAt(0, "---") || StartsAt(0, "...")) && BlankAt(3)) {
       expects_value_ = true;
       parent_column_ = -1;

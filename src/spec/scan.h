@@ -16,6 +16,8 @@ struct Scanned {
   // By line, the 0-based bytes in `text` that aren't in the file: quotes that were added. Rising.
   std::unordered_map<int, std::vector<int>> added;
 
+  std::vector<Mark> tabs;  // the first one before what a line says, where YAML counts blanks
+
   // Where a place of `text` lies in the file.
   Mark InFile(Mark mark) const;
   // Whether the scalar at this place of `text` got its quotes here.

@@ -153,12 +153,30 @@ void CheckScalar(const Value& value, const Shape& shape, const std::string& wher
   }
 }
 
+// How to write an object in place of `value`: with what stands there as its one key, where that may be meant.
+std::string WriteObject(const Value& value, const Shape& shape) {
+  std::vector<std::string> names, required;
+  for (const Shape::Field& field : shape.fields) {
+    names.push_back(field.name);
+    if (field.required) required.push_back(field.name);
+  }
+  if (required.size() == 1 && value.is_scalar()) {
+    return fmt::format("write {{ {}: {} }}", required[0], Shown(value.text));
+  }
+  if (names.empty()) return "write a map, one `key: value` a line";
+  constexpr size_t kNamedMost = 12;
+  const std::string more = names.size() > kNamedMost ? " …" : "";
+  names.resize(std::min(names.size(), kNamedMost));
+  return fmt::format("write a map, one `key: value` a line; {} {}{}",
+                     names.size() == 1 ? "its key is" : "its keys are", Join(names, ", "), more);
+}
+
 void CheckObject(const Value& value, const Shape& shape, const std::string& where,
                  std::vector<Finding>& findings) {
   if (!value.is_map()) {
     Add(findings, "wrong-type", value.mark,
         fmt::format("{} is {}, but must be {}", where, Kind(value), Describe(shape)),
-        "write " + Describe(shape));
+        WriteObject(value, shape));
     return;
   }
   for (const Value::Entry& entry : value.entries) {

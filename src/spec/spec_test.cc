@@ -305,6 +305,31 @@ TEST(Spec, ABlockThatIsFullTakesTheNumbersOfHostsThatAreGoneAndThenSharesThem) {
   EXPECT_EQ(cluster.hosts[250].address, "127.77.7.1");
 }
 
+TEST(Spec, TellsOfATabThatIndentsAndOfNoOther) {
+  const auto wrong =
+      ParseCluster("cluster: x\nservices:\n  s:\n\t  kind: box\n    command: y\n", "f", TestShapes());
+  ASSERT_EQ(wrong.findings.size(), 1u);
+  EXPECT_EQ(wrong.findings[0].code, "tab-indent");
+  EXPECT_EQ(wrong.findings[0].mark, (Mark{.line = 4, .column = 1}));
+  for (const char* text : {"cluster: x\nservices: {s: {kind: box,\n\tcommand: y}}\n",
+                           "cluster: x\nservices:\n  s:\n    kind: box\n    command: |\n      a\n      \tb\n",
+                           "cluster:\tx\nservices: {s: {kind: box, command: y}}\n\t# a note\n"}) {
+    EXPECT_TRUE(ParseCluster(text, "f", TestShapes()).findings.empty()) << text;
+  }
+  // What is wrong before the tab is told as what it is.
+  const auto before = ParseCluster("cluster: [x\nservices: }\n\ts: 1\n", "f", TestShapes());
+  ASSERT_FALSE(before.findings.empty());
+  EXPECT_EQ(before.findings[0].code, "yaml-syntax");
+}
+
+TEST(Spec, PutsWhatHasNoValueWhereItsKeyStandsAndShowsTheMapThatIsMissing) {
+  const auto parsed = ParseCluster(
+      "cluster: x\nhosts:\n  a: 10.0.0.1\n  b:\nservices: {s: {kind: box, command: y}}\n", "f", TestShapes());
+  ASSERT_EQ(parsed.findings.size(), 2u);
+  EXPECT_EQ(parsed.findings[0].fix, "write { address: 10.0.0.1 }");
+  EXPECT_EQ(parsed.findings[1].mark, (Mark{.line = 4, .column = 3}));
+}
+
 TEST(Spec, ReadsTenThousandLinesQuickly) {
   std::string text = "cluster: big\nhosts:\n";
   for (int i = 0; i < 10000; ++i)

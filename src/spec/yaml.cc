@@ -159,6 +159,9 @@ class Builder : public YAML::EventHandler {
     }
     level.has_key = false;
     if (level.is_double) return;
+    // The parser notices that there is no value where the next thing begins, lines below maybe.
+    if (value.type == Value::Type::kNull && value.mark.line > level.key_mark.line)
+      value.mark = level.key_mark;
     level.value.entries.push_back(
         {.key = std::move(level.key), .key_mark = level.key_mark, .value = std::move(value)});
   }
@@ -253,8 +256,15 @@ Value ReadYaml(std::string_view text, std::vector<Finding>& findings) {
     }
     return root;
   } catch (const YAML::Exception& failure) {
-    error("yaml-syntax", builder.InFile(failure.mark), failure.msg,
-          "mend the YAML there or in the line above");
+    const Mark mark = builder.InFile(failure.mark);
+    // Tabs that do no harm are left alone: the lines after the first of a text may have them.
+    if (!scanned.tabs.empty() && scanned.tabs.front().line <= mark.line) {
+      for (const Mark& tab : scanned.tabs) {
+        error("tab-indent", tab, "a tab indents this line; YAML counts blanks only", "use spaces");
+      }
+      return {};
+    }
+    error("yaml-syntax", mark, failure.msg, "mend the YAML there or in the line above");
   } catch (const TooMuch& much) {
     error("yaml-too-deep", much.mark,
           fmt::format("the file is nested more than {} levels deep, or its aliases make it enormous",

@@ -106,10 +106,16 @@ bool IsKnown(const Known& known, const std::string& name) {
   return recipe->layout->Export(rest, *other, *known.cluster, empty).has_value();
 }
 
-std::string Fix(const Known& known, const std::string& name) {
+// `told` findings have had one before it: comparing with all names takes its time, and where nearly
+// everything is wrong the first are enough.
+std::string Fix(const Known& known, const std::string& name, size_t told) {
+  constexpr size_t kComparedMost = 2000, kListedMost = 20;
   if (name.empty()) return "close it with }}";
   if (name == "artifact") return "give the service an `artifact:`";
   if (name.starts_with("secret.")) return "a secret's name has letters, digits, _ and - only";
+  const size_t names =
+      std::size(kOwn) + std::size(kPaths) + known.ports.size() + known.cluster->services.size();
+  if (told * names > kComparedMost) return "define it, or correct the name";
   std::vector<std::string> possible(std::begin(kOwn), std::end(kOwn));
   for (const std::string_view path : kPaths) possible.emplace_back(path);
   for (const auto& [port, range] : known.ports) {
@@ -118,7 +124,11 @@ std::string Fix(const Known& known, const std::string& name) {
   }
   for (const Service& service : known.cluster->services) possible.push_back(service.name + ".endpoints");
   const auto near = Nearest(name, possible);
-  return near ? fmt::format("did you mean {{{{{}}}}}?", *near) : "known are: " + Join(possible, ", ");
+  if (near) return fmt::format("did you mean {{{{{}}}}}?", *near);
+  const std::string more =
+      possible.size() > kListedMost ? fmt::format(" and {} more", possible.size() - kListedMost) : "";
+  possible.resize(std::min(possible.size(), kListedMost));
+  return "known are: " + Join(possible, ", ") + more;
 }
 
 }  // namespace
@@ -133,7 +143,7 @@ void CheckVariables(const Known& known, const Value& value, std::vector<Finding>
                         .code = "unknown-variable",
                         .mark = mark,
                         .message = fmt::format("{{{{{}}}}} stands for nothing here", variable.name),
-                        .fix = Fix(known, variable.name),
+                        .fix = Fix(known, variable.name, findings.size()),
                         .file = ""});
   }
 }
@@ -149,7 +159,7 @@ void CheckFileVariables(const Known& known, const std::string& path, const std::
          .code = "unknown-variable",
          .mark = mark,
          .message = fmt::format("{{{{{}}}}} in line {} of {} stands for nothing", variable.name, line, path),
-         .fix = Fix(known, variable.name),
+         .fix = Fix(known, variable.name, findings.size()),
          .file = ""});
   }
 }

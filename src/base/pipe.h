@@ -9,6 +9,7 @@ namespace muster {
 struct Pipe {
   Fd read_end, write_end;
 };
+// Any thread. Code "os-error": no more files may be opened.
 Result<Pipe> MakePipe();
 
 }  // namespace muster

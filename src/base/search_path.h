@@ -1,4 +1,4 @@
-// Where a program is found by its name.
+// Where a program is found by its name. Looks at the disk; any thread.
 #pragma once
 
 #include <string>

@@ -125,6 +125,7 @@ Result<int> Check(Context& context, const CheckArgs& args) {
     } else {
       instances = desired->instances.size();
       if (!args.file_only) {
+        MUSTER_DO(HomeOpen(context.home));
         ApiClient api(ApiSocket(context.home), CallerName());
         const bool answers = SocketAnswers(ApiSocket(context.home));
         for (Finding& finding : CheckHere(context, bundle, desired->instances, answers ? &api : nullptr)) {
@@ -197,6 +198,7 @@ Result<Plan> PlanFromServer(Context& context, const Bundle& bundle, const PlanAr
 
 Result<int> MakePlan(Context& context, const PlanArgs& args) {
   MUSTER_TRY(const Bundle bundle, LoadGood(context, args));
+  MUSTER_DO(HomeOpen(context.home));
   const bool known = SocketAnswers(ApiSocket(context.home)) || StoreExists(context.home);
   MUSTER_TRY(const Plan plan,
              known ? PlanFromServer(context, bundle, args) : PlanFromNothing(context, bundle, args));

@@ -44,6 +44,7 @@ Result<int> ServerStart(Context& context, const JsonArgs& args) {
 }
 
 Result<int> ServerStop(Context& context, const JsonArgs& args) {
+  MUSTER_DO(HomeOpen(context.home));
   if (!Answers(context)) {
     if (args.json) PrintJson(context, {{"stopped", false}});
     if (!args.json) context.console.OutLine("no server runs");
@@ -73,6 +74,7 @@ Result<int> ServerStop(Context& context, const JsonArgs& args) {
 }
 
 Result<int> ServerStatus(Context& context, const JsonArgs& args) {
+  MUSTER_DO(HomeOpen(context.home));
   if (!Answers(context)) {
     if (args.json) {
       PrintJson(context, {{"running", false}, {"home", context.home.string()}});
@@ -107,6 +109,7 @@ struct ServerLogArgs {
 };
 
 Result<int> ServerLogs(Context& context, const ServerLogArgs& args) {
+  MUSTER_DO(HomeOpen(context.home));
   const fs::path path = ServerLog(context.home);
   auto text = ReadFile(path, 1u << 30);
   if (!text.ok()) {
@@ -146,6 +149,9 @@ struct Diagnosis {
 };
 
 Diagnosis LookAtHome(const fs::path& home) {
+  if (const Status open = HomeOpen(home); !open.ok()) {
+    return {"home", "error", open.error().message(), open.error().hint()};
+  }
   fs::path there = home;
   std::error_code error;
   while (!fs::exists(there, error) && there.has_parent_path() && there != there.parent_path())
@@ -197,7 +203,7 @@ Result<int> Doctor(Context& context, const JsonArgs& args) {
       all.push_back(
           {Text(finding, "code"), Text(finding, "severity"), Text(finding, "message"), Text(finding, "fix")});
     }
-  } else {
+  } else if (HomeOpen(context.home).ok()) {
     all.push_back({"server", "ok", "none runs; commands that need one start it", ""});
   }
   bool bad = false;

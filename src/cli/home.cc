@@ -1,9 +1,13 @@
 #include "cli/home.h"
 
+#include <fcntl.h>
 #include <pwd.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdlib>
+#include <cstring>
 
 namespace muster::cli {
 
@@ -31,11 +35,47 @@ bool StoreExists(const fs::path& home) {
   return fs::exists(home / "server" / "muster.db", error);
 }
 
+namespace {
+
+std::string UserName(uid_t id) {
+  const passwd* entry = getpwuid(id);
+  return entry ? entry->pw_name : std::to_string(id);
+}
+
+Error Denied(const fs::path& path, int error_number) {
+  struct stat there {};
+  if (stat(path.c_str(), &there) != 0 || there.st_uid == geteuid()) {
+    return Error::Denied("home-denied", "{} can't be used: {}", path.string(), strerror(error_number))
+        .Hint("give yourself the right to it again (chmod u+rwx), or set MUSTER_HOME to another folder");
+  }
+  const std::string owner = UserName(there.st_uid);
+  return Error::Denied("home-denied", "{} belongs to {}, and {} may not use it", path.string(), owner,
+                       UserName(geteuid()))
+      .Hint("run muster as {}, or set MUSTER_HOME to a folder of your own", owner);
+}
+
+}  // namespace
+
+Status HomeOpen(const fs::path& home) {
+  const auto closed = [](const fs::path& path, int mode) -> int {
+    return faccessat(AT_FDCWD, path.c_str(), mode, AT_EACCESS) == 0 || errno == ENOENT ? 0 : errno;
+  };
+  // A folder above that may not be entered hides whether the home is there.
+  for (fs::path above = home; above.has_relative_path(); above = above.parent_path()) {
+    if (closed(above, F_OK) != EACCES) continue;
+    if (closed(above.parent_path(), F_OK) == 0) return Denied(above.parent_path(), EACCES);
+  }
+  for (const fs::path& folder : {home, home / "server"}) {
+    if (const int error = closed(folder, R_OK | W_OK | X_OK)) return Denied(folder, error);
+  }
+  if (const int error = closed(ApiSocket(home), R_OK | W_OK)) return Denied(ApiSocket(home), error);
+  return Done();
+}
+
 std::string CallerName() {
   const char* before_sudo = std::getenv("SUDO_USER");
   if (geteuid() == 0 && before_sudo && *before_sudo) return before_sudo;
-  const passwd* entry = getpwuid(geteuid());
-  return entry ? entry->pw_name : std::to_string(geteuid());
+  return UserName(geteuid());
 }
 
 }  // namespace muster::cli

@@ -6,6 +6,8 @@
 #include <functional>
 #include <string>
 
+#include "base/result.h"
+
 namespace muster::cli {
 
 // MUSTER_HOME if set; /var/lib/muster as root; else $XDG_STATE_HOME/muster or ~/.local/state/muster. `get`
@@ -17,6 +19,10 @@ std::filesystem::path ApiSocket(const std::filesystem::path& home);
 std::filesystem::path ServerLog(const std::filesystem::path& home);
 // A server has been here: what it knows is worth starting one for.
 bool StoreExists(const std::filesystem::path& home);
+
+// Whether this user may use what stands there: that a folder or socket is closed to them is not that nothing
+// runs. Code "home-denied"; nothing where there is no home yet.
+Status HomeOpen(const std::filesystem::path& home);
 
 // Who asks, for history and audit: the caller's name, also under sudo.
 std::string CallerName();

@@ -62,6 +62,7 @@ Status EnsureServer(Context& context) {
 }
 
 Result<std::unique_ptr<ApiClient>> Connect(Context& context, Need need) {
+  MUSTER_DO(HomeOpen(context.home));
   if (need == Need::kStore && !StoreExists(context.home) && !SocketAnswers(ApiSocket(context.home))) {
     return Error::NotFound("nothing-runs", "nothing runs here").Hint("bring a cluster up: muster up FILE");
   }

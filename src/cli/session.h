@@ -36,6 +36,7 @@ enum class Need {
   kServer,  // starts one where none answers
   kStore,   // the same, but only if there is something to know; else code "nothing-runs"
 };
+// Code "home-denied" where the home isn't this user's to use.
 Result<std::unique_ptr<ApiClient>> Connect(Context& context, Need need);
 // Starts the server if nobody answers. Code "server-failed".
 Status EnsureServer(Context& context);

@@ -86,8 +86,41 @@ Result<int> ShowStatus(Context& context, const StatusArgs& args) {
   return Show(context, args.json, status, StatusText);
 }
 
-Result<int> ListInstances(Context& context, const ClusterArgs& args) {
-  return ShowPart(context, args, "/instances", "instances", InstancesText);
+struct PsArgs : ClusterArgs {
+  std::vector<std::string> names;
+};
+
+bool IsNamed(const Json& instance, const std::string& name) {
+  return Text(instance, "name") == name || Text(instance, "service") == name;
+}
+
+// Of the instances in `answer` those of these names, which are of instances or services; all where there are
+// none. Code "no-instance" for a name that is neither.
+Result<Json> NamedInstances(const Json& answer, const std::string& key,
+                            const std::vector<std::string>& names) {
+  const Json all = List(answer, "instances");
+  if (names.empty()) return all;
+  for (const std::string& name : names) {
+    const auto named = [&](const Json& one) { return IsNamed(one, name); };
+    if (std::any_of(all.begin(), all.end(), named)) continue;
+    return Error::NotFound("no-instance", "{} has no instance or service {}", key, name)
+        .Hint("muster ps lists them");
+  }
+  Json chosen = Json::array();
+  for (const Json& one : all) {
+    const auto named = [&](const std::string& name) { return IsNamed(one, name); };
+    if (std::any_of(names.begin(), names.end(), named)) chosen.push_back(one);
+  }
+  return chosen;
+}
+
+Result<int> ListInstances(Context& context, const PsArgs& args) {
+  if (args.names.empty()) return ShowPart(context, args, "/instances", "instances", InstancesText);
+  MUSTER_TRY(const auto api, Connect(context, Need::kStore));
+  MUSTER_TRY(const std::string key, ClusterFor(*api, args));
+  MUSTER_TRY(Json answer, api->Ask("GET", ClusterTarget(key, "/instances")));
+  MUSTER_TRY(answer["instances"], NamedInstances(answer, key, args.names));
+  return Show(context, args.json, answer, InstancesText);
 }
 
 struct HistoryArgs : LookArgs {
@@ -186,23 +219,9 @@ Result<int> Logs(Context& context, const LogsArgs& args) {
   MUSTER_TRY(const auto api, Connect(context, Need::kStore));
   MUSTER_TRY(const std::string key, ClusterFor(*api, args));
   MUSTER_TRY(const Json answer, api->Ask("GET", ClusterTarget(key, "/instances")));
+  MUSTER_TRY(const Json named, NamedInstances(answer, key, args.names));
   std::vector<std::string> instances;
-  for (const Json& instance : List(answer, "instances")) {
-    const std::string name = Text(instance, "name"), service = Text(instance, "service");
-    const bool wanted = args.names.empty() ||
-                        std::find(args.names.begin(), args.names.end(), name) != args.names.end() ||
-                        std::find(args.names.begin(), args.names.end(), service) != args.names.end();
-    if (wanted) instances.push_back(name);
-  }
-  for (const std::string& name : args.names) {
-    const auto known = [&](const Json& one) {
-      return Text(one, "name") == name || Text(one, "service") == name;
-    };
-    const Json all = List(answer, "instances");
-    if (std::any_of(all.begin(), all.end(), known)) continue;
-    return Error::NotFound("no-instance", "{} has no instance or service {}", key, name)
-        .Hint("muster ps lists them");
-  }
+  for (const Json& instance : named) instances.push_back(Text(instance, "name"));
   std::string target = ClusterTarget(key, "/logs?names=" + net::UrlEncode(Join(args.names, ",")));
   const int tail = args.tail >= 0 ? args.tail : args.since.count() > 0 ? -1 : args.follow ? 10 : 100;
   if (tail >= 0) target += "&tail=" + std::to_string(tail);
@@ -238,8 +257,11 @@ void AddLookCommands(std::vector<Command>& commands) {
       .More("Without a cluster, and where there are several: a line for each.");
   commands.push_back(status.Run(ShowStatus));
 
-  Declare<ClusterArgs> ps("ps", "List the instances");
-  WithCluster(ps).Group(kLook);
+  Declare<PsArgs> ps("ps", "List the instances");
+  WithCluster(ps.Positional("names", &PsArgs::names, "Instances or services; all where none is named")
+                  .Offers(Completes::kTarget))
+      .Group(kLook)
+      .Example("muster ps gateway");
   commands.push_back(ps.Run(ListInstances));
 
   Declare<LogsArgs> logs("logs", "Show what instances write, merged by time");

@@ -6,6 +6,7 @@
 #include "api/window.h"
 #include "base/bytes.h"
 #include "base/digest.h"
+#include "base/text.h"
 #include "server/api.h"
 
 namespace muster::server {
@@ -62,6 +63,28 @@ std::string ChunkEvent(const api::Chunk& chunk) {
   return net::FormatSse("chunk", Dump(json));
 }
 
+// Names the instances that can be meant: those of the service of that name, or the nearest one.
+Error NoInstance(const std::string& cluster, const std::string& name,
+                 const std::vector<Instance>& instances) {
+  std::vector<std::string> of_service, all;
+  for (const Instance& one : instances) {
+    all.push_back(one.name);
+    if (one.service == name) of_service.push_back(one.name);
+  }
+  if (of_service.empty()) {
+    Error error = Error::NotFound("unknown-instance", "{} has no instance {}", cluster, name);
+    const auto near = Nearest(name, all);
+    if (near) return std::move(error).Hint("did you mean {}? muster ps lists them", *near);
+    return std::move(error).Hint("muster ps lists them");
+  }
+  constexpr size_t kNamedMost = 20;
+  const std::string more =
+      of_service.size() > kNamedMost ? fmt::format(" and {} more", of_service.size() - kNamedMost) : "";
+  of_service.resize(std::min(of_service.size(), kNamedMost));
+  return Error::NotFound("unknown-instance", "{} is a service, and a command runs beside one instance", name)
+      .Hint("name one of {}{}", Join(of_service, ", "), more);
+}
+
 }  // namespace
 
 net::Task<void> Api::Exec(net::Exchange& exchange, Call call) {
@@ -86,9 +109,7 @@ net::Task<void> Api::Exec(net::Exchange& exchange, Call call) {
   std::optional<Error> error;
   if (!read.ok()) error = read.error();
   if (!error && !instance) {
-    error =
-        Error::NotFound("unknown-instance", "{} has no instance {}", (*found)->row().key, message.instance)
-            .Hint("muster ps lists them");
+    error = NoInstance((*found)->row().key, message.instance, (*found)->desired());
   }
   if (!error && message.argv.empty()) error = Error::Invalid("no-command", "no command was given");
   if (error) {

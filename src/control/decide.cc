@@ -4,6 +4,7 @@
 #include "api/json.h"
 #include "control/controller.h"
 #include "control/outcomes.h"
+#include "plan/explain.h"
 #include "plan/scope.h"
 
 namespace muster::control {
@@ -56,6 +57,7 @@ Result<Plan> Controller::Decide(const Bundle& bundle, const PlanOptions& options
     plan.notes.push_back(plan::LeftNote(narrowed.left));
     if (partial) *partial = true;
   }
+  plan::ExplainChanges(desired_.instances, desired->instances, observed_, plan);
   plan.cluster = row_.key;
   return plan;
 }

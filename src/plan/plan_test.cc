@@ -1,10 +1,12 @@
 #include "plan/plan.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
 
 #include "model/testing_values.h"
+#include "plan/explain.h"
 
 namespace muster::plan {
 namespace {
@@ -124,6 +126,41 @@ TEST(LayOut, NamesAllSecretsThatAreMissingWithTheirPlaces) {
             (Names{"7:10: the secret one of c@rehearsal is not set; it is needed at 8:27 too",
                    "8:12: the secret two of c@rehearsal is not set",
                    "app.env:2:3: the secret three of c@rehearsal is not set"}));
+}
+
+TEST(Explain, NamesWhatChangedInTheEnvironmentAndNoValue) {
+  const auto with = [](std::vector<std::pair<std::string, Value>> env) {
+    Service app = App("web", "1");
+    app.settings.entries.push_back({.key = "env", .key_mark = {}, .value = Map(std::move(env))});
+    return Two({app});
+  };
+  const SecretDigests secrets = {{"t", "d1"}};
+  const Cluster before = with({{"KEPT", Scalar("a")}, {"PORT_X", Scalar("v1")}, {"OLD", Scalar("v2")}});
+  const Cluster after =
+      with({{"KEPT", Scalar("a")}, {"PORT_X", Scalar("v3")}, {"NEW", Scalar("{{secret.t}}")}});
+  const auto stood = LayOutCluster(before, {}, secrets);
+  const auto wanted = LayOutCluster(after, stood->placement, secrets);
+  ASSERT_TRUE(stood.ok() && wanted.ok());
+  Situation situation = AllReady(*stood);
+  for (const Instance& instance : stood->instances) situation.observed[instance.name].parts = instance.parts;
+  auto plan = MakePlan(after, *wanted, situation);
+  ASSERT_TRUE(plan.ok());
+  const std::string id = plan->id;
+  ExplainChanges(stood->instances, wanted->instances, situation.observed, *plan);
+  EXPECT_EQ(plan->steps[0].reason, "env: PORT_X changed, NEW added, OLD removed");
+  EXPECT_EQ(plan->id, id);
+  EXPECT_THAT(FormatPlan(*plan, false), testing::Not(testing::HasSubstr("v3")));
+
+  // Another secret under the same name.
+  const auto rotated = LayOutCluster(after, stood->placement, {{"t", "d2"}});
+  EXPECT_EQ(ChangesOfEnv(wanted->instances[0], rotated->instances[0]), "a secret in NEW changed");
+
+  // What stands is of yet another revision: nothing is said that isn't known.
+  situation.observed["web-1"].parts["env"] = "other";
+  plan = MakePlan(after, *wanted, situation);
+  ASSERT_TRUE(plan.ok());
+  ExplainChanges(stood->instances, wanted->instances, situation.observed, *plan);
+  EXPECT_EQ(plan->steps[0].reason, "env changed");
 }
 
 TEST(Plan, IsEmptyWhereAllIsThere) {

@@ -1,0 +1,79 @@
+#include "plan/explain.h"
+
+#include <algorithm>
+#include <unordered_map>
+
+#include "base/text.h"
+
+namespace muster::plan {
+namespace {
+
+constexpr size_t kNamesMost = 6;  // of each kind
+constexpr std::string_view kEnv = "env";
+
+std::string Named(const std::vector<std::string>& names, std::string_view what) {
+  std::vector<std::string> first(
+      names.begin(), names.begin() + static_cast<std::ptrdiff_t>(std::min(names.size(), kNamesMost)));
+  const size_t more = names.size() - first.size();
+  return Join(first, ", ") + (more > 0 ? fmt::format(" and {} more", more) : "") + " " + std::string(what);
+}
+
+std::string PartOf(const std::map<std::string, std::string>& parts) {
+  const auto found = parts.find(std::string(kEnv));
+  return found == parts.end() ? "" : found->second;
+}
+
+bool SaysEnvChanged(const std::string& reason) {
+  constexpr std::string_view kChanged = " changed";
+  if (!reason.ends_with(kChanged)) return false;
+  const auto parts = Split(reason.substr(0, reason.size() - kChanged.size()), ',');
+  return std::any_of(parts.begin(), parts.end(), [](const auto& part) { return Trim(part) == kEnv; });
+}
+
+}  // namespace
+
+std::string ChangesOfEnv(const Instance& before, const Instance& after) {
+  std::vector<std::string> changed, added, removed, same;
+  for (const auto& [name, value] : after.env) {
+    const auto old = before.env.find(name);
+    if (old == before.env.end()) {
+      added.push_back(name);
+    } else if (old->second != value) {
+      changed.push_back(name);
+    } else if (value.find('\x01') != std::string::npos) {
+      same.push_back(name);
+    }
+  }
+  for (const auto& [name, value] : before.env) {
+    if (!after.env.contains(name)) removed.push_back(name);
+  }
+  if (changed.empty() && added.empty() && removed.empty()) {
+    return same.empty() ? "" : "a secret in " + Named(same, "changed");
+  }
+  std::vector<std::string> texts;
+  if (!changed.empty()) texts.push_back(Named(changed, "changed"));
+  if (!added.empty()) texts.push_back(Named(added, "added"));
+  if (!removed.empty()) texts.push_back(Named(removed, "removed"));
+  return Join(texts, ", ");
+}
+
+void ExplainChanges(const std::vector<Instance>& before, const std::vector<Instance>& after,
+                    const std::map<std::string, Observed>& observed, Plan& plan) {
+  std::unordered_map<std::string_view, const Instance*> old, wanted;
+  for (const Instance& instance : before) old[instance.name] = &instance;
+  for (const Instance& instance : after) wanted[instance.name] = &instance;
+  for (Step& step : plan.steps) {
+    if (!SaysEnvChanged(step.reason)) continue;
+    const auto member = step.args.find("member");
+    const std::string& name = member == step.args.end() ? step.instance : member->second;
+    const auto from = old.find(name), to = wanted.find(name);
+    const auto stands = observed.find(name);
+    if (from == old.end() || to == wanted.end() || stands == observed.end()) continue;
+    if (PartOf(stands->second.parts) != PartOf(from->second->parts)) continue;  // of another revision yet
+    const std::string changes = ChangesOfEnv(*from->second, *to->second);
+    if (changes.empty()) continue;
+    step.reason = step.reason == "env changed" ? "env: " + changes : step.reason + "; env: " + changes;
+  }
+}
+
+}  // namespace muster::plan

@@ -1,0 +1,21 @@
+// What a plan says beyond the parts that changed. Pure.
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "plan/plan.h"
+
+namespace muster::plan {
+
+// "PORT changed, NEW added, OLD removed": the names, never the values, which may be secret. A name whose text
+// is the same has another secret in it; empty where there is none of either.
+std::string ChangesOfEnv(const Instance& before, const Instance& after);
+
+// Says in the reasons of `plan` which variables of the environment changed, for those instances that stand as
+// `before`, the desired members of the revision before, has them.
+void ExplainChanges(const std::vector<Instance>& before, const std::vector<Instance>& after,
+                    const std::map<std::string, Observed>& observed, Plan& plan);
+
+}  // namespace muster::plan

@@ -62,6 +62,18 @@ def test_a_full_disk_is_told_and_loses_nothing(muster, disk):
     assert muster.instances("web@rehearsal")["app-1"]["pid"] != before
 
 
+def test_what_cannot_be_started_for_want_of_room_is_no_crash_and_comes_back_by_itself(muster, disk):
+    muster.run("up", muster.file(web(muster, instances=1)), "--rehearse")
+    before = muster.instances("web@rehearsal")["app-1"]["pid"]
+    disk.fill()
+    os.kill(before, signal.SIGKILL)
+    wait_until(lambda: muster.instances("web@rehearsal")["app-1"]["last_exit"] == "disk-full", what="app-1 to wait")
+    assert muster.state("web@rehearsal", "app-1") == "backoff"
+    disk.make_room()
+    wait_until(lambda: muster.state("web@rehearsal", "app-1") == "ready", what="app-1 to return by itself")
+    assert muster.instances("web@rehearsal")["app-1"]["restarts"] == 1
+
+
 def test_a_server_killed_on_a_full_disk_sees_all_and_rules_again_once_there_is_room(muster, disk):
     file = muster.file(web(muster, instances=2))
     muster.run("up", file, "--rehearse")

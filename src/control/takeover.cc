@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "api/json.h"
+#include "base/fault.h"
 #include "control/controller.h"
 #include "control/run_machine.h"
 
@@ -139,6 +140,7 @@ net::Task<void> Controller::Recover(store::RunRow row) {
     }
     for (const net::Promised<bool>& one : waiting) co_await one;
   }
+  MUSTER_FAULT("control.recover.settled");
   (void)co_await ObserveAll();
   // What was removed already and is removed again is told, too, by older agents without its host.
   ForgetAbsent();
@@ -146,6 +148,7 @@ net::Task<void> Controller::Recover(store::RunRow row) {
   row.state = "paused";
   row.ended = WallNow();
   KeepRun(row);
+  MUSTER_FAULT("control.recover.paused");
   deciding_ = recovering_ = false;
   deps_.finished(
       row_.key,
@@ -176,6 +179,7 @@ net::Task<void> Controller::PutBackWhatIsLeft(std::string run) {
   });
   std::vector<net::Promised<bool>> starting;
   for (const PutBack& one : put_backs) {
+    MUSTER_FAULT("control.recover.put-back");
     // Where the member isn't ready, the balancer's health set keeps it out though the run's lets it in.
     api::OrderMessage order{.id = run + "/recover/" + one.step.id,
                             .epoch = row_.epoch,

@@ -9,7 +9,6 @@ import os
 import pathlib
 import re
 import signal
-import time
 
 import pytest
 
@@ -37,6 +36,9 @@ POINTS = {
     "control.journal.before": {"up": 3, "roll": 6, "down": 3},
     "control.journal.after": {"up": 3, "roll": 6, "down": 3},
     "control.outcome.arrived": {"up": 6, "roll": 6, "down": 3},
+    "control.recover.settled": {"recovery": 1},  # of a roll that stood still at agent.stopped, see below
+    "control.recover.put-back": {"recovery": 2},
+    "control.recover.paused": {"recovery": 1},
     "store.before-commit": {"up": 3, "roll": 6, "down": 3},
     "store.after-commit": {"up": 3, "roll": 6, "down": 3},
 }
@@ -118,28 +120,21 @@ class Life:
         of_hit = hit if hit in agents else parent_of(hit) if parent_of(hit) in agents else min(agents)
         return {"itself": [hit], "server": servers, "agent": [of_hit], "both": [*servers, *agents]}[who]
 
-    def go_with_a_death(self, operation, name, nth, who):
-        """Does `operation` and kills `who` when somebody has come to the point; then what a person would do after
-        such a death: the same command again."""
+    def go_with_deaths(self, operation, *deaths):
+        """Does `operation`; whenever somebody has come to the next of `deaths`, (point, which time, who), that one is
+        killed. Then what a person would do after such a death: the same command again."""
         if operation == "roll":
             self.change()
-        self.points.want(name, nth)
+        self.points.want(*deaths[0][:2])
         going = self.muster.start(*self.command(operation))
         try:
-            wait_until(lambda: self.points.who(name, nth) or going.poll() is not None, seconds=60, what=name)
-            hit = self.points.who(name, nth)
-            assert hit, f"{operation} doesn't pass {name} {nth} times:\n{going.communicate()[0]}{self.muster.logs()}"
-            wait_until(lambda: state_of(hit) == "T", what=f"{hit} to stand still at {name}")
-            self.points.forget()
-            servers = set(self.processes("server"))
-            victims = self.victims(who, hit)
-            for pid in victims:
-                with contextlib.suppress(ProcessLookupError):  # an agent that found another there, for instance
-                    os.kill(pid, signal.SIGKILL)
-            if hit not in victims:
-                os.kill(hit, signal.SIGCONT)
-            self.unborn += name == EXECS and hit in victims
-            self.put_backs += operation == "roll" and bool(servers & set(victims))
+            for (name, nth, who), following in zip(deaths, [*deaths[1:], None]):
+                hit = self.wait_for(name, nth, going if name == deaths[0][0] else None)
+                if following:
+                    self.points.want(*following[:2])
+                else:
+                    self.points.forget()
+                self.kill(who, hit, name, operation)
             said = going.communicate(timeout=120)[0]
         finally:
             going.kill()
@@ -150,6 +145,26 @@ class Life:
         except AssertionError as error:
             error.add_note(f"the first said:\n{said}\nthe second:\n{again.stdout}{again.stderr}\n{self.muster.logs()}")
             raise
+
+    def wait_for(self, name, nth, going):
+        """Until somebody stands still at the point: the pid."""
+        ended = lambda: going is not None and going.poll() is not None
+        wait_until(lambda: self.points.who(name, nth) or ended(), seconds=60, what=name)
+        hit = self.points.who(name, nth)
+        assert hit, f"{name} isn't passed {nth} times:\n{going.communicate()[0]}{self.muster.logs()}"
+        wait_until(lambda: state_of(hit) == "T", what=f"{hit} to stand still at {name}")
+        return hit
+
+    def kill(self, who, hit, name, operation):
+        servers = set(self.processes("server"))
+        victims = self.victims(who, hit)
+        for pid in victims:
+            with contextlib.suppress(ProcessLookupError):  # an agent that found another there, for instance
+                os.kill(pid, signal.SIGKILL)
+        if hit not in victims:
+            os.kill(hit, signal.SIGCONT)
+        self.unborn += name == EXECS and hit in victims
+        self.put_backs += operation == "roll" and bool(servers & set(victims))
 
     # --- What must be true.
 
@@ -261,7 +276,7 @@ def cases():
     """(point, which time, who dies): each is tried in an up, a roll and a down, where these pass the point."""
     for name, passes in POINTS.items():
         for nth in (1, 2, 3, 6) if ALL else (1, 2):
-            if nth > max(passes.values()):
+            if nth > max(passes.get(operation, 0) for operation in ("up", "roll", "down")):
                 continue
             whos = ("itself", "server", "agent", "both") if ALL else ("itself", "both") if nth == 1 else ("both",)
             for who in whos:
@@ -272,6 +287,14 @@ def cases():
 def test_a_death_in_an_up_a_roll_and_a_down(life, name, nth, who):
     for operation in ("up", "roll", "down"):
         if nth <= POINTS[name].get(operation, 0):
-            life.go_with_a_death(operation, name, nth, who)
+            life.go_with_deaths(operation, (name, nth, who))
         elif operation != "down":
             life.go(operation)
+
+
+@pytest.mark.parametrize("who", ["itself", "agent", "both"])
+@pytest.mark.parametrize("name, nth", [(name, 1 + nth) for name, passes in POINTS.items()
+                                       for nth in range(passes.get("recovery", 0))])
+def test_a_death_while_a_death_is_mended(life, name, nth, who):
+    life.go("up")
+    life.go_with_deaths("roll", ("agent.stopped", 1, "both"), (name, nth, who))

@@ -74,6 +74,7 @@ class Agent {
       hello.pid = ::getpid();
       hello.epoch_seen = epoch_;
       hello.streams = api::kStreams;
+      hello.pings = true;
       Send(hello);
       streams_.Connect(channel_);
       channel_->Open();
@@ -126,6 +127,8 @@ class Agent {
       streams_.On(*more);
     } else if (const auto* input = std::get_if<api::Input>(&*message)) {
       streams_.On(*input);
+    } else if (std::holds_alternative<api::Ping>(*message)) {
+      Send(api::Pong{});
     } else if (const auto* leave = std::get_if<api::Leave>(&*message)) {
       if (leave->epoch >= epoch_ && !leaving_) net::Spawn(Leave());
     }

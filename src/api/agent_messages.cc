@@ -15,8 +15,8 @@ Json ErrorJson(const std::optional<Error>& error) { return error ? ToJson(*error
 
 // One overload a message: its fields. `type` and `v` are added by Encode.
 Json Body(const Hello& m) {
-  return {{"cluster", m.cluster},       {"host", m.host},      {"pid", m.pid}, {"version", m.version},
-          {"epoch_seen", m.epoch_seen}, {"streams", m.streams}};
+  return {{"cluster", m.cluster},       {"host", m.host},       {"pid", m.pid},    {"version", m.version},
+          {"epoch_seen", m.epoch_seen}, {"streams", m.streams}, {"pings", m.pings}};
 }
 Json Body(const Welcome& m) { return {{"epoch", m.epoch}}; }
 Json Body(const OrderMessage& m) {
@@ -62,6 +62,8 @@ Json Body(const CancelMessage& m) { return {{"id", m.id}}; }
 Json Body(const Leave& m) { return {{"epoch", m.epoch}}; }
 Json Body(const More& m) { return {{"id", m.id}, {"bytes", m.bytes}}; }
 Json Body(const Input& m) { return {{"id", m.id}, {"base64", EncodeBase64(m.data)}, {"end", m.end}}; }
+Json Body(const Ping&) { return Json::object(); }
+Json Body(const Pong&) { return Json::object(); }
 Json Body(const Taken& m) { return {{"id", m.id}, {"bytes", m.bytes}, {"closed", m.closed}}; }
 
 // Bytes of any kind. Returns whether there were any.
@@ -77,8 +79,13 @@ bool ReadBase64(Fields& f, std::string& data) {
 
 void Read(Fields& f, Hello& m) {
   f.Text("cluster", m.cluster).Text("host", m.host).Integer("pid", m.pid).Text("version", m.version);
-  f.Integer("epoch_seen", m.epoch_seen).Integer("v", m.protocol).Integer("streams", m.streams);
+  f.Integer("epoch_seen", m.epoch_seen)
+      .Integer("v", m.protocol)
+      .Integer("streams", m.streams)
+      .Bool("pings", m.pings);
 }
+void Read(Fields&, Ping&) {}
+void Read(Fields&, Pong&) {}
 void Read(Fields& f, Welcome& m) { f.Integer("epoch", m.epoch); }
 void Read(Fields& f, OrderMessage& m) {
   f.Text("id", m.id).Integer("epoch", m.epoch).Part("step", m.step, StepFrom);
@@ -136,9 +143,10 @@ void Read(Fields& f, Input& m) {
 void Read(Fields& f, Taken& m) { f.Text("id", m.id).Integer("bytes", m.bytes).Bool("closed", m.closed); }
 
 // In the order of AgentMessage.
-constexpr std::string_view kTypes[] = {
-    "hello", "welcome", "order", "outcome", "observe",  "observed", "changed", "want_blob", "blob",  "logs",
-    "exec",  "chunk",   "end",   "verify",  "verified", "cancel",   "leave",   "more",      "input", "taken"};
+constexpr std::string_view kTypes[] = {"hello",   "welcome",   "order",    "outcome", "observe", "observed",
+                                       "changed", "want_blob", "blob",     "logs",    "exec",    "chunk",
+                                       "end",     "verify",    "verified", "cancel",  "leave",   "more",
+                                       "input",   "taken",     "ping",     "pong"};
 static_assert(std::size(kTypes) == std::variant_size_v<AgentMessage>);
 
 template <size_t I = 0>

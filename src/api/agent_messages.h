@@ -1,6 +1,6 @@
 // What server and agent say to each other over a net::Channel: one JSON object a frame, {"v":1,"type":…}.
 //
-//   agent → server   hello{cluster,host,pid,version,epoch_seen,streams}   once, first
+//   agent → server   hello{cluster,host,pid,version,epoch_seen,streams,pings}   once, first
 //   server → agent   welcome{epoch}                        from now on orders with less are refused
 //   server → agent   order{id,epoch,step,instance?}        do a step; the same id again: attach or repeat
 //   agent → server   outcome{id,error?,values}             exactly one for each order
@@ -19,6 +19,8 @@
 //   server → agent   verify{id,instance,args}
 //   agent → server   verified{id,checks}
 //   server → agent   cancel{id}                            ends a logs or exec
+//   server → agent   ping{}                                now and then, to one that knows it
+//   agent → server   pong{}                                at once: it isn't hung
 //   server → agent   leave{epoch}                          the host has no instance left: the agent ends
 //
 // Streams have windows, since all share one connection: no more than `window` bytes of `data` are under way
@@ -46,7 +48,8 @@ struct Hello {
   std::string cluster, host, version;
   int pid = 0;
   int64_t epoch_seen = 0;
-  int streams = 0;  // kStreams of the agent; 0: it knows neither windows nor input
+  int streams = 0;     // kStreams of the agent; 0: it knows neither windows nor input
+  bool pings = false;  // it answers them
   int protocol = kAgentProtocol;
 };
 struct Welcome {
@@ -144,9 +147,12 @@ struct Leave {
   int64_t epoch = 0;
 };
 
+struct Ping {};
+struct Pong {};
+
 using AgentMessage = std::variant<Hello, Welcome, OrderMessage, Outcome, Observe, ObservedMessage, Changed,
                                   WantBlob, Blob, Logs, ExecMessage, Chunk, End, VerifyMessage, Verified,
-                                  CancelMessage, Leave, More, Input, Taken>;
+                                  CancelMessage, Leave, More, Input, Taken, Ping, Pong>;
 
 std::string Encode(const AgentMessage& message);
 // Code "bad-message" with what is wrong; "newer-protocol" for a version above ours. Never throws; fuzzed.

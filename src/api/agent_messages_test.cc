@@ -29,7 +29,9 @@ std::vector<AgentMessage> OneOfEach() {
           Leave{.epoch = 8},
           More{.id = "3", .bytes = 1000},
           Input{.id = "3", .data = std::string("\xff\0x", 3), .end = true},
-          Taken{.id = "3", .bytes = 7, .closed = true}};
+          Taken{.id = "3", .bytes = 7, .closed = true},
+          Ping{},
+          Pong{}};
 }
 
 TEST(AgentMessages, EachComesBackAsItWent) {

@@ -15,6 +15,7 @@ using api::AgentMessage;
 constexpr Duration kAwayMost = 15s;  // an agent that is away for longer fails its open orders
 constexpr Duration kRestartFirst = 50ms;
 constexpr Duration kRestartMost = 5s;
+constexpr int kUnansweredMost = 4;  // pings in a row; then the agent is taken for hung
 constexpr size_t kBlobPieceBytes = 1u << 20;
 constexpr size_t kBlobQueuedBytes = 2u << 20;  // for one agent, before more is read
 
@@ -63,6 +64,9 @@ struct Agents::State : std::enable_shared_from_this<Agents::State> {
     std::map<std::string, Streaming> streams;
     std::vector<net::Promised<bool>> reaching;
     int knows_streams = 0;                 // as its hello says
+    int pid = 0;                           // of the agent, by its hello
+    net::Loop::TimerId ping_timer = 0;     // 0: it knows no pings, or is away
+    int unanswered = 0;                    // pings since it was last heard of
     std::deque<std::string> blobs_wanted;  // sent one after another, since their bytes come without a name
     bool sending_blobs = false;
   };
@@ -71,9 +75,11 @@ struct Agents::State : std::enable_shared_from_this<Agents::State> {
   Callbacks callbacks;
   std::unique_ptr<net::ChannelListener> listener;
   std::map<std::string, Link> links;
+  const Duration ping_every;
   bool closing = false;
 
-  State(net::Loop& the_loop, Callbacks the_callbacks) : loop(the_loop), callbacks(std::move(the_callbacks)) {}
+  State(net::Loop& the_loop, Callbacks the_callbacks, Duration pings)
+      : loop(the_loop), callbacks(std::move(the_callbacks)), ping_every(pings) {}
 
   void Accept(std::shared_ptr<net::Channel> channel) {
     auto key = std::make_shared<std::string>();
@@ -110,6 +116,7 @@ struct Agents::State : std::enable_shared_from_this<Agents::State> {
     }
     const auto found = links.find(key);
     if (found == links.end() || found->second.channel != channel) return;
+    found->second.unanswered = 0;
     OnMessage(found->second, *message);
   }
 
@@ -132,6 +139,11 @@ struct Agents::State : std::enable_shared_from_this<Agents::State> {
     }
     link.channel = channel;
     link.knows_streams = hello.streams;
+    link.pid = hello.pid;
+    link.unanswered = 0;
+    loop.Cancel(link.ping_timer);
+    link.ping_timer = 0;
+    if (hello.pings) PingSoon(key);
     link.blobs_wanted.clear();
     link.sending_blobs = false;
     link.restart_delay = kRestartFirst;
@@ -147,11 +159,40 @@ struct Agents::State : std::enable_shared_from_this<Agents::State> {
   }
   std::vector<std::shared_ptr<net::Channel>> leaving;
 
+  // A stopped or hung agent keeps its socket open: only what it says tells that it lives. Pings are counted
+  // rather than timed, so that a server that stood still itself takes nobody for hung.
+  void PingSoon(const std::string& key) {
+    links[key].ping_timer = loop.After(ping_every, [weak = weak_from_this(), key] {
+      if (const auto self = weak.lock()) self->Ping(key);
+    });
+  }
+
+  void Ping(const std::string& key) {
+    const auto found = links.find(key);
+    if (found == links.end() || !found->second.channel) return;
+    Link& link = found->second;
+    link.ping_timer = 0;
+    if (link.unanswered >= kUnansweredMost) {
+      const Wanted wanted = link.wanted;
+      const int pid = link.pid;
+      const auto channel = link.channel;
+      OnClosed(key, channel.get());
+      channel->Close();
+      if (callbacks.hung) callbacks.hung(wanted, pid);
+      return;
+    }
+    ++link.unanswered;
+    Send(*link.channel, api::Ping{});
+    PingSoon(key);
+  }
+
   void OnClosed(const std::string& key, const net::Channel* channel) {
     const auto found = links.find(key);
     if (found == links.end() || (channel && found->second.channel.get() != channel)) return;
     Link& link = found->second;
     link.channel.reset();
+    loop.Cancel(link.ping_timer);
+    link.ping_timer = 0;
     EndStreams(link);
     callbacks.connected(link.wanted.cluster, link.wanted.host, false);
     StartAway(key);
@@ -338,8 +379,8 @@ struct Agents::State : std::enable_shared_from_this<Agents::State> {
 };
 
 Result<std::unique_ptr<Agents>> Agents::Listen(net::Loop& loop, const std::string& socket_path,
-                                               Callbacks callbacks) {
-  auto state = std::make_shared<State>(loop, std::move(callbacks));
+                                               Callbacks callbacks, Duration ping_every) {
+  auto state = std::make_shared<State>(loop, std::move(callbacks), ping_every);
   std::weak_ptr<State> weak = state;
   MUSTER_TRY(state->listener, net::ChannelListener::Listen(loop, socket_path, [weak](auto channel) {
                if (auto self = weak.lock()) self->Accept(std::move(channel));
@@ -370,6 +411,7 @@ void Agents::Release(const std::string& cluster, const std::string& host) {
   state_->links.erase(found);
   state_->loop.Cancel(link.restart_timer);
   state_->loop.Cancel(link.away_timer);
+  state_->loop.Cancel(link.ping_timer);
   if (link.channel) {
     State::Send(*link.channel, api::Leave{.epoch = link.wanted.epoch});
     state_->leaving.push_back(link.channel);

@@ -31,14 +31,18 @@ class Agents {
     std::function<void(const std::string& cluster, const Observed&)> changed;
     std::function<void(const std::string& cluster, const std::string& host, bool connected)> connected;
     std::function<std::string(const std::string& sha256)> blob_path;
+    // Of one that is there and answers no pings any more: it is to be ended, so that another can take over.
+    std::function<void(const Wanted&, int pid)> hung;
     // Whether the host is known to have nothing of the cluster any more. An agent that nobody wants is told
     // to leave only then: a server that has lost its store must not take clusters down.
     std::function<bool(const std::string& cluster, const std::string& host)> released;
   };
 
   // Codes as for net::ChannelListener::Listen.
+  // An agent is asked each `ping_every` whether it is alive. One that leaves several pings in a row without
+  // an answer counts as away, whatever its socket says.
   static Result<std::unique_ptr<Agents>> Listen(net::Loop& loop, const std::string& socket_path,
-                                                Callbacks callbacks);
+                                                Callbacks callbacks, Duration ping_every = 2500ms);
   ~Agents();
 
   void Want(const Wanted& wanted);                                    // start it, and again when it dies

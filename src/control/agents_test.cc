@@ -16,21 +16,30 @@ class AgentsTest : public ::testing::Test {
     Agents::Callbacks callbacks;
     callbacks.start = [](const Agents::Wanted&) { return Done(); };
     callbacks.changed = [](const std::string&, const Observed&) {};
-    callbacks.connected = [](const std::string&, const std::string&, bool) {};
+    callbacks.connected = [this](const std::string&, const std::string&, bool connected) {
+      here = connected;
+      if (enough()) loop.Stop();
+    };
+    callbacks.hung = [this](const Agents::Wanted& wanted, int pid) {
+      hung += fmt::format("{}/{} {} ", wanted.cluster, wanted.host, pid);
+    };
     callbacks.blob_path = [this](const std::string& sha256) { return folder + "/" + sha256; };
     callbacks.released = [](const std::string&, const std::string&) { return false; };
-    agents = Agents::Listen(loop, folder + "/agents.sock", std::move(callbacks)).value();
+    agents = Agents::Listen(loop, folder + "/agents.sock", std::move(callbacks), 10ms).value();
     agents->Want({.cluster = "c", .host = "h", .address = "127.0.0.1"});
   }
   ~AgentsTest() override { fs::remove_all(folder); }
 
   void Send(const api::AgentMessage& message) { channel->Send({'J', api::Encode(message)}); }
   // An agent that has said hello. It doesn't read before it is opened.
-  void Connect() {
+  void Connect(bool knows_pings = false) {
     channel = loop.RunTask(net::ConnectChannel(loop, folder + "/agents.sock", 5s)).value();
     channel->on_frame = [this](net::Frame frame) {
       const auto message = frame.kind == 'J' ? api::DecodeAgentMessage(frame.payload) : api::AgentMessage();
-      if (frame.kind == 'B') {
+      if (frame.kind == 'J' && std::holds_alternative<api::Ping>(*message)) {
+        ++pings;
+        if (answers) Send(api::Pong{});
+      } else if (frame.kind == 'B') {
         EXPECT_LE(frame.payload.size(), 1u << 20);
         ++pieces;
         bytes += frame.payload;
@@ -40,7 +49,12 @@ class AgentsTest : public ::testing::Test {
       }
       if (enough()) loop.Stop();
     };
-    Send(api::Hello{.cluster = "c", .host = "h", .version = "test", .streams = api::kStreams});
+    Send(api::Hello{.cluster = "c",
+                    .host = "h",
+                    .version = "test",
+                    .pid = 77,
+                    .streams = api::kStreams,
+                    .pings = knows_pings});
   }
   void Wait() {
     const auto deadline = loop.After(20s, [this] {
@@ -60,7 +74,9 @@ class AgentsTest : public ::testing::Test {
   net::Loop loop;
   std::unique_ptr<Agents> agents;
   std::shared_ptr<net::Channel> channel;
-  std::string said, bytes;
+  std::string said, bytes, hung;
+  bool here = false, answers = true;
+  int pings = 0;
   std::vector<size_t> ends;  // how many bytes had come before each blob
   int pieces = 0;
   std::function<bool()> enough = [] { return false; };
@@ -79,6 +95,31 @@ TEST_F(AgentsTest, SendBlobsInPiecesOneAfterAnother) {
   EXPECT_EQ(ends, (std::vector<size_t>{0, one.size(), one.size()}));
   EXPECT_EQ(bytes, one + other);
   EXPECT_EQ(pieces, 7);
+}
+
+TEST_F(AgentsTest, TakeOneThatAnswersNoPingsForAway) {
+  Connect(true);
+  channel->Open();
+  enough = [this] { return pings >= 20; };
+  Wait();
+  EXPECT_TRUE(agents->connected("c", "h"));
+  answers = false;
+  enough = [this] { return !here; };
+  Wait();
+  EXPECT_FALSE(agents->connected("c", "h"));
+  loop.Post([this] { loop.Stop(); });
+  loop.Run();
+  EXPECT_EQ(hung, "c/h 77 ");
+}
+
+TEST_F(AgentsTest, DoNotPingOneOfAnEarlierRelease) {
+  Connect(false);
+  channel->Open();
+  const auto later = loop.After(200ms, [this] { loop.Stop(); });
+  loop.Run();
+  loop.Cancel(later);
+  EXPECT_EQ(pings, 0);
+  EXPECT_TRUE(agents->connected("c", "h"));
 }
 
 TEST_F(AgentsTest, StartABlobOverWithAnAgentThatCameBack) {

@@ -87,7 +87,8 @@ class FakeAgent : public std::enable_shared_from_this<FakeAgent> {
                          .host = self->host_,
                          .version = "test",
                          .epoch_seen = self->model().epoch,
-                         .streams = api::kStreams});
+                         .streams = api::kStreams,
+                         .pings = true});
   }
 
   // Lets the order of this step go on that was held.
@@ -132,6 +133,8 @@ class FakeAgent : public std::enable_shared_from_this<FakeAgent> {
       Say(answer);
     } else if (const auto* order = std::get_if<api::OrderMessage>(&*message)) {
       OnOrder(*order);
+    } else if (std::holds_alternative<api::Ping>(*message)) {
+      Say(api::Pong{});
     } else if (const auto* cancel = std::get_if<api::CancelMessage>(&*message)) {
       if (model().held.erase(cancel->id) > 0) {
         Answer({.id = cancel->id, .error = Error::Conflict("cancelled", "it was given up"), .values = {}});

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <spdlog/spdlog.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -99,6 +100,21 @@ Status StartLocalAgent(const std::string& program, const std::string& home,
   while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
   }
   return Done();
+}
+
+void EndHungAgent(const control::Agents::Wanted& wanted, int pid) {
+  const Fd process(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
+  const auto command = ReadFile(fmt::format("/proc/{}/cmdline", pid));
+  if (pid <= 1 || !process.valid() || !command.ok()) return;
+  const std::vector<std::string> argv = Split(*command, '\0');
+  const auto has = [&](std::string_view option, const std::string& value) {
+    const auto at = std::find(argv.begin(), argv.end(), option);
+    return at != argv.end() && at + 1 != argv.end() && *(at + 1) == value;
+  };
+  if (!has("agent", "run") || !has("--cluster", wanted.cluster) || !has("--host", wanted.host)) return;
+  spdlog::warn("the agent of {}/{} (pid {}) answers no more: it is killed, and started again", wanted.cluster,
+               wanted.host, pid);
+  ::syscall(SYS_pidfd_send_signal, process.get(), SIGKILL, nullptr, 0);
 }
 
 net::Task<Status> RemoveHosts(net::Loop& loop, std::string home, std::string cluster, Duration patience) {

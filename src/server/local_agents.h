@@ -19,6 +19,10 @@ std::string HostsFolder(const std::string& home, const std::string& cluster);
 Status StartLocalAgent(const std::string& program, const std::string& home,
                        const control::Agents::Wanted& wanted);
 
+// Kills the agent of this cluster and host that hangs, if `pid` still is it: what it supervises runs on, and
+// the next agent takes it over.
+void EndHungAgent(const control::Agents::Wanted& wanted, int pid);
+
 // Removes the folders of all hosts of `cluster` once their agents have left (they hold agent.lock). The
 // folder of one that hasn't left after `patience` is kept: code "host-unreachable".
 net::Task<Status> RemoveHosts(net::Loop& loop, std::string home, std::string cluster, Duration patience = 5s);

@@ -43,6 +43,7 @@ Status RunServer(const ServerOptions& options) {
   callbacks.connected = [&](const std::string& cluster, const std::string& host, bool connected) {
     if (const auto controller = clusters->Find(cluster)) controller->OnConnected(host, connected);
   };
+  callbacks.hung = EndHungAgent;
   callbacks.released = [&](const std::string& cluster, const std::string& host) {
     const auto controller = clusters->Find(cluster);
     return controller && controller->row().revision > 0 && (controller->down() || !controller->Wants(host));

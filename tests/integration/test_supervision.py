@@ -195,3 +195,24 @@ services:
     assert "killed at its memory limit of 40m" in failed.stdout + failed.stderr, failed.stdout + failed.stderr
     assert "limits: memory" in failed.stdout + failed.stderr
     assert muster.instances("greedy")["hog-1"]["last_exit"] == "killed at its memory limit of 40m"
+
+
+def test_an_agent_that_hangs_is_replaced_and_what_it_missed_is_made_up_for(muster):
+    """Stopped, it keeps its socket open: only its silence tells."""
+    muster.run("up", muster.file(web(muster, instances=2, hosts=1)), "--rehearse")
+    before = muster.instances("web@rehearsal")["app-1"]["pid"]
+    (agent,) = muster.agent_pids()
+    os.kill(agent, signal.SIGSTOP)
+    try:
+        os.kill(before, signal.SIGKILL)
+
+        def replaced():
+            one = muster.instances("web@rehearsal")["app-1"]
+            return one["state"] == "ready" and one["pid"] != before and agent not in muster.agent_pids()
+
+        wait_until(replaced, seconds=40, what="another agent to start app-1 again")
+        wait_until(lambda: muster.status("web@rehearsal")["health"] == "green", what="green")
+        assert len(muster.agent_pids()) == 1
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(agent, signal.SIGCONT)

@@ -25,7 +25,7 @@ struct SupervisorPolicy {
 };
 
 // What has no probe shows by this that it didn't die at once.
-constexpr Duration kUnprobedGrace = 100ms;
+constexpr Duration kUnprobedGrace = 1s;
 
 // What happens to a process.
 struct StartWanted {      // A person or a run wants it: counters start anew. Answered by one StartSettled.

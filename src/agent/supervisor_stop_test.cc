@@ -190,8 +190,8 @@ TEST_F(SupervisorTest, AsksNoMoreOfAReadyProcessWithoutAProbe) {
 TEST_F(SupervisorTest, GivesAnAdoptedProcessWithoutAProbeItsGrace) {
   Use(Unprobed());
   Restore({.state = InstanceState::kStarting, .wanted = true}, true);
-  EXPECT_EQ(State(), "starting until 100ms");
-  EXPECT_EQ(On(TimeReached{}, 100ms), "report");
+  EXPECT_EQ(State(), "starting until 1s");
+  EXPECT_EQ(On(TimeReached{}, 1s), "report");
   EXPECT_EQ(State(), "ready");
 }
 

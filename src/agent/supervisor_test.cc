@@ -409,9 +409,9 @@ TEST_F(SupervisorTest, FindsWhatHasNoProbeReadyOnceItHasOutlivedTheGrace) {
   Use(Unprobed());
   On(StartWanted{}, 0s);
   EXPECT_EQ(On(Started{}, 0s), "");
-  EXPECT_EQ(State(), "starting until 100ms");
-  EXPECT_EQ(On(TimeReached{}, 99ms), "");
-  EXPECT_EQ(On(TimeReached{}, 100ms), "report settled:ok");
+  EXPECT_EQ(State(), "starting until 1s");
+  EXPECT_EQ(On(TimeReached{}, 999ms), "");
+  EXPECT_EQ(On(TimeReached{}, 1s), "report settled:ok");
   EXPECT_EQ(State(), "ready");
 }
 
@@ -428,7 +428,7 @@ TEST_F(SupervisorTest, IgnoresATimeOfBeforeTheCrash) {
   On(StartWanted{}, 0s);
   On(Started{}, 0s);
   On(Exited{.how = "exit 3"}, 50ms);
-  EXPECT_EQ(On(TimeReached{}, 100ms), "");
+  EXPECT_EQ(On(TimeReached{}, 1s), "");
   EXPECT_EQ(supervisor.state(), InstanceState::kBackoff);
 }
 

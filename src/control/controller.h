@@ -85,6 +85,7 @@ struct Dependencies {
   Duration settle_within = 30s;
   Duration reach_within = 10s;    // an agent that is to tell what stands on its host
   Duration observe_within = 12s;  // with the time it takes to reach it
+  Duration proves_itself = 5s;    // so long a member that died after its release has to be ready again
   Duration down_again = 5s;       // between two looks at hosts that were silent while the cluster went down
 };
 
@@ -149,6 +150,11 @@ class Controller : public std::enable_shared_from_this<Controller> {
   net::Task<Result<std::vector<std::pair<std::string, api::CheckResult>>>> Verify(std::string service);
 
  private:
+  struct Unwell {
+    uint64_t number = 0;  // one for each time that it falls ill
+    uint64_t turn = 0;    // goes up with each change of its state
+    int deaths = 0;
+  };
   struct Run {
     std::string id;
     store::RunRow row;
@@ -156,7 +162,7 @@ class Controller : public std::enable_shared_from_this<Controller> {
     PlanOptions options;
     std::vector<std::string> silent;                     // hosts that it goes on without
     std::unordered_map<std::string, int64_t> put_backs;  // rows of the store, by the put-back's id
-    std::map<std::string, uint64_t> unwell;  // instances that hold it back; a number for each time
+    std::map<std::string, Unwell> unwell;                // instances that hold it back
   };
   struct Verification;
   struct SettledStep {
@@ -181,6 +187,8 @@ class Controller : public std::enable_shared_from_this<Controller> {
   net::Task<std::set<std::string>> ObserveAll();  // returns hosts that don't answer
   net::Task<bool> ObserveHost(std::string host, Time until);
   void LookAtHealth(const Observed& observed);
+  void ProvesItself(const std::string& instance, uint64_t turn);
+  void IsWellAgain(const std::string& instance);
   net::Task<void> GiveUpOn(std::string instance, uint64_t number, Duration waited);
   net::Task<std::vector<std::string>> LastLines(std::string instance, std::string host);
   net::Task<bool> VerifyNext(std::shared_ptr<Verification> work);

@@ -83,51 +83,94 @@ void Controller::OnChanged(const Observed& observed) {
 }
 
 // An instance that no step made unwell holds the run back, in what it has for others of its service, until it
-// is well or given up on, but no longer than it would be given to get ready.
+// is well or given up on, but no longer than it would be given to get ready. One that the run itself has
+// started speaks for what is being released: it has to stay well for a while before others follow, and no
+// one follows it that dies again or fails.
 void Controller::LookAtHealth(const Observed& observed) {
-  const bool lost = observed.state == InstanceState::kBackoff || observed.state == InstanceState::kUnhealthy;
-  if (!lost && observed.state != InstanceState::kStarting && observed.state != InstanceState::kStopping) {
-    if (run_.unwell.erase(observed.name) == 0) return;
-    run_.machine->Recovers(observed.name);
-    Flush();
+  const InstanceState state = observed.state;
+  const bool failed = state == InstanceState::kFailed;
+  const bool dies = failed || state == InstanceState::kBackoff;
+  const bool released = run_.machine->HasStarted(observed.name);
+  const auto known = run_.unwell.find(observed.name);
+  if (state == InstanceState::kStarting || state == InstanceState::kStopping) {
+    if (known != run_.unwell.end()) ++known->second.turn;
     return;
   }
-  if (!lost || run_.machine->Concerns(observed.name)) return;
-  const std::string reason =
-      observed.name + (observed.state == InstanceState::kBackoff ? " died" : " does not answer");
+  if (!dies && state != InstanceState::kUnhealthy) {
+    if (known == run_.unwell.end()) return;
+    if (state == InstanceState::kReady && released && !run_.machine->Concerns(observed.name)) {
+      ProvesItself(observed.name, ++known->second.turn);
+    } else {
+      IsWellAgain(observed.name);
+    }
+    return;
+  }
+  if (run_.machine->Concerns(observed.name)) return;
+  const std::string reason = observed.name + (failed ? " has failed" : dies ? " died" : " does not answer");
   run_.machine->Pause(observed.service, observed.name, reason);
   deps_.publish(row_.key, "paused",
                 Json{{"run", run_.id}, {"service", observed.service}, {"reason", reason}}.dump());
   // Going from one bad state to another doesn't give it more time.
   static uint64_t sequence = 0;
-  const auto [entry, is_new] = run_.unwell.try_emplace(observed.name, ++sequence);
+  const auto [entry, is_new] = run_.unwell.try_emplace(observed.name, Unwell{.number = ++sequence});
+  Unwell& unwell = entry->second;
+  ++unwell.turn;
+  unwell.deaths += dies ? 1 : 0;
   Flush();  // steps of its own may go
-  if (!is_new) return;
   const Instance* desired = FindDesired(observed.name);
   const Duration within = desired ? desired->ready_within : Instance{}.ready_within;
+  if (released && (failed || unwell.deaths > 1)) {
+    net::Spawn(GiveUpOn(observed.name, unwell.number, within));
+    return;
+  }
+  if (!is_new) return;
   deps_.loop->After(within,
-                    [self = shared_from_this(), name = observed.name, number = entry->second, within] {
+                    [self = shared_from_this(), name = observed.name, number = unwell.number, within] {
                       const auto still = self->run_.unwell.find(name);
-                      if (still == self->run_.unwell.end() || still->second != number) return;
+                      if (still == self->run_.unwell.end() || still->second.number != number) return;
                       net::Spawn(self->GiveUpOn(name, number, within));
                     });
 }
 
+void Controller::ProvesItself(const std::string& instance, uint64_t turn) {
+  deps_.loop->After(deps_.proves_itself, [self = shared_from_this(), instance, turn] {
+    const auto still = self->run_.unwell.find(instance);
+    if (still != self->run_.unwell.end() && still->second.turn == turn) self->IsWellAgain(instance);
+  });
+}
+
+void Controller::IsWellAgain(const std::string& instance) {
+  run_.unwell.erase(instance);
+  run_.machine->Recovers(instance);
+  Flush();
+}
+
+// `waited`: for as long as it was given to be well again.
 net::Task<void> Controller::GiveUpOn(std::string instance, uint64_t number, Duration waited) {
   auto self = shared_from_this();
-  const auto seen = observed_.find(instance);
-  if (seen == observed_.end()) co_return;
-  const std::string state(StateName(seen->second.state));
-  const std::string service = seen->second.service;
-  const std::string host = seen->second.host;
+  std::string service, host;
+  if (const auto seen = observed_.find(instance); seen != observed_.end()) {
+    service = seen->second.service;
+    host = seen->second.host;
+  }
   std::vector<std::string> evidence = co_await LastLines(instance, host);
   const auto still = run_.unwell.find(instance);
-  if (still == run_.unwell.end() || still->second != number || !run_.machine) co_return;
+  const auto seen = observed_.find(instance);
+  if (still == run_.unwell.end() || still->second.number != number || !run_.machine) co_return;
+  if (seen == observed_.end() || seen->second.state == InstanceState::kReady) co_return;  // proves itself
+  const bool released = run_.machine->HasStarted(instance);
+  const std::string state(StateName(seen->second.state));
+  const std::string what =
+      still->second.deaths > 1 || seen->second.state == InstanceState::kFailed
+          ? fmt::format("{} died{} after it was ready{}", instance, still->second.deaths > 1 ? " again" : "",
+                        seen->second.last_exit.empty() ? "" : " (" + seen->second.last_exit + ")")
+          : fmt::format("{} is {} for {} now", instance, state, FormatDuration(waited));
   Error error =
-      Error::Unavailable("member-unwell", "{} is {} for {} now, and the run waits for it", instance, state,
-                         FormatDuration(waited))
-          .Evidence(std::move(evidence))
-          .Hint("muster restart {} may help; the other members of {} are as they were", instance, service);
+      Error::Unavailable("member-unwell", "{}, and the run waits for it", what).Evidence(std::move(evidence));
+  error = released
+              ? std::move(error).Hint("what is released does not live: muster rollback goes back")
+              : std::move(error).Hint("muster restart {} may help; the other members of {} are as they were",
+                                      instance, service);
   run_.machine->GiveUpOn(instance, std::move(error));
   Flush();
 }

@@ -82,6 +82,55 @@ TEST_F(ObserveTest, ARunReplacesTheUnwellMemberItself) {
   EXPECT_EQ(world_.StateOf("web-2"), InstanceState::kReady);
 }
 
+TEST_F(ObserveTest, ARunFailsWhereWhatItHasReleasedDiesAgain) {
+  BringUp("v1", Three("run old", 600s));
+  world_.orders.clear();
+  world_.hold = {"web-2.start"};
+  ASSERT_TRUE(Up(File("v2", Three("run new", 600s))).ok());
+  RunUntilHeld("b");
+  Becomes("a", "web-1", InstanceState::kBackoff);
+  RunUntil([this] { return Paused(); });
+  server_->fakes.at("b")->Release("web-2.start");
+  Becomes("a", "web-1", InstanceState::kReady);
+  Becomes("a", "web-1", InstanceState::kBackoff);
+  RunUntilFinished(2);
+  const RunProgress& run = server_->finished.back();
+  EXPECT_EQ(run.row.state, "failed");
+  EXPECT_THAT(run.row.error, HasSubstr("web-1 died again after it was ready"));
+  EXPECT_THAT(run.row.error, HasSubstr("muster rollback"));
+  EXPECT_THAT(world_.Told(), Not(Contains("stop web-3")));
+}
+
+TEST_F(ObserveTest, AReleaseIsNotDoneWhileWhatItBroughtIsNotWell) {
+  BringUp("v1", Three("run old", 600s));
+  world_.hold = {"web-3.start"};
+  ASSERT_TRUE(Up(File("v2", Three("run new", 600s))).ok());
+  RunUntilHeld("a");
+  Becomes("b", "web-2", InstanceState::kBackoff);
+  RunUntil([this] { return Paused(); });
+  server_->fakes.at("a")->Release("web-3.start");
+  RunUntil(
+      [this] { return server_->controller->ActiveRun()->done == server_->controller->ActiveRun()->total; });
+  EXPECT_EQ(server_->finished.size(), 1u);
+  Becomes("b", "web-2", InstanceState::kReady);
+  RunUntilFinished(2);
+  EXPECT_EQ(server_->finished.back().row.state, "done");
+}
+
+TEST_F(ObserveTest, ARunFailsAtOnceWhereWhatItHasReleasedIsGivenUp) {
+  BringUp("v1", Three("run old", 600s));
+  world_.orders.clear();
+  world_.hold = {"web-2.start"};
+  ASSERT_TRUE(Up(File("v2", Three("run new", 600s))).ok());
+  RunUntilHeld("b");
+  Becomes("a", "web-1", InstanceState::kFailed);
+  RunUntil([this] { return Paused(); });
+  server_->fakes.at("b")->Release("web-2.start");
+  RunUntilFinished(2);
+  EXPECT_EQ(server_->finished.back().row.state, "failed");
+  EXPECT_THAT(world_.Told(), Not(Contains("stop web-3")));
+}
+
 TEST_F(ObserveTest, WhatCannotBeVerifiedFailsAndHidesNothing) {
   BringUpFirst();
   world_.unverifiable = {"web-1"};

@@ -101,6 +101,12 @@ bool RunMachine::Waits(size_t step) const {
                      [&](const auto& sick) { return sick.second.service == service_[step]; });
 }
 
+// What a run has brought must live when it says that it is done.
+bool RunMachine::StartedOnesAreWell() const {
+  return std::none_of(sick_.begin(), sick_.end(),
+                      [&](const auto& sick) { return started_.contains(sick.first); });
+}
+
 // At most `most` of `held` are looked at again, in the plan's order.
 void RunMachine::LetGo(std::set<size_t>& held, size_t most) {
   while (most-- > 0 && !held.empty()) ready_.insert(held.extract(held.begin()));
@@ -152,7 +158,7 @@ RunMachine::Actions RunMachine::Next() {
   std::vector<std::string> forget = std::exchange(forget_, {});
   actions.forget_put_back.insert(actions.forget_put_back.end(), forget.begin(), forget.end());
 
-  const bool all_done = done_ == plan_.steps.size();
+  const bool all_done = done_ == plan_.steps.size() && (ending_ || StartedOnesAreWell());
   const bool ended_early = ending_ && open_.empty() && open_put_backs_.empty() && put_backs_.empty();
   if (!ended_early && !ending_ && open_.empty() && !all_done && actions.send.empty() && sick_.empty()) {
     // Nothing is under way and nothing may go: a step needs one that failed in an earlier life of this run.
@@ -184,6 +190,7 @@ void RunMachine::Settle(const std::string& step_id, Progress progress) {
     return;
   }
   ++done_;
+  if (step.verb == "start") started_.insert(step.instance);
   for (const size_t follower : followers_[found->second]) {
     if (--needs_[follower] == 0) ready_.insert(follower);
   }
@@ -237,7 +244,7 @@ void RunMachine::Recovers(const std::string& instance) {
 
 void RunMachine::GiveUpOn(const std::string& instance, Error error) {
   const auto sick = sick_.find(instance);
-  if (sick == sick_.end() || left_[sick->second.service] == 0) return;
+  if (sick == sick_.end() || (left_[sick->second.service] == 0 && !started_.contains(instance))) return;
   ending_ = true;
   if (!error_) error_ = std::move(error);
 }

@@ -58,13 +58,14 @@ class RunMachine {
   void Pause(const std::string& service, const std::string& instance, std::string reason);
   void Recovers(const std::string& instance);
   // Whoever waits has waited long enough: the run fails with `error`. Nothing happens where the instance has
-  // recovered, or where the run has nothing left to do for its service.
+  // recovered, or where the run has nothing left to do for its service and hasn't started this one itself.
   void GiveUpOn(const std::string& instance, Error error);
 
   RunState state() const;
   const std::optional<Error>& error() const { return error_; }
   std::map<std::string, std::string> paused() const;  // service -> reason
-  bool Concerns(const std::string& instance) const;   // a step of it is under way
+  bool HasStarted(const std::string& instance) const { return started_.contains(instance); }
+  bool Concerns(const std::string& instance) const;  // a step of it is under way
   size_t steps_done() const { return done_; }
   size_t steps_total() const { return plan_.steps.size(); }
   std::vector<std::string> open_steps() const;
@@ -78,6 +79,7 @@ class RunMachine {
   };
 
   bool Waits(size_t step) const;
+  bool StartedOnesAreWell() const;
   void Settle(const std::string& step_id, Progress progress);
   void SendReady(Actions& actions);
   void SendPutBacks(Actions& actions);
@@ -105,6 +107,7 @@ class RunMachine {
   std::unordered_map<std::string, size_t> left_;    // steps that wait, by service
   std::unordered_map<std::string, int> open_of_;    // by instance
   std::unordered_set<std::string> begun_;           // subjects
+  std::unordered_set<std::string> started_;         // instances whose start is done
   std::map<std::string, Sick> sick_;                // by instance
   std::map<std::string, Step> put_backs_;           // by id: to be done if the run ends early
   std::unordered_map<std::string, std::set<std::string>> put_backs_of_;  // their ids, by who they are about

@@ -144,6 +144,7 @@ class ControllerTest : public testing::Test {
     dependencies.reach_within = reach_within_;
     dependencies.observe_within = reach_within_;
     dependencies.down_again = 10ms;
+    dependencies.proves_itself = 20ms;
     server.controller = std::make_shared<Controller>(std::move(dependencies), std::move(row));
   }
 

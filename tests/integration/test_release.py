@@ -267,3 +267,24 @@ def test_acts_leave_a_release_that_stopped_half_way_where_it_is(muster):
     assert {one["hash"] for one in look().values()} == {before[others[0]]["hash"]} or look()[broken]["held"]
     muster.run("start", *key, broken)
     assert muster.status("web@rehearsal")["health"] == "green"
+
+
+def test_a_release_that_dies_after_it_was_ready_fails_and_takes_nobody_else_with_it(muster):
+    """Without a health check all that is ready has lived for a second."""
+    text = f"""cluster: web
+hosts: {{ h1: {{ address: 127.0.0.1 }} }}
+services:
+  app: {{ kind: app, command: "sh -c 'sleep 1000'", instances: 4, update: {{ max_unavailable: 1 }}, restart: {{ first: 100ms }} }}
+"""
+    file = muster.file(text)
+    muster.run("up", file, "--rehearse")
+    before = {name: one["pid"] for name, one in muster.instances("web@rehearsal").items()}
+    file.write_text(text.replace("sleep 1000", "sleep 1.3; echo boom; exit 3"))
+    failed = muster.run("up", file, "--rehearse", code=1)
+    told = failed.stdout + failed.stderr
+    assert "member-unwell" in told and "boom" in told and "muster rollback" in told, told
+    after = muster.instances("web@rehearsal")
+    untouched = [name for name, pid in before.items() if after[name]["pid"] == pid]
+    assert len(untouched) >= 2, after
+    muster.run("rollback", "--cluster", "web@rehearsal")
+    assert muster.status("web@rehearsal")["health"] == "green"

@@ -434,6 +434,7 @@ net::Task<Result<StartedRun>> Controller::Act(std::string action, std::vector<st
     bundle = std::move(empty);
   }
   const auto held_before = held_;
+  options.as_installed = action == "stop";
   if (action == "stop") {
     for (const std::string& name : chosen) held_[name] = "stopped";
   } else if (action == "start") {

@@ -42,6 +42,8 @@ struct PlanOptions {
   bool refresh = false;
   std::set<std::string> restart;             // instance names
   std::optional<std::set<std::string>> act;  // only these instances are stopped, started or restarted
+  bool as_installed =
+      false;  // with `act`: nothing is installed, so that nothing need be known but what stands
   bool remove_all = false;
   bool delete_data = false;
   bool plan_only = false;  // decide, but write and start nothing

@@ -418,6 +418,18 @@ TEST_F(ControllerTest, DownDoesNotWaitForWhatIsOnItsWayUp) {
   EXPECT_EQ(world_.StateOf("web-1"), InstanceState::kAbsent);
 }
 
+TEST_F(ControllerTest, WhatLacksASecretCanBeStopped) {
+  ASSERT_TRUE(store_->PutSecret("mall", "token", "hunter2-hunter2").ok());
+  BringUp("v1", Mall({Web("run", "key={{secret.token}}")}));
+  ASSERT_TRUE(store_->DeleteSecret("mall", "token").ok());
+  const auto stopped = Act("stop", {"web-2"});
+  ASSERT_TRUE(stopped.ok()) << stopped.error().Text();
+  RunUntilFinished(2);
+  EXPECT_EQ(world_.StateOf("web-2"), InstanceState::kStopped);
+  EXPECT_EQ(world_.StateOf("web-1"), InstanceState::kReady);
+  EXPECT_EQ(Act("start", {"web-2"}).error().code(), "secret-missing");
+}
+
 TEST_F(ControllerTest, WhatIsStoppedByHandStaysStoppedUntilItIsLetGo) {
   BringUpFirst();
   ASSERT_TRUE(Act("stop", {"web-2"}).ok());

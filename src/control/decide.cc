@@ -27,7 +27,12 @@ Result<Plan> Controller::Decide(const Bundle& bundle, const PlanOptions& options
   }
   plan::SecretDigests digests = Digests();
   if (options.remove_all) digests[plan::kAnySecret] = "";
-  MUSTER_TRY(*desired, plan::LayOutCluster(cluster, so_far, digests));
+  auto laid_out = plan::LayOutCluster(cluster, so_far, digests);
+  if (!laid_out.ok() && options.as_installed) {
+    digests[plan::kAnySecret] = "";  // what is stopped needs none
+    laid_out = plan::LayOutCluster(cluster, so_far, digests);
+  }
+  MUSTER_TRY(*desired, std::move(laid_out));
   plan::Situation situation{.observed = observed_,
                             .unreachable = std::move(unreachable),
                             .held = held_,
@@ -40,7 +45,7 @@ Result<Plan> Controller::Decide(const Bundle& bundle, const PlanOptions& options
   std::optional<plan::Scope> scope;
   const bool half_done = (options.act || !bundle.scales.empty()) && !IsBroughtUp();
   if (options.act) {
-    scope = plan::Scope{.instances = *options.act, .install = !half_done};
+    scope = plan::Scope{.instances = *options.act, .install = !half_done && !options.as_installed};
   } else if (!bundle.scales.empty()) {
     MUSTER_TRY(const Bundle current, CurrentBundle());
     MUSTER_TRY(const plan::Desired before, plan::LayOutCluster(current.cluster, so_far, digests));

@@ -118,7 +118,8 @@ class Agent {
       net::Spawn(OnVerify(*verify));
     } else if (const auto* cancel = std::get_if<api::CancelMessage>(&*message)) {
       if (const auto order = under_way_.find(cancel->id); order != under_way_.end()) {
-        const auto member = members_.find(order->second);
+        *order->second.given_up = true;
+        const auto member = members_.find(order->second.instance);
         if (member != members_.end()) member->second->GiveUpStart();
         return;
       }
@@ -165,11 +166,12 @@ class Agent {
       if (channel_) channel_->Send({'J', known->second});
       return;
     }
-    if (!under_way_.emplace(order.id, order.step.instance).second) return;  // its outcome will be sent
-    net::Spawn(Obey(order));
+    const UnderWay under_way{.instance = order.step.instance, .given_up = std::make_shared<bool>(false)};
+    if (!under_way_.emplace(order.id, under_way).second) return;  // its outcome will be sent
+    net::Spawn(Obey(order, under_way.given_up));
   }
 
-  net::Task<void> Obey(api::OrderMessage order) {
+  net::Task<void> Obey(api::OrderMessage order, std::shared_ptr<const bool> given_up) {
     api::Outcome outcome{.id = order.id, .error = std::nullopt, .values = {}};
     if (order.epoch < epoch_) {
       outcome.error = Old(order.epoch);
@@ -179,7 +181,7 @@ class Agent {
       std::shared_ptr<Member>& slot = members_[name];
       if (!slot) slot = std::make_shared<Member>(&host_, name);
       const std::shared_ptr<Member> member = slot;
-      auto done = co_await member->Perform(order.step, std::move(order.instance));
+      auto done = co_await member->Perform(order.step, std::move(order.instance), given_up);
       if (done.ok()) {
         outcome.values = std::move(*done);
       } else {
@@ -410,8 +412,12 @@ class Agent {
   bool left_ = false;
   uint64_t ticks_ = 0;
 
-  std::map<std::string, std::string> under_way_;  // order -> instance
-  std::map<std::string, std::string> outcomes_;   // id -> the encoded answer
+  struct UnderWay {
+    std::string instance;
+    std::shared_ptr<bool> given_up;
+  };
+  std::map<std::string, UnderWay> under_way_;    // by order
+  std::map<std::string, std::string> outcomes_;  // id -> the encoded answer
   std::deque<std::string> outcome_order_;
 
   std::map<std::string, std::vector<net::Promised<Status>>> blob_waiting_;

@@ -157,7 +157,8 @@ Error Member::WithEvidence(Error error) const {
   return Error(std::move(error).Evidence(Evidence(kEvidenceLines)));
 }
 
-net::Task<Result<Values>> Member::Perform(Step step, std::optional<Instance> desired) {
+net::Task<Result<Values>> Member::Perform(Step step, std::optional<Instance> desired,
+                                          std::shared_ptr<const bool> given_up) {
   auto self = shared_from_this();
   const bool own = step.verb == "install" || step.verb == "start" || step.verb == "stop" ||
                    step.verb == "reload" || step.verb == "remove";
@@ -168,12 +169,12 @@ net::Task<Result<Values>> Member::Perform(Step step, std::optional<Instance> des
     Report();
     co_return values;
   }
-  while (busy_) {
+  if (std::exchange(busy_, true)) {
+    GiveUpStart();
     const net::Promised<bool> turn;
     lane_.push_back(turn);
-    co_await turn;
+    co_await turn;  // handed on: nobody who comes now gets in between
   }
-  busy_ = true;
   Status status = Done();
   if (step.verb == "install" || (step.verb == "start" && !remembered_)) {
     if (desired) {
@@ -185,7 +186,13 @@ net::Task<Result<Values>> Member::Perform(Step step, std::optional<Instance> des
       status = Error::Conflict("not-installed", "{} is not installed", paths_.name);
     }
   }
-  if (status.ok() && step.verb == "start") status = co_await Start(step);
+  if (status.ok() && step.verb == "start") {
+    if (given_up && *given_up) {
+      status = NobodyWaits();
+    } else {
+      status = co_await Start(step);
+    }
+  }
   if (step.verb == "stop") status = co_await Stop();
   if (step.verb == "reload") status = co_await Reload();
   if (step.verb == "remove") {
@@ -193,8 +200,9 @@ net::Task<Result<Values>> Member::Perform(Step step, std::optional<Instance> des
     const bool delete_data = data != step.args.end() && data->second == "yes";
     status = co_await Remove(delete_data);
   }
-  busy_ = false;
-  if (!lane_.empty()) {
+  if (lane_.empty()) {
+    busy_ = false;
+  } else {
     const net::Promised<bool> next = lane_.front();
     lane_.erase(lane_.begin());
     host_->loop->Post([next] { next.Set(true); });
@@ -270,6 +278,7 @@ net::Task<Status> Member::Start(const Step& step) {
   MUSTER_FAULT("agent.before-start");
   Feed(
       StartWanted{.within = step.deadline > 2s + min_ready ? step.deadline - 1s - min_ready : step.deadline});
+  if (!lane_.empty()) GiveUpStart();  // another order came while this one waited for its turn
   Status status = co_await ready;
   if (status.ok() && min_ready > 0ms) {
     const int starts = starts_;
@@ -285,9 +294,12 @@ net::Task<Status> Member::Start(const Step& step) {
   co_return Done();
 }
 
+Status Member::NobodyWaits() const {
+  return Error::Conflict("cancelled", "nobody waits any more for {} to be ready", paths_.name);
+}
+
 void Member::GiveUpStart() {
-  const Status cancelled =
-      Error::Conflict("cancelled", "nobody waits any more for {} to be ready", paths_.name);
+  const Status cancelled = NobodyWaits();
   for (const auto& waiting : std::exchange(starting_, {})) {
     host_->loop->Post([waiting, cancelled] { waiting.Set(cancelled); });
   }

@@ -52,7 +52,10 @@ class Member : public std::enable_shared_from_this<Member> {
 
   // Performs one step. install, start, stop, reload and remove go one after the other; the recipe's own verbs
   // may run beside each other. Repeating a step is harmless.
-  net::Task<Result<Values>> Perform(Step step, std::optional<Instance> desired);
+  // `given_up`, if any, may become true at any time: a start that hasn't begun then ends as "cancelled". An
+  // order that comes while an earlier one's start still waits ends that wait: only the newest counts.
+  net::Task<Result<Values>> Perform(Step step, std::optional<Instance> desired,
+                                    std::shared_ptr<const bool> given_up = nullptr);
 
   // Whoever waits for it to be ready waits no more; it goes on as it can. Code "cancelled".
   void GiveUpStart();
@@ -76,6 +79,7 @@ class Member : public std::enable_shared_from_this<Member> {
   std::string working_folder() const;
 
  private:
+  Status NobodyWaits() const;
   net::Task<Status> Install(const Step& step, Instance desired);
   net::Task<Status> Start(const Step& step);
   net::Task<Status> Stop();

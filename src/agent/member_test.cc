@@ -329,10 +329,9 @@ TEST_F(MemberTest, PerformsStepsOneAfterTheOther) {
   const Outcome again = Begin("start");
   EXPECT_EQ(CodeOf(Wait(again)), "");
   ASSERT_TRUE(start->has_value() && stop->has_value());
-  EXPECT_EQ(CodeOf(**start), "");
+  EXPECT_EQ(CodeOf(**start), "cancelled");  // nobody waits for what is to be stopped
   EXPECT_EQ(CodeOf(**stop), "");
-  EXPECT_THAT(states,
-              ElementsAre("stopped", "starting", "ready", "stopping", "stopped", "starting", "ready"));
+  EXPECT_THAT(states, ElementsAre("stopped", "starting", "stopping", "stopped", "starting", "ready"));
 }
 
 TEST_F(MemberTest, TakesAReloadForWhatIsRunning) {
@@ -459,6 +458,30 @@ TEST_F(MemberTest, LeavesWhatWasStoppedAlone) {
   EXPECT_EQ(State(), "stopped");
   EXPECT_EQ(Now().hash, "h1");
   EXPECT_THAT(states, IsEmpty());
+}
+
+// As after a server's death, when the next one orders what the last one's start still waits for.
+TEST_F(MemberTest, AStartGivesWayToTheOrderAfterIt) {
+  Instance instance = Shell("exec sleep 1000");
+  instance.probe = {.kind = Probe::Kind::kLog, .target = "never", .every = 10ms};
+  instance.ready_within = 600s;
+  const Outcome first = Begin("start", instance);
+  ASSERT_TRUE(UntilState(InstanceState::kStarting));
+  const Outcome second = Begin("start", instance);
+  EXPECT_EQ(CodeOf(Wait(first)), "cancelled");
+  EXPECT_FALSE(second->has_value());
+  EXPECT_EQ(State(), "starting");
+  EXPECT_EQ(Do("stop"), "");
+  EXPECT_EQ(CodeOf(Wait(second)), "cancelled");
+  EXPECT_EQ(State(), "stopped");
+}
+
+TEST_F(MemberTest, AStartThatWasGivenUpBeforeItsTurnDoesNotBegin) {
+  const auto given_up = std::make_shared<bool>(true);
+  const Step step{.id = "web-1.start", .instance = "web-1", .verb = "start"};
+  const auto done = loop.RunTask(member->Perform(step, Shell("exec sleep 1000"), given_up));
+  EXPECT_EQ(CodeOf(done), "cancelled");
+  EXPECT_EQ(State(), "stopped");
 }
 
 // Somebody else answers in its place.

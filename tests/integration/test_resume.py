@@ -107,3 +107,26 @@ def test_what_was_taken_down_is_neither_resumed_nor_rolled_back(muster):
         told = refused.stdout + refused.stderr
         assert refused.returncode not in (0, 2) and "is down" in told and "muster up FILE" in told, told
     assert not muster.app_pids()
+
+
+def test_what_was_resumed_can_be_cancelled(muster):
+    """Its start waits behind that of the run which the server's death interrupted."""
+    file = muster.file(web(muster, instances=2, update="{ max_unavailable: 1, deadline: 60s }"))
+    muster.run("up", file, "--rehearse")
+    file.write_text(file.read_text().replace("--peers=", "--never-ready --peers="))
+    first = muster.start("up", file, "--rehearse")
+    try:
+        wait_until(lambda: "starting" in [one["state"] for one in muster.instances(KEY).values()], what="one to start")
+        os.kill(muster.server_pid(), signal.SIGKILL)
+        assert "run-paused" in first.communicate(timeout=30)[0]
+    finally:
+        first.kill()
+    resume = muster.start("resume", "--cluster", KEY)
+    try:
+        wait_until(lambda: muster.status(KEY)["run"] and last_run(muster)["state"] == "running", what="the run to go on")
+        resume.send_signal(signal.SIGINT)
+        told = resume.communicate(timeout=30)[0]
+    finally:
+        resume.kill()
+    assert "cancelled" in told and "timeout" not in told, told
+    assert last_run(muster)["state"] == "cancelled"

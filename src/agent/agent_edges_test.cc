@@ -150,8 +150,12 @@ TEST_F(AgentTest, AFirstInstallThatFailsLeavesNothing) {
 
 TEST_F(AgentTest, OrphansOfAnInstanceLeaveNoZombie) {
   StartAgent();
-  // One grandchild ends after it has lost its parent, the other goes on.
-  const Instance one = Shell("one-1", "sh -c '(sleep 0.1; echo) & (exec sleep 600) & '; exec sleep 1000\n");
+  // One grandchild ends after it has lost its parent, the other goes on; many more lead sessions of their
+  // own.
+  const Instance one = Shell("one-1",
+                             "sh -c '(sleep 0.1; echo) & (exec sleep 600) & '; "
+                             "for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25; do "
+                             "(setsid true &); done; exec sleep 1000\n");
   MustOrder("start", one);
   int children = 0;
   const auto zombies = [&] {

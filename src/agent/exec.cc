@@ -12,6 +12,7 @@
 #include <cstring>
 
 #include "base/bytes.h"
+#include "base/children.h"
 #include "base/pipe.h"
 #include "base/search_path.h"
 #include "base/subprocess.h"
@@ -81,7 +82,7 @@ Result<std::shared_ptr<Execution>> Execution::Start(net::Loop& loop, const Comma
   argv.push_back(nullptr);
   env.push_back(nullptr);
 
-  const pid_t pid = ::fork();
+  const pid_t pid = ForkAwaited();
   if (pid < 0) return Error::Os("fork", errno);
   if (pid == 0) {
     ::setsid();
@@ -127,7 +128,7 @@ Execution::~Execution() {
   if (!ended_ && pid_ > 0) {
     ::kill(-pid_, SIGKILL);
     int status = 0;
-    ::waitpid(pid_, &status, 0);
+    AwaitChild(pid_, &status);
   }
 }
 
@@ -196,7 +197,7 @@ void Execution::Read(int which) {
 void Execution::OnExit() {
   if (ended_) return;
   int status = 0;
-  ::waitpid(pid_, &status, 0);
+  AwaitChild(pid_, &status);
   ended_ = true;
   status_ = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
   loop_.Unwatch(std::exchange(exit_watch_, 0));

@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <cstdlib>
 
+#include "base/children.h"
 #include "base/files.h"
 #include "base/pipe.h"
 #include "base/search_path.h"
@@ -123,7 +124,7 @@ bool AwaitExit(pid_t pid, Time end, int* status) {
     const int64_t left = std::max<int64_t>(0, (end - Now()).count());
     pollfd polled{pidfd.get(), POLLIN, 0};
     const int ready = poll(&polled, 1, static_cast<int>(std::min<int64_t>(left, 60'000)));
-    if (ready > 0) return waitpid(pid, status, 0) == pid;
+    if (ready > 0) return AwaitChild(pid, status) == pid;
     if (ready == 0 && left == 0) return false;
   }
 }
@@ -164,7 +165,7 @@ Result<Output> RunCommand(const Exec& exec, Duration timeout) {
   const std::vector<char*> environment_pointers = Pointers(environment);
   const Time end = Now() + timeout;
 
-  const pid_t pid = fork();
+  const pid_t pid = ForkAwaited();
   if (pid < 0) return Error::Os("fork", errno);
   if (pid == 0) {
     BecomeChild(argv_pointers.data(), environment_pointers.data(), path.c_str(), exec.working_folder.c_str(),
@@ -183,7 +184,7 @@ Result<Output> RunCommand(const Exec& exec, Duration timeout) {
   if (!ended) {
     kill(-pid, SIGKILL);
     kill(pid, SIGKILL);
-    waitpid(pid, &status, 0);
+    AwaitChild(pid, &status);
     return Error::Timeout("timeout", "{} did not end within {}", exec.argv[0], FormatDuration(timeout))
         .Evidence(LastLines(output.err.empty() ? output.out : output.err, 10));
   }

@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <cstdlib>
 
+#include "base/children.h"
 #include "base/search_path.h"
 #include "base/subprocess.h"
 #include "base/text.h"
@@ -91,11 +92,7 @@ class LocalProcess : public Process {
     while (poll(&ended, 1, -1) < 0 && errno == EINTR) {
     }
     int status = 0;
-    pid_t reaped;
-    do {
-      reaped = waitpid(pid_, &status, 0);
-    } while (reaped < 0 && errno == EINTR);
-    if (reaped != pid_) {
+    if (AwaitChild(pid_, &status) != pid_) {
       ending_ = "unknown";  // Not our child: whoever is its parent learns it.
     } else if (WIFSIGNALED(status)) {
       ending_ = "signal " + std::to_string(WTERMSIG(status));

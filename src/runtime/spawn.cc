@@ -10,7 +10,6 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -18,6 +17,7 @@
 #include <ctime>
 #include <fstream>
 
+#include "base/children.h"
 #include "base/fault.h"
 #include "base/file_error.h"
 #include "base/subprocess.h"
@@ -326,7 +326,7 @@ Result<Spawned> Spawn(const Launch& launch, const std::string& program, const In
   sigset_t all, before;
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before);
-  const pid_t pid = fork();
+  const pid_t pid = ForkAwaited();
   if (pid == 0) BecomeInstance(orders);
   const int fork_error = errno;
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
@@ -342,13 +342,12 @@ Result<Spawned> Spawn(const Launch& launch, const std::string& program, const In
     got = read(report.get(), &failure, sizeof failure);
   } while (got < 0 && errno == EINTR);
   if (got == sizeof failure) {
-    while (waitpid(pid, nullptr, 0) < 0 && errno == EINTR) {
-    }
+    AwaitChild(pid, nullptr);
     return Explain(failure, launch, program);
   }
   if (!spawned.pidfd.valid()) {
     kill(pid, SIGKILL);
-    waitpid(pid, nullptr, 0);
+    AwaitChild(pid, nullptr);
     return Error::Os("pidfd_open", pidfd_error);
   }
   return spawned;

@@ -13,6 +13,7 @@ namespace muster::agent {
 namespace {
 
 constexpr size_t kEvidenceLines = 20;
+constexpr Duration kOthersFirst = 2ms, kOthersMost = 50ms;
 constexpr std::string_view kPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 template <class... Fs>
@@ -358,9 +359,10 @@ void Member::Obey(const std::vector<Action>& actions) {
                    [&](const AskToStop&) {
                      if (prober_) prober_->Stop();
                      prober_.reset();
-                     if (process_) process_->Signal(remembered_->desired.stop_signal);
+                     Ask();
                    },
                    [&](const KillProcess&) {
+                     given_up_ = true;
                      if (process_) process_->KillAll();
                    },
                    [&](const ReportState&) { Report(); },
@@ -455,6 +457,7 @@ void Member::FailStart(const Error& error, bool for_good) {
 
 void Member::Watch(std::unique_ptr<runtime::Process> process, bool adopted) {
   process_ = std::move(process);
+  given_up_ = false;
   if (adopted && remembered_->running_hash.empty()) remembered_->running_hash = process_->hash();
   watch_ = host_->loop->WatchReadable(process_->pidfd(), [weak = weak_from_this()] {
     if (auto self = weak.lock()) self->OnEnded();
@@ -468,6 +471,31 @@ void Member::OnEnded() {
   watch_ = 0;
   if (prober_) prober_->Stop();
   prober_.reset();
+  AwaitOthers(kOthersFirst);
+}
+
+bool Member::stops_its_own() const {
+  const Recipe* recipe = FindRecipe(remembered_->desired.kind);
+  return recipe && recipe->stops_its_own;
+}
+
+void Member::Ask() {
+  if (!process_) return;
+  const int signal_number = remembered_->desired.stop_signal;
+  return stops_its_own() ? process_->Signal(signal_number) : process_->AskToStop(signal_number);
+}
+
+// Where it was asked to stop, all of it was, and all of it has the same time for that.
+void Member::AwaitOthers(Duration pause) {
+  if (!process_) return;
+  const bool asked = supervisor_.state() == InstanceState::kStopping && !given_up_ && !stops_its_own();
+  if (!asked || !process_->AnyLeft()) return Bury();
+  host_->loop->After(pause, [weak = weak_from_this(), next = std::min(pause * 2, kOthersMost)] {
+    if (auto self = weak.lock()) self->AwaitOthers(next);
+  });
+}
+
+void Member::Bury() {
   process_->KillAll();  // children that it left would keep its ports
   const std::string how = process_->Reap();
   process_.reset();

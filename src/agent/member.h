@@ -93,6 +93,10 @@ class Member : public std::enable_shared_from_this<Member> {
   net::Task<void> PrepareAndSpawn();
   void Watch(std::unique_ptr<runtime::Process> process, bool adopted);
   void OnEnded();
+  bool stops_its_own() const;
+  void Ask();
+  void AwaitOthers(Duration pause);
+  void Bury();
   void FailStart(const Error& error, bool for_good);
   void StartProbing(bool eager);
   void Report();
@@ -119,6 +123,7 @@ class Member : public std::enable_shared_from_this<Member> {
   Supervisor supervisor_;
   std::unique_ptr<runtime::Process> process_;
   net::Loop::WatchId watch_ = 0;
+  bool given_up_ = false;  // it had its time to end
   net::Loop::TimerId wake_timer_ = 0;
   std::shared_ptr<Prober> prober_;
   std::shared_ptr<Operator> operator_;

@@ -184,6 +184,8 @@ struct Recipe {
   ServiceHealth (*health)(const std::vector<Instance>& desired,
                           const std::map<std::string, Observed>& observed);
   std::unique_ptr<Operator> (*make_operator)() = nullptr;  // one per instance, on its agent
+  // Its program ends its own processes: it alone is asked to stop. Else all processes of an instance are.
+  bool stops_its_own = false;
 };
 
 // Every recipe, by kind. Made once.

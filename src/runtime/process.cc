@@ -69,6 +69,30 @@ class LocalProcess : public Process {
     syscall(SYS_pidfd_send_signal, pidfd_.get(), signal_number, nullptr, 0);
   }
 
+  void AskToStop(int signal_number) override {
+    const std::vector<int> all = PidFinder()();
+    // The main process first: it may want to be the one who ends the others.
+    Signal(signal_number);
+    for (const int pid : all) {
+      if (pid != pid_ && pid != getpid()) kill(pid, signal_number);
+    }
+  }
+
+  bool AnyLeft() const override {
+    const auto lives = [this](int pid) {
+      if (pid == pid_) return false;
+      const std::optional<ProcStat> stat = ReadStat(pid);
+      return stat && stat->alive();
+    };
+    const std::vector<int> pids = cgroup_.Pids();
+    if (std::any_of(pids.begin(), pids.end(), lives) || IsLocked(lock_path_)) return true;
+    if (!owns_session()) return false;
+    const std::vector<ProcStat> all = AllProcesses();
+    return std::any_of(all.begin(), all.end(), [this](const ProcStat& process) {
+      return process.pid != pid_ && process.session == session_ && process.start >= start_ && process.alive();
+    });
+  }
+
   void KillAll() override {
     pollfd ended{pidfd_.get(), POLLIN, 0};
     if (poll(&ended, 1, 0) == 0) killed_here_ = true;
@@ -117,14 +141,16 @@ class LocalProcess : public Process {
   }
 
   std::function<std::vector<int>()> PidFinder() const override {
-    const auto find = [pid = pid_, session = session_, start = start_, cgroup = cgroup_] {
+    const auto find = [pid = pid_, session = owns_session() ? session_ : 0, start = start_,
+                       cgroup = cgroup_] {
       std::vector<int> pids = cgroup.Pids();
-      pids.push_back(pid);
+      if (std::find(pids.begin(), pids.end(), pid) == pids.end()) pids.push_back(pid);
       const std::vector<ProcStat> all = AllProcesses();
       // What isn't in the cgroup (there may be none) is in its session, or descends from what is.
       for (const ProcStat& process : all) {
         const bool in_session = session > 1 && process.session == session && process.start >= start;
-        if (in_session) pids.push_back(process.pid);
+        const bool known = std::find(pids.begin(), pids.end(), process.pid) != pids.end();
+        if (in_session && !known) pids.push_back(process.pid);
       }
       for (size_t known = 0; known != pids.size();) {
         known = pids.size();
@@ -141,9 +167,11 @@ class LocalProcess : public Process {
   }
 
  private:
+  // Never the agent's own session: something adopted by its lock alone may have been started by hand.
+  bool owns_session() const { return session_ > 1 && session_ != getsid(0); }
+
   int KillSession() const {
-    // Never the agent's own session: something adopted by its lock alone may have been started by hand.
-    if (session_ <= 1 || session_ == getsid(0)) return 0;
+    if (!owns_session()) return 0;
     int killed = 0;
     for (const ProcStat& process : AllProcesses()) {
       if (process.session != session_ || process.start < start_ || !process.alive()) continue;

@@ -50,7 +50,11 @@ class Process {
   virtual int pidfd() const = 0;               // readable when it has ended
   virtual std::string hash() const = 0;        // what it was started from
   virtual void Signal(int signal_number) = 0;  // to the main process
-  virtual void KillAll() = 0;                  // SIGKILL to everything in its cgroup or session; before Reap
+  // To the main process and all else that belongs to it: a shell that ends by the signal doesn't hand it on.
+  virtual void AskToStop(int signal_number) = 0;
+  // Whether anything of it lives besides the main process.
+  virtual bool AnyLeft() const = 0;
+  virtual void KillAll() = 0;  // SIGKILL to everything in its cgroup or session; before Reap
   // Once it has ended (waits for that): "exit 1", "signal 9", "killed at its memory limit of 40m", or
   // "unknown" for an adopted one. Reaps it.
   virtual std::string Reap() = 0;

@@ -207,6 +207,8 @@ Recipe MakeNginxRecipe() {
   recipe.make_mender = nginx::MakeMender;
   recipe.health = common::MemberHealth;
   recipe.make_operator = nginx::MakeOperator;
+  // The master tells its workers, and starts a new one for each that ends before it knows that all shall end.
+  recipe.stops_its_own = true;
   return recipe;
 }
 

@@ -1,0 +1,71 @@
+// How an instance of several processes ends: asked all together, given its time, and nothing left.
+#include "agent/testing_agent.h"
+#include "recipes/recipe.h"
+
+namespace muster::agent {
+namespace {
+
+class AgentStopTest : public WholeAgentTest {
+ protected:
+  std::string Log() const {
+    const auto text = ReadFile(PathsOf(folder, "web-1").logs + "/current.log");
+    return text.ok() ? *text : "";
+  }
+  static bool LivesAnyThatSleeps(const std::string& seconds) {
+    std::error_code error;
+    for (const auto& entry : fs::directory_iterator("/proc", error)) {
+      const auto line = ReadFile(entry.path() / "cmdline");
+      if (line.ok() && line->find("sleep") != std::string::npos && line->find(seconds) != std::string::npos) {
+        return true;
+      }
+    }
+    return false;
+  }
+  // A number that no other process has in its command.
+  static std::string Unique() {
+    return std::to_string(100'000 + ::getpid()) + std::to_string(::rand() % 1000);
+  }
+};
+
+TEST_F(AgentStopTest, AProgramBehindAShellIsAskedTooAndHasItsTime) {
+  Begin();
+  const Instance one = Shell("web-1",
+                             "sh -c 'trap \"echo asked; sleep 0.3; echo saved; exit 0\" TERM; echo up; "
+                             "while :; do sleep 0.01; done'; true");
+  ASSERT_EQ(Do("1", "start", one), "");
+  ASSERT_EQ(Do("2", "stop"), "");
+  EXPECT_THAT(Log(), HasSubstr("asked"));
+  EXPECT_THAT(Log(), HasSubstr("saved"));
+}
+
+TEST_F(AgentStopTest, WhatIsLeftBehindAShellIsKilledWhenTheTimeIsOver) {
+  Begin();
+  const std::string seconds = Unique();
+  Instance one = Shell("web-1", "sh -c 'trap \"\" TERM; echo up; sleep " + seconds + "'; true");
+  one.stop_timeout = 300ms;
+  ASSERT_EQ(Do("1", "start", one), "");
+  ASSERT_TRUE(LivesAnyThatSleeps(seconds));
+  const Time asked = Now();
+  ASSERT_EQ(Do("2", "stop"), "");
+  EXPECT_GE(Now() - asked, 300ms);
+  EXPECT_FALSE(LivesAnyThatSleeps(seconds));
+}
+
+TEST_F(AgentStopTest, WhatALeaderLeavesThatEndsByItselfIsKilledAtOnce) {
+  Begin();
+  const std::string seconds = Unique();
+  Instance one = Shell("web-1", "(trap '' TERM; sleep " + seconds + ") & echo up; sleep 0.2; exit 1");
+  one.restart.backoff_first = one.restart.backoff_most = 60s;
+  one.stop_timeout = 60s;
+  ASSERT_EQ(Do("1", "start", one), "");
+  ASSERT_TRUE(Until([&] { return states.back() == "backoff"; }));
+  EXPECT_FALSE(LivesAnyThatSleeps(seconds));
+}
+
+TEST_F(AgentStopTest, OnlyWhatEndsItsOwnProcessesIsLeftToDoSo) {
+  EXPECT_TRUE(FindRecipe("nginx")->stops_its_own);
+  EXPECT_FALSE(FindRecipe("app")->stops_its_own);
+}
+
+}  // namespace
+}  // namespace muster::agent

@@ -32,8 +32,9 @@ constexpr uint64_t kTrimTicks = 60, kTrimFirst = 10;  // seconds
 class Agent {
  public:
   Agent(net::Loop& loop, const AgentOptions& options, std::string folder)
-      : loop_(loop), options_(options), folder_(std::move(folder)), streams_(loop_, folder_) {
+      : loop_(loop), options_(options), folder_(std::move(folder)), streams_(loop_, folder_, log_waker_) {
     host_.loop = &loop_;
+    host_.log_waker = log_waker_;
     host_.cluster = options_.cluster;
     host_.host = options_.host;
     host_.folder = folder_;
@@ -404,6 +405,7 @@ class Agent {
   AgentOptions options_;
   std::string folder_;
   HostContext host_;
+  const std::shared_ptr<LogWaker> log_waker_ = std::make_shared<LogWaker>(loop_);
   std::map<std::string, std::shared_ptr<Member>> members_;
   std::shared_ptr<net::Channel> channel_;
   int64_t epoch_ = 0;

@@ -134,6 +134,50 @@ TEST_F(WholeAgentTest, FollowsALogUntilCancelled) {
   for (const auto& message : received) EXPECT_FALSE(std::holds_alternative<api::Chunk>(message));
 }
 
+TEST_F(WholeAgentTest, ManyReadersFollowManyLogsWithOneDescriptor) {
+  Begin();
+  const std::vector<std::string> names{"web-1", "web-2", "web-3"};
+  for (const std::string& name : names) {
+    ASSERT_EQ(Do(name, "start", Shell(name, "echo up; exec sleep 1000")), "");
+  }
+  std::vector<std::string> streams;
+  for (int reader = 0; reader < 5; ++reader) {
+    for (const std::string& name : names) {
+      streams.push_back(fmt::format("{}-{}", name, reader));
+      Send(api::Logs{.id = streams.back(), .instances = {name}, .follow = true});
+    }
+  }
+  for (const std::string& id : streams) ASSERT_TRUE(Answer<api::Chunk>(id).has_value());
+  for (const std::string& name : names) {
+    const Fd log(::open((folder + "/instances/" + name + "/logs/current.log").c_str(),
+                        O_WRONLY | O_APPEND | O_CLOEXEC));
+    ASSERT_EQ(::write(log.get(), "later\n", 6), 6);
+  }
+  for (const std::string& id : streams) {
+    const auto later = Answer<api::Chunk>(id);
+    ASSERT_TRUE(later.has_value());
+    EXPECT_EQ(later->data, "later");
+  }
+  int descriptors = 0;
+  for (const auto& entry : fs::directory_iterator(fmt::format("/proc/{}/fd", agent))) {
+    std::error_code error;
+    descriptors += fs::read_symlink(entry.path(), error).string().find("inotify") != std::string::npos;
+  }
+  EXPECT_EQ(descriptors, 1);
+}
+
+TEST_F(WholeAgentTest, TellsTheReaderOfALogThatItCannotFollow) {
+  Begin();
+  ASSERT_EQ(Do("1", "install", Sleeper()), "");
+  const std::string logs = folder + "/instances/web-1/logs";
+  fs::remove_all(logs);
+  ASSERT_TRUE(WriteFile(logs, "no folder").ok());
+  Send(api::Logs{.id = "2", .instances = {"web-1"}, .follow = true});
+  const auto end = Answer<api::End>("2");
+  ASSERT_TRUE(end && end->error);
+  EXPECT_THAT(end->error->message(), HasSubstr("follow " + logs));
+}
+
 TEST_F(WholeAgentTest, RunsACommandInTheInstancesPlace) {
   Begin();
   Instance instance = Sleeper();

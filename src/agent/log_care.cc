@@ -17,8 +17,12 @@ constexpr Duration kRestMost = 5ms;  // between two rotations, for others who wa
 
 }  // namespace
 
-LogWaker::LogWaker(net::Loop& loop) : loop_(loop), inotify_(::inotify_init1(IN_NONBLOCK | IN_CLOEXEC)) {
-  // Without one, each second has to do.
+LogWaker::LogWaker(net::Loop& loop) : loop_(loop) { Open(); }
+
+void LogWaker::Open() {
+  if (inotify_.valid()) return;
+  inotify_ = Fd(::inotify_init1(IN_NONBLOCK | IN_CLOEXEC));
+  // Without one, each second has to do for the logs' size.
   if (inotify_.valid()) watch_ = loop_.WatchReadable(inotify_.get(), [this] { OnReadable(); });
 }
 
@@ -40,13 +44,60 @@ void LogWaker::OnReadable() {
       inotify_event event{};
       std::memcpy(&event, bytes + at, sizeof event);
       at += static_cast<ssize_t>(sizeof event + event.len);
-      const auto found = waiting_.find(event.wd);
-      if (found == waiting_.end()) continue;
-      const auto care = found->second.lock();
-      waiting_.erase(found);
-      if (care) care->OnWritten();
+      On(event.wd, event.mask);
     }
   }
+}
+
+void LogWaker::On(int watch, uint32_t mask) {
+  if (mask & IN_Q_OVERFLOW) return WakeFollowers(-1);  // whose events were lost nobody knows
+  const auto found = waiting_.find(watch);
+  if (found == waiting_.end()) return WakeFollowers(watch);
+  const auto care = found->second.lock();
+  waiting_.erase(found);
+  if (care) care->OnWritten();
+}
+
+// All of them for -1.
+void LogWaker::WakeFollowers(int watch) {
+  std::vector<FollowId> ids;  // what one of them does may end another
+  for (const auto& [id, one] : following_) {
+    if (watch < 0 || one.watch == watch) ids.push_back(id);
+  }
+  for (const FollowId id : ids) {
+    const auto found = following_.find(id);
+    if (found == following_.end()) continue;
+    const std::function<void()> act = found->second.act;
+    act();
+  }
+}
+
+Result<LogWaker::FollowId> LogWaker::Follow(const std::string& folder, std::function<void()> act) {
+  Open();
+  if (!inotify_.valid()) {
+    return Error(Error::Os("follow a log", errno).Hint("raise fs.inotify.max_user_instances (sysctl)"));
+  }
+  const uint32_t events = IN_MODIFY | IN_CREATE | IN_MOVED_TO | IN_DONT_FOLLOW | IN_ONLYDIR;
+  const int watch = ::inotify_add_watch(inotify_.get(), folder.c_str(), events);
+  if (watch < 0) {
+    Error error = Error::Os("follow " + folder, errno);
+    if (errno == ENOSPC) return Error(std::move(error).Hint("raise fs.inotify.max_user_watches (sysctl)"));
+    return error;
+  }
+  const FollowId id = next_follow_++;
+  following_[id] = {.watch = watch, .act = std::move(act)};
+  return id;
+}
+
+void LogWaker::Unfollow(FollowId id) {
+  const auto found = following_.find(id);
+  if (found == following_.end()) return;
+  const int watch = found->second.watch;
+  following_.erase(found);
+  for (const auto& [other, one] : following_) {
+    if (one.watch == watch) return;
+  }
+  (void)::inotify_rm_watch(inotify_.get(), watch);
 }
 
 LogCare::LogCare(net::Loop& loop, std::shared_ptr<LogWaker> waker, std::string folder, LogPolicy policy)

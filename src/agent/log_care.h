@@ -7,6 +7,7 @@
 // times.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -14,6 +15,7 @@
 
 #include "agent/log_files.h"
 #include "base/files.h"
+#include "base/result.h"
 #include "base/time.h"
 #include "net/loop.h"
 
@@ -21,20 +23,36 @@ namespace muster::agent {
 
 class LogCare;
 
-// Tells that logs have been written to. One for all instances of an agent, since a user may have few inotify
-// descriptors.
+// Tells that logs have been written to. One for all instances and all readers of an agent, since a user may
+// have few inotify descriptors: 128 as a rule, for all programs that run as that user. Loop thread only.
 class LogWaker {
  public:
   explicit LogWaker(net::Loop& loop);
   ~LogWaker();
   void WakeOnce(const std::string& path, std::weak_ptr<LogCare> care);  // at the next write
 
+  using FollowId = uint64_t;
+  // Calls `act` whenever a log in `folder` may have been written to, until Unfollow. A folder may be followed
+  // any number of times. Code "os-error": the system has no inotify descriptor or watch left for this user.
+  Result<FollowId> Follow(const std::string& folder, std::function<void()> act);
+  void Unfollow(FollowId id);  // unknown ids are fine
+
  private:
+  void Open();
   void OnReadable();
+  void On(int watch, uint32_t mask);
+  void WakeFollowers(int watch);
+
   net::Loop& loop_;
   Fd inotify_;
   net::Loop::WatchId watch_ = 0;
   std::map<int, std::weak_ptr<LogCare>> waiting_;
+  struct Followed {
+    int watch = -1;  // inotify's; those of one folder share it
+    std::function<void()> act;
+  };
+  std::map<FollowId, Followed> following_;
+  FollowId next_follow_ = 1;
 };
 
 // Loop thread only; what takes time, rotating, is done on the pool. Made by make_shared.

@@ -122,6 +122,44 @@ TEST_P(LogCareTest, IsThroughWithTheFolderBeforeItGoes) {
   }
 }
 
+// The system has few inotify descriptors for a user: all of an agent's readers share one.
+TEST_P(LogCareTest, AnyNumberOfReadersShareOneDescriptor) {
+  const auto descriptors = [] {
+    int count = 0;
+    for (const auto& entry : fs::directory_iterator("/proc/self/fd")) {
+      std::error_code error;
+      count += fs::read_symlink(entry.path(), error).string().find("inotify") != std::string::npos;
+    }
+    return count;
+  };
+  net::Loop loop;
+  const int before = descriptors();
+  LogWaker waker(loop);
+  constexpr int kReaders = 300;  // more than fs.inotify.max_user_instances is, as a rule
+  std::vector<LogWaker::FollowId> ids;
+  std::vector<int> woken(kReaders);
+  for (int i = 0; i < kReaders; ++i) {
+    const auto followed = waker.Follow(folder, [&woken, &loop, i] {
+      ++woken[static_cast<size_t>(i)];
+      loop.Stop();
+    });
+    ASSERT_TRUE(followed.ok()) << followed.error().Text();
+    ids.push_back(*followed);
+  }
+  EXPECT_EQ(descriptors(), before + 1);
+  std::ofstream(Log()) << "a line\n";  // the log comes into being
+  loop.Run();
+  EXPECT_THAT(woken, ::testing::Each(::testing::Ge(1)));
+  for (size_t i = 1; i < ids.size(); ++i) waker.Unfollow(ids[i]);
+  const std::vector<int> then = woken;
+  std::ofstream(Log(), std::ios::app) << "another\n";
+  loop.Run();
+  EXPECT_GT(woken[0], then[0]) << "the others have left, and it still reads";
+  EXPECT_EQ(woken[1], then[1]);
+  waker.Unfollow(ids[0]);
+  EXPECT_FALSE(waker.Follow(folder + "/none", [] {}).ok());
+}
+
 TEST_P(LogCareTest, ABurstIsRotatedPieceByPiece) {
   LogKeeper keeper(folder, {.rotate_bytes = 64 << 10, .keep = 4});
   std::string lines;

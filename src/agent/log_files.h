@@ -122,13 +122,10 @@ int64_t LogEnd(const std::string& folder);
 // Yields the lines that come after a position, across rotations.
 class LogFollower {
  public:
-  // From `position` on (of LogRead::end or ForEachLogLine), or from the present end where there is none. The
-  // folder must exist; the log need not.
-  static Result<LogFollower> Open(std::string folder, std::optional<int64_t> position = {});
+  // From `position` on (of LogRead::end or ForEachLogLine), or from the present end where there is none.
+  // Neither the folder nor the log need exist. When `Next` may have something more LogWaker tells.
+  explicit LogFollower(std::string folder, std::optional<int64_t> position = {});
 
-  // Readable (inotify) when `Next` may have something: for net::Loop::WatchReadable. Call Next once before
-  // waiting.
-  int fd() const { return inotify_.get(); }
   // The whole lines written since the last call, about 1 MiB at most. Empty when there is nothing more: call
   // it until then. Lines that were rotated away for good before they could be read are skipped.
   Result<std::vector<LogLine>> Next(WallTime now);
@@ -136,12 +133,9 @@ class LogFollower {
   int64_t missed() const { return missed_; }  // bytes that were skipped so
 
  private:
-  LogFollower(std::string folder, int64_t position, Fd inotify)
-      : folder_(std::move(folder)), position_(position), inotify_(std::move(inotify)) {}
   std::string folder_;
   int64_t position_;
   int64_t missed_ = 0;
-  Fd inotify_;
 };
 
 }  // namespace muster::agent

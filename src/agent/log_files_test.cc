@@ -123,7 +123,7 @@ TEST_F(LogFiles, AreFollowedAcrossRotations) {
   constexpr int kLines = 60'000;
   const pid_t writer = StartWriter(kLines);
   LogKeeper keeper(folder, {.rotate_bytes = 100 << 10, .keep = 1000});
-  LogFollower follower = LogFollower::Open(folder, 0).value();
+  LogFollower follower(folder, 0);
   int64_t next = 0, wrong = 0;
   const Time most = Now() + 30s;
   for (int round = 0; next < kLines && Now() < most; ++round) {
@@ -139,19 +139,12 @@ TEST_F(LogFiles, AreFollowedAcrossRotations) {
   EXPECT_EQ(waitpid(writer, nullptr, 0), writer);
 }
 
-TEST_F(LogFiles, WakeTheirFollower) {
-  LogFollower follower = LogFollower::Open(folder).value();
-  const auto wakes = [&] {
-    pollfd polled{follower.fd(), POLLIN, 0};
-    return poll(&polled, 1, 0) == 1;
-  };
+TEST_F(LogFiles, GiveTheirFollowerWholeLines) {
+  LogFollower follower(folder);
   EXPECT_THAT(follower.Next(WallNow()).value(), IsEmpty());
-  EXPECT_FALSE(wakes());
-  Append("fir");
-  EXPECT_TRUE(wakes()) << "the log may come into being later";
+  Append("fir");  // the log may come into being later
   EXPECT_THAT(follower.Next(WallNow()).value(), IsEmpty()) << "only whole lines";
   Append("st\nsecond\n");
-  EXPECT_TRUE(wakes());
   const std::vector<LogLine> lines = follower.Next(WallNow()).value();
   ASSERT_EQ(lines.size(), 2u);
   EXPECT_EQ(lines[0].text, "first");
@@ -164,7 +157,7 @@ TEST_F(LogFiles, AreFollowedFromWhereReadingEnded) {
   const LogRead read = ReadLines(folder, 1, {}, false).value();
   ASSERT_EQ(read.lines.size(), 1u);
   EXPECT_EQ(read.lines[0].text, "two");
-  LogFollower follower = LogFollower::Open(folder, read.end).value();
+  LogFollower follower(folder, read.end);
   Append("ee\nfour\n");
   const std::vector<LogLine> lines = follower.Next(WallNow()).value();
   ASSERT_EQ(lines.size(), 2u);
@@ -222,7 +215,7 @@ TEST_F(LogFiles, KeepNoMoreThanThePolicySays) {
   EXPECT_FALSE(Has("3.log"));
   EXPECT_FALSE(Has("3.times"));
   EXPECT_EQ(Texts(1)[0].substr(0, 4), "399.");
-  LogFollower late = LogFollower::Open(folder, 0).value();
+  LogFollower late(folder, 0);
   EXPECT_GT(late.Next(WallNow()).value().size(), 50u) << "what is gone is skipped";
   keeper.set_policy({.rotate_bytes = 8 << 10, .keep = 0});
   Append(std::string(20 << 10, '.') + "\n");
@@ -234,7 +227,7 @@ TEST_F(LogFiles, MayBeEmptiedByHand) {
   LogKeeper keeper(folder, {});
   Append("old one\nold two\n", At(10));
   ASSERT_TRUE(keeper.Look(At(10)).ok());
-  LogFollower follower = LogFollower::Open(folder).value();
+  LogFollower follower(folder);
   ASSERT_EQ(truncate((folder + "/current.log").c_str(), 0), 0);
   Append("new\n", At(20));
   ASSERT_TRUE(keeper.Look(At(20)).ok());
@@ -283,7 +276,7 @@ TEST_F(LogFiles, WithoutLineEndsNeedLittleMemory) {
   EXPECT_EQ(Texts(10).size(), 10u);
   EXPECT_LE(ReadLines(folder, -1, {}).value().lines.size(), 64u) << "as a value, bounded";
   EXPECT_LE(LastLogLines(folder, 3).at(0).size(), 1010u);
-  LogFollower follower = LogFollower::Open(folder, 0).value();
+  LogFollower follower(folder, 0);
   EXPECT_LE(follower.Next(WallNow()).value().size(), 20u);
 }
 
@@ -309,7 +302,7 @@ TEST_F(LogFiles, AreReadInBatchesAsSlowlyAsOneLikes) {
   EXPECT_GT(batches, 20u);
   EXPECT_EQ(reader.missed(), 0);
   // A follower goes on from there.
-  LogFollower follower = LogFollower::Open(folder, reader.position()).value();
+  LogFollower follower(folder, reader.position());
   const auto after = follower.Next(WallNow()).value();
   ASSERT_EQ(after.size(), 1u);
   EXPECT_EQ(NumberIn(after[0].text), 5000);
@@ -324,7 +317,7 @@ TEST_F(LogFiles, TellHowMuchWasRotatedAwayUnread) {
   LogReader reader(folder, {});
   ASSERT_FALSE(reader.Next(1000).value().empty());
   const int64_t read = reader.position();
-  LogFollower follower = LogFollower::Open(folder, read).value();
+  LogFollower follower(folder, read);
   rotate(1);
   for (int i = 1000; i < 2000; ++i) Append(std::to_string(i) + Padding() + "\n");
   rotate(2);  // the first file is gone for good
@@ -368,7 +361,7 @@ TEST_F(LogFiles, ThatAreAbsentHaveNoLines) {
   EXPECT_THAT(Texts(), IsEmpty());
   EXPECT_THAT(LastLogLines(folder), IsEmpty());
   EXPECT_TRUE(LogKeeper(folder, {}).Look(WallNow()).ok());
-  EXPECT_FALSE(LogFollower::Open(folder + "/none").ok());
+  EXPECT_THAT(LogFollower(folder + "/none").Next(WallNow()).value(), IsEmpty());
 }
 
 TEST_F(LogFiles, DoNotLeadElsewhere) {
@@ -388,7 +381,7 @@ class LogFilesOnTmpfs : public LogFiles {
 };
 TEST_F(LogFilesOnTmpfs, AreCopiedAndEmptied) {
   LogKeeper keeper(folder, {.rotate_bytes = 10 << 10, .keep = 100});
-  LogFollower follower = LogFollower::Open(folder).value();
+  LogFollower follower(folder);
   int followed = 0;
   for (int i = 0; i < 2000; ++i) {
     Append(std::to_string(i) + Padding() + "\n", At(1000 + i));

@@ -35,10 +35,12 @@ struct Stream {
 }  // namespace
 
 struct Streams::State : std::enable_shared_from_this<Streams::State> {
-  State(net::Loop& the_loop, std::string the_folder) : loop(the_loop), folder(std::move(the_folder)) {}
+  State(net::Loop& the_loop, std::string the_folder, std::shared_ptr<LogWaker> the_waker)
+      : loop(the_loop), folder(std::move(the_folder)), waker(std::move(the_waker)) {}
 
   net::Loop& loop;
   const std::string folder;
+  const std::shared_ptr<LogWaker> waker;
   std::shared_ptr<net::Channel> channel;
   std::map<std::string, std::shared_ptr<Stream>> streams;
   bool waits_for_channel = false;
@@ -146,26 +148,37 @@ struct Streams::State : std::enable_shared_from_this<Streams::State> {
 
   static net::Task<void> Follow(std::shared_ptr<State> self, std::shared_ptr<Stream> stream, std::string id,
                                 std::string instance, std::string folder, int64_t from) {
-    auto follower = LogFollower::Open(folder, from);
-    if (!follower.ok()) {
-      spdlog::error("{}", follower.error().Text());
+    const auto written = std::make_shared<net::Promised<bool>>();  // since it was looked at last
+    const auto followed = self->waker->Follow(folder, [written] { written->Set(true); });
+    if (!followed.ok()) {
+      // A reader that hears nothing would take it for a quiet log.
+      spdlog::error("{}", followed.error().Text());
+      self->Send(api::End{.id = id, .status = 0, .error = followed.error()});
+      self->End(id);
       co_return;
     }
+    LogFollower follower(folder, from);
+    co_await FollowLines(self, stream, id, instance, std::move(follower), written);
+    self->waker->Unfollow(*followed);
+  }
+
+  static net::Task<void> FollowLines(std::shared_ptr<State> self, std::shared_ptr<Stream> stream,
+                                     std::string id, std::string instance, LogFollower follower,
+                                     std::shared_ptr<net::Promised<bool>> written) {
     int64_t told = 0;
     while (true) {
-      auto lines = follower->Next(WallNow());
-      if (lines.ok()) TellMissed(follower->missed(), told, *lines);
+      const net::Promised<bool> something;
+      *written = something;
+      auto lines = follower.Next(WallNow());
+      if (lines.ok()) TellMissed(follower.missed(), told, *lines);
       if (lines.ok() && !lines->empty()) {
         self->SendLines(*stream, id, instance, std::move(*lines));
         const bool more = co_await Room(self, stream);
         if (!more) co_return;
         continue;
       }
-      const net::Promised<bool> something;
       stream->waiting.push_back(something);
-      const auto watch = self->loop.WatchReadable(follower->fd(), [something] { something.Set(true); });
       co_await something;
-      self->loop.Unwatch(watch);
       std::erase_if(stream->waiting, [](const net::Promised<bool>& one) { return one.set(); });
       if (stream->over) co_return;
     }
@@ -218,8 +231,8 @@ struct Streams::State : std::enable_shared_from_this<Streams::State> {
   }
 };
 
-Streams::Streams(net::Loop& loop, std::string folder)
-    : state_(std::make_shared<State>(loop, std::move(folder))) {}
+Streams::Streams(net::Loop& loop, std::string folder, std::shared_ptr<LogWaker> waker)
+    : state_(std::make_shared<State>(loop, std::move(folder), std::move(waker))) {}
 
 Streams::~Streams() { Disconnect(); }
 

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "agent/exec.h"
+#include "agent/log_care.h"
 #include "api/agent_messages.h"
 #include "net/channel.h"
 #include "net/loop.h"
@@ -17,8 +18,8 @@ namespace muster::agent {
 // log file or in the command's pipe. Loop thread only.
 class Streams {
  public:
-  // `folder` is the host's.
-  Streams(net::Loop& loop, std::string folder);
+  // `folder` is the host's, `waker` the agent's only one.
+  Streams(net::Loop& loop, std::string folder, std::shared_ptr<LogWaker> waker);
   ~Streams();
 
   void Connect(std::shared_ptr<net::Channel> channel);

@@ -58,6 +58,11 @@ struct LogStreams {
   }
   void OnEnd(size_t source, const api::End& end) {
     if (end.error && !error) error = end.error;
+    if (end.error && follow) {  // the others go on, and its silence mustn't look like a quiet log
+      const int64_t now = WallNow().time_since_epoch().count();
+      Push(source,
+           {.at_ms = now, .text = fmt::format("(muster: followed no further: {})", end.error->message())});
+    }
     order.End(source);
     --left;
     Go();

@@ -16,6 +16,8 @@
 namespace muster::app {
 namespace {
 
+constexpr size_t kPathMost = 1000;   // in bytes, below the instance's folder
+constexpr size_t kNameMost = 240;    // of the 255 that Linux has; the rest is for a name while it is written
 constexpr size_t kPeersMost = 2000;  // each knows all others: the text grows with the square
 
 void Add(std::vector<Finding>& findings, std::string_view code, Mark mark, std::string message,
@@ -108,27 +110,81 @@ void CheckSecretsInCommand(const Value& value, std::vector<Finding>& findings) {
   }
 }
 
-// As the agent takes them: below the folder, and written in one way only.
-bool IsInside(const std::string& path) {
-  for (const std::string& part : Split(path, '/')) {
-    if (part.empty() || part == "." || part == "..") return false;
+// Every path that `path` lies in, the longest first: "a/b", "a" of "a/b/c".
+std::vector<std::string> FoldersOf(const std::string& path) {
+  std::vector<std::string> folders;
+  for (size_t at = path.rfind('/'); at != std::string::npos && at > 0; at = path.rfind('/', at - 1)) {
+    folders.push_back(path.substr(0, at));
   }
-  return true;
+  return folders;
+}
+
+// What keeps the agent from making it below `folder`; empty where nothing does.
+std::string WrongWithPath(const std::string& path, std::string_view folder) {
+  const auto control = [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; };
+  if (std::any_of(path.begin(), path.end(), control)) {
+    return fmt::format("a path inside of {} has a control character in it", folder);
+  }
+  if (path.size() > kPathMost) {
+    return fmt::format("a path inside of {} has {} bytes, more than {}", folder, path.size(), kPathMost);
+  }
+  for (const std::string& part : Split(path, '/')) {
+    if (part.empty() || part == "." || part == "..") {
+      return fmt::format("\"{}\" is not a path inside of {}", path, folder);
+    }
+    if (part.size() > kNameMost) {
+      return fmt::format("a name in a path inside of {} has {} bytes, more than {}", folder, part.size(),
+                         kNameMost);
+    }
+  }
+  return "";
 }
 
 void CheckPaths(const Value& settings, std::vector<Finding>& findings) {
-  const auto check = [&](const std::string& path, Mark mark, std::string_view folder) {
-    if (IsInside(path)) return;
-    Add(findings, "bad-path", mark, fmt::format("\"{}\" is not a path inside of {}", path, folder),
-        "write it without a / in front, without . and ..");
+  const auto is_path = [&](const std::string& path, Mark mark, std::string_view folder) {
+    const std::string wrong = WrongWithPath(path, folder);
+    if (wrong.empty()) return true;
+    Add(findings, "bad-path", mark, wrong, "write it short, without a / in front, without . and ..");
+    return false;
   };
-  if (const Value* files = settings.Find("files")) {
-    for (const Value::Entry& entry : files->entries)
-      check(entry.key, entry.key_mark, "the instance's folder");
+  std::set<std::string> data{"data"};  // and all folders on the way there
+  const auto add_data = [&](const Value& one) {
+    if (!is_path(one.text, one.mark, "{{data}}")) return;
+    data.insert("data/" + one.text);
+    for (const std::string& folder : FoldersOf("data/" + one.text)) data.insert(folder);
+  };
+  if (const Value* folders = settings.Find("data")) {
+    if (folders->is_scalar()) add_data(*folders);
+    for (const Value& item : folders->items) add_data(item);
   }
-  if (const Value* data = settings.Find("data")) {
-    if (data->is_scalar()) check(data->text, data->mark, "{{data}}");
-    for (const Value& item : data->items) check(item.text, item.mark, "{{data}}");
+  const Value* files = settings.Find("files");
+  if (!files) return;
+  std::set<std::string> good;
+  for (const Value::Entry& entry : files->entries) {
+    if (is_path(entry.key, entry.key_mark, "the instance's folder")) good.insert(entry.key);
+  }
+  for (const Value::Entry& entry : files->entries) {
+    const std::string& path = entry.key;
+    if (!good.contains(path)) continue;
+    if (path == "logs" || path.starts_with("logs/")) {
+      Add(findings, "path-reserved", entry.key_mark,
+          fmt::format("\"{}\": logs is where muster keeps what the instance prints", path),
+          "put it into another folder, such as conf");
+      continue;
+    }
+    if (data.contains(path)) {
+      Add(findings, "path-reserved", entry.key_mark,
+          fmt::format("\"{}\" is a folder of data: no file can have that name", path),
+          "give the file another name, or another folder");
+      continue;
+    }
+    for (const std::string& folder : FoldersOf(path)) {
+      if (!good.contains(folder)) continue;
+      Add(findings, "path-clash", entry.key_mark,
+          fmt::format("\"{}\" lies in \"{}\", which is a file itself", path, folder),
+          "give one of them another name");
+      break;
+    }
   }
 }
 

@@ -114,5 +114,45 @@ TEST(AppCheck, TellsAPortThatHealthNamesInVain) {
             std::vector<std::string>{"unknown-port"});
 }
 
+// Settings with these paths in `files:`, and these folders in `data:`.
+std::vector<std::string> PathCodes(const std::vector<std::string>& files,
+                                   const std::vector<std::string>& data = {}) {
+  std::vector<std::pair<std::string, Value>> entries;
+  for (const std::string& file : files) entries.emplace_back(file, Map({{"content", Scalar("x")}}));
+  Value folders;
+  folders.type = Value::Type::kList;
+  for (const std::string& folder : data) folders.items.push_back(Scalar(folder));
+  return Codes(App({{"files", Map(std::move(entries))}, {"data", folders}}), OneHost());
+}
+
+using Names = std::vector<std::string>;
+
+TEST(AppCheck, AFileCantLieInAFile) {
+  EXPECT_EQ(PathCodes({"a", "a/b"}), Names{"path-clash"});
+  EXPECT_EQ(PathCodes({"a/b/c/d", "a/b"}), Names{"path-clash"});
+  EXPECT_EQ(PathCodes({"a", "ab", "b/a", "b/ab"}), Names{});
+}
+
+TEST(AppCheck, WhereMusterItselfWritesNoFileCanBe) {
+  EXPECT_EQ(PathCodes({"logs"}), Names{"path-reserved"});
+  EXPECT_EQ(PathCodes({"logs/current.log"}), Names{"path-reserved"});
+  EXPECT_EQ(PathCodes({"data"}), Names{"path-reserved"});
+  EXPECT_EQ(PathCodes({"data/up"}, {"up"}), Names{"path-reserved"});
+  EXPECT_EQ(PathCodes({"data/up"}, {"up/loads"}), Names{"path-reserved"});
+  EXPECT_EQ(PathCodes({"data/up/loads"}, {"up"}),
+            Names{});  // what is in a folder of data is a file as others
+  EXPECT_EQ(PathCodes({"catalogs/x", "conf/logs", "database", "data/seed"}, {"up"}), Names{});
+}
+
+TEST(AppCheck, APathMustBeOneThatCanBeMade) {
+  EXPECT_EQ(PathCodes({std::string(240, 'n')}), Names{});
+  EXPECT_EQ(PathCodes({std::string(241, 'n')}), Names{"bad-path"});
+  EXPECT_EQ(PathCodes({std::string("a\0b", 3)}), Names{"bad-path"});
+  EXPECT_EQ(PathCodes({}, {"up\nloads"}), Names{"bad-path"});
+  std::string deep = "a";
+  while (deep.size() <= 1000) deep += "/a";
+  EXPECT_EQ(PathCodes({deep}), Names{"bad-path"});
+}
+
 }  // namespace
 }  // namespace muster::app

@@ -16,6 +16,7 @@
 #include "base/files.h"
 #include "base/subprocess.h"
 #include "base/text.h"
+#include "cli/way_out.h"
 #include "net/addresses.h"
 
 namespace muster::cli {
@@ -301,6 +302,8 @@ Machine LookAtMachine(const fs::path& home, const Owners& owners, bool ports) {
                   .find = FindProgram,
                   .is_file = IsFile,
                   .is_executable = IsExecutable};
+  const char* network = std::getenv("MUSTER_REHEARSAL_NETWORK");
+  machine.apart = machine.namespaces && !(network && std::string_view(network) == "loopback");
   // Without root everything runs as the caller, whatever the file says.
   if (geteuid() == 0) {
     machine.has_user = [](const std::string& user) { return getpwnam(user.c_str()) != nullptr; };
@@ -342,6 +345,7 @@ std::vector<Finding> CheckMachine(const Cluster& cluster, const std::vector<Inst
     finding.fix = "rehearse as root, or let each program listen on {{address}} only";
     findings.push_back(std::move(finding));
   }
+  if (machine.apart) findings = CheckWayOut(cluster);
   for (const Instance& instance : instances) {
     const Host* host = cluster.FindHost(instance.host);
     const Service* service = cluster.FindService(instance.service);

@@ -43,7 +43,8 @@ struct Machine {
   std::vector<Listener> listeners;
   std::vector<std::string> addresses;
   bool limits = true;                                   // cgroups can be written
-  bool namespaces = true;                               // rehearsed hosts get a network of their own
+  bool namespaces = true;                               // rehearsed hosts can get a network of their own
+  bool apart = false;                                   // and will, unless the server was told otherwise
   std::function<std::string(const std::string&)> find;  // the path of a program, or ""
   // Whether somebody may run it: a file that is there and executable for all.
   std::function<bool(const std::string&path)> is_file, is_executable;

@@ -58,6 +58,24 @@ def test_iot_strips_prefixes_and_pins_uploads(muster):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces need root")
+def test_an_address_that_a_rehearsal_as_root_cannot_reach_is_told(muster):
+    file = muster.file(f"""
+cluster: out
+services:
+  web:
+    kind: app
+    command: sleep 60
+    env: {{ DB_URL: "mysql://me:s3cret@db.example.org:3306/shop" }}
+""")
+    apart = muster.run("check", file, "--rehearse", env={"MUSTER_REHEARSAL_NETWORK": "namespaces"})
+    assert ":7:20: warning: env DB_URL of web names db.example.org:3306:" in apart.stdout + apart.stderr
+    assert "[rehearsal-apart]" in apart.stdout + apart.stderr and "s3cret" not in apart.stdout + apart.stderr
+    for args, network in ((["--rehearse"], "loopback"), ([], "namespaces")):
+        told = muster.run("check", file, *args, env={"MUSTER_REHEARSAL_NETWORK": network})
+        assert "rehearsal-apart" not in told.stdout + told.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces need root")
 def test_with_root_each_host_has_a_network_of_its_own(muster):
     muster.env["MUSTER_REHEARSAL_NETWORK"] = "namespaces"
     cluster = bring_up(muster, "demo")
@@ -65,6 +83,9 @@ def test_with_root_each_host_has_a_network_of_its_own(muster):
     networks = {os.readlink(f"/proc/{pid}/ns/net") for pid in agents}
     assert len(networks) == 2 and os.readlink("/proc/self/ns/net") not in networks
     assert get(edge(muster, cluster))[0] == 200
+    # No way out, as docs/running.md says.
+    out = muster.run("exec", "-c", cluster, "web-1", "--", "bash", "-c", "exec 3<>/dev/tcp/192.0.2.1/53", code=1)
+    assert "Network is unreachable" in out.stdout + out.stderr
     block = muster.instances(cluster)["web-1"]["address"].split(".")[2]
     assert muster.json("verify", "--cluster", cluster)["passed"]
     muster.run("down", "--cluster", cluster, "--delete-data", "--confirm", "demo")

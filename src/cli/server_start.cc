@@ -21,6 +21,8 @@
 namespace muster::cli {
 namespace {
 
+constexpr Duration kLookAgain = 2ms;  // a look costs a connect that fails; the first command waits for it
+
 // Forks twice, so that the server is nobody's child and outlives this program. Returns its pid.
 Result<pid_t> SpawnDetached(const fs::path& program, const fs::path& home, int log) {
   int ends[2];
@@ -103,7 +105,7 @@ Status StartServer(const fs::path& program, const fs::path& home) {
       dead = true;
       give_up = std::min(give_up, Now() + 1s);
     }
-    std::this_thread::sleep_for(10ms);
+    std::this_thread::sleep_for(kLookAgain);
   }
   const auto text = ReadFile(ServerLog(home));
   const std::string fresh = text.ok() && text->size() > static_cast<size_t>(log_start)

@@ -23,11 +23,14 @@ class Load:
         self.stop = threading.Event()
         self.failures, self.served, self.repeated = [], 0, 0
         self.pause = clients / per_second
-        self.threads = [threading.Thread(target=self.client) for _ in range(clients)]
+        begin = time.monotonic()
+        self.threads = [threading.Thread(target=self.client, args=(begin + number / per_second,))
+                        for number in range(clients)]
         for thread in self.threads:
             thread.start()
 
-    def client(self):
+    def client(self, turn):
+        """Asks when it is its turn, however long the last answer took; late for more than a second, it lets turns go."""
         sock = None
         while not self.stop.is_set():
             answer = b""
@@ -55,7 +58,8 @@ class Load:
             elif b"connection: close" in answer.lower():
                 sock.close()
                 sock = None
-            self.stop.wait(self.pause)
+            turn = max(turn + self.pause, time.monotonic() - 1)
+            self.stop.wait(max(0.0, turn - time.monotonic()))
 
     @staticmethod
     def read(sock):

@@ -26,6 +26,25 @@ def test_a_killed_instance_leaves_the_balancer_and_returns(muster):
     wait_until(lambda: len({get(url)[1].get("X-Instance") for _ in range(12)}) == 3, what="all three behind the edge")
 
 
+def test_a_member_returns_though_nginx_took_up_a_reload_too_late(muster):
+    muster.run("up", muster.file(web(muster, instances=2)), "--rehearse")
+    url = edge(muster, "web@rehearsal")
+    master, before = (muster.instances("web@rehearsal")[name]["pid"] for name in ("edge-1", "app-1"))
+    os.kill(master, signal.SIGSTOP)
+    try:
+        os.kill(before, signal.SIGKILL)
+        # The agent gives up on a reload after 15 s; the member is long well again by then.
+        wait_until(lambda: any("not taken up" in reason for reason in muster.status("web@rehearsal")["reasons"]),
+                   seconds=40, what="the reload to be given up on")
+    finally:
+        os.kill(master, signal.SIGCONT)
+    one = muster.instances("web@rehearsal")["app-1"]
+    assert one["state"] == "ready" and one["pid"] != before
+    wait_until(lambda: {get(url)[1].get("X-Instance") for _ in range(8)} == {"app-1", "app-2"},
+               what="both behind the edge again")
+    wait_until(lambda: muster.status("web@rehearsal")["health"] == "green", what="status to be green")
+
+
 def test_a_crash_loop_is_given_up_with_evidence_while_the_rest_goes_on(muster):
     muster.run("up", muster.file(web(muster, instances=2)), "--rehearse")
     url = edge(muster, "web@rehearsal")

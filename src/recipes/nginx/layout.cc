@@ -195,6 +195,19 @@ Impact NginxLayout::ImpactOf(std::string_view part) const {
   return part.starts_with("file") ? Impact::kReload : Impact::kRestart;
 }
 
+ServiceHealth HealthOf(const std::vector<Instance>& desired,
+                       const std::map<std::string, Observed>& observed) {
+  ServiceHealth health = common::MemberHealth(desired, observed);
+  for (const Instance& nginx : desired) {
+    const auto seen = observed.find(nginx.name);
+    if (seen == observed.end() || seen->second.state != InstanceState::kReady) continue;
+    if (!seen->second.facts.contains("stale")) continue;
+    health.reasons.push_back(fmt::format("{} has not taken up its members yet", nginx.name));
+    if (health.health == Health::kGreen) health.health = Health::kYellow;
+  }
+  return health;
+}
+
 }  // namespace muster::nginx
 
 namespace muster {
@@ -205,7 +218,7 @@ Recipe MakeNginxRecipe() {
   recipe.change = std::make_unique<common::MemberChange>(layout.get());
   recipe.layout = std::move(layout);
   recipe.make_mender = nginx::MakeMender;
-  recipe.health = common::MemberHealth;
+  recipe.health = nginx::HealthOf;
   recipe.make_operator = nginx::MakeOperator;
   // The master tells its workers, and starts a new one for each that ends before it knows that all shall end.
   recipe.stops_its_own = true;

@@ -31,8 +31,13 @@ std::vector<Finding> CheckSettings(const Settings& settings, const Service& serv
 // Values that can't be meant: values.cc.
 void CheckValues(const Value& settings, std::vector<Finding>& findings);
 
+// As of any service; yellow, too, where an nginx has not taken up its members.
+ServiceHealth HealthOf(const std::vector<Instance>& desired, const std::map<std::string, Observed>& observed);
+
 // The caller owns what it gets: a mender for each service, an operator for each instance.
 std::unique_ptr<Mender> MakeMender();
 std::unique_ptr<Operator> MakeOperator();
+// One that waits for so long at most until nginx has taken up what it was told to.
+std::unique_ptr<Operator> MakeOperatorFor(Duration reload_within);
 
 }  // namespace muster::nginx

@@ -40,7 +40,9 @@ class NginxMender : public Mender {
                                                         : found->second.state != InstanceState::kReady;
         if (out) wanted.insert(member);
       }
-      if (wanted != known) orders.push_back(OrderFor(nginx.name, known, wanted));
+      // A reload that failed: the sets may be as wanted, but nginx doesn't have them.
+      const bool stale = !Names(seen->second, "stale").empty();
+      if (stale || wanted != known) orders.push_back(OrderFor(nginx.name, known, wanted));
     }
     return orders;
   }
@@ -62,6 +64,7 @@ class NginxMender : public Mender {
     if (!back.empty()) {
       reasons.push_back(fmt::format("{} {} ready again", Join(back, ", "), back.size() == 1 ? "is" : "are"));
     }
+    if (reasons.empty()) reasons.emplace_back("it has not taken up its members yet");
     const std::vector<std::string> all(wanted.begin(), wanted.end());
     return {.instance = nginx,
             .verb = "backends",

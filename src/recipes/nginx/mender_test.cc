@@ -7,6 +7,7 @@
 namespace muster::nginx {
 namespace {
 
+using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 
 class NginxMenderTest : public ::testing::Test {
@@ -60,6 +61,23 @@ TEST_F(NginxMenderTest, LetsThemInAgain) {
   ASSERT_EQ(orders.size(), 1u);
   EXPECT_EQ(orders[0].args.at("out"), "");
   EXPECT_EQ(orders[0].reason, "app-2 is ready again");
+}
+
+TEST_F(NginxMenderTest, OrdersAgainWhatNginxHasNotTakenUp) {
+  observed_["edge-1"].facts["health"] = "app-2";
+  Set("app-2", InstanceState::kBackoff);
+  EXPECT_THAT(On(), IsEmpty());
+  observed_["edge-1"].facts["stale"] = "yes";
+  const auto orders = On();
+  ASSERT_EQ(orders.size(), 1u);
+  EXPECT_EQ(orders[0].verb, "backends");
+  EXPECT_EQ(orders[0].args.at("out"), "app-2");
+  EXPECT_EQ(orders[0].reason, "it has not taken up its members yet");
+  const ServiceHealth health = HealthOf(desired_, observed_);
+  EXPECT_EQ(health.health, Health::kYellow);
+  EXPECT_THAT(health.reasons, ElementsAre("edge-1 has not taken up its members yet"));
+  observed_["edge-1"].facts.erase("stale");
+  EXPECT_EQ(HealthOf(desired_, observed_).health, Health::kGreen);
 }
 
 TEST_F(NginxMenderTest, CountsMembersUnderAStep) {

@@ -1,6 +1,7 @@
 // What is done to a running nginx: its upstreams are rendered, tested and reloaded.
 #include <fmt/format.h>
 
+#include <optional>
 #include <set>
 
 #include "base/digest.h"
@@ -19,8 +20,7 @@ namespace {
 using Names = std::set<std::string>;
 using Facts = std::map<std::string, std::string>;
 
-constexpr Duration kGather = 20ms;  // reloads asked for within this share one
-constexpr Duration kReloadWithin = 15s;
+constexpr Duration kGather = 20ms;         // reloads asked for within this share one
 constexpr Duration kFinishWithin = 500ms;  // requests under way when a member is drained
 
 std::string Listed(const Names& names) { return Join({names.begin(), names.end()}, ","); }
@@ -40,11 +40,17 @@ struct State {
   std::map<std::string, std::string> guests;  // who stands in for a while, and where
   std::string token;                          // who knows it is shown where requests go
   std::string applied;                        // the upstreams that the running nginx has; "" : not known
+  // It has not what it should have, as far as is known, and nothing is under way that would change that: told
+  // to the mender, which orders until it is so.
+  bool stale = false;
+  bool adopted = false;                 // `applied` was looked for where nginx ran already
+  std::optional<std::string> recorded;  // the digest of what was applied, by an earlier agent's record
   int reloads = 0;
   std::set<int> left;  // workers that the last reload replaced
 
   std::string records;  // the agent's folder for this instance
   Running running;
+  Duration reload_within{};
   std::string upstreams;  // as in the desired state
   bool forced = false;    // the rest of the configuration has changed, too
   bool reloading = false;
@@ -63,6 +69,10 @@ struct State {
     return marked;
   }
   std::string Rendered() const { return RenderUpstreams(Members(), out(), token); }
+  // Where what is wanted turns out to be what nginx has.
+  void Settle() {
+    if (stale && !applied.empty() && Rendered() == applied) stale = false;
+  }
 };
 using SharedState = std::shared_ptr<State>;
 
@@ -78,6 +88,7 @@ std::string StatePath(const State& state) { return state.records + "/upstreams.s
 Status Save(const State& state) {
   std::string text =
       fmt::format("token {}\nrun {}\nhealth {}\n", state.token, Listed(state.run), Listed(state.health));
+  text += fmt::format("applied {}\n", state.applied.empty() ? "" : Sha256Hex(state.applied));
   for (const auto& [name, seats] : state.guests) text += fmt::format("guest {} {}\n", name, seats);
   return WriteFile(StatePath(state), text, {.mode = 0600});
 }
@@ -90,12 +101,26 @@ void Load(State& state) {
     for (const std::string& line : Split(*text, '\n')) {
       if (line.starts_with("token ")) state.token = line.substr(6);
       if (line.starts_with("run ")) state.run = Listed(std::string_view(line).substr(4));
+      if (line.starts_with("applied ")) state.recorded = line.substr(8);
       if (line.starts_with("health ")) state.health = Listed(std::string_view(line).substr(7));
       const std::vector<std::string> words = Split(line, ' ');
       if (words.size() == 3 && words[0] == "guest") state.guests[words[1]] = words[2];
     }
   }
   if (state.token.empty()) state.token = RandomHex(16);
+}
+
+// An agent that finds nginx running has only the record of an earlier one, which may have ended halfway. One
+// of an earlier release tells nothing: there the file has to do.
+void Adopt(State& state) {
+  if (state.running.pid <= 0 || std::exchange(state.adopted, true)) return;
+  const std::string wanted = state.Rendered();
+  const auto file = ReadWithin(state.running.folder, std::string(kUpstreamsFile));
+  if (file.ok() && *file == wanted && state.recorded.value_or(Sha256Hex(wanted)) == Sha256Hex(wanted)) {
+    state.applied = wanted;
+  } else {
+    state.stale = true;
+  }
 }
 
 void Take(State& state, const Operator::Context& context) {
@@ -113,6 +138,7 @@ void Take(State& state, const Operator::Context& context) {
   state.upstreams = text("upstreams");
   if (!context.instance->argv.empty()) state.running.program = context.instance->argv.front();
   Load(state);
+  Adopt(state);
 }
 
 // Members that left the service would otherwise come back as out.
@@ -129,33 +155,53 @@ bool Forget(State& state) {
 }
 
 // Writes the upstreams and tests all of the configuration. Where nginx doesn't like it, the file is as
-// before.
+// before, unless somebody else has written it meanwhile.
 net::Task<Status> WriteAndTest(SharedState state, std::string content) {
   const auto before = ReadWithin(state->running.folder, std::string(kUpstreamsFile));
   if (!before.ok() || *before != content) MUSTER_CO_DO(WriteUpstreams(state->running, content));
   Status tested = co_await TestConfig(state->running);
-  if (!tested.ok() && before.ok()) (void)WriteUpstreams(state->running, *before);
+  if (!tested.ok() && before.ok()) {
+    const auto now = ReadWithin(state->running.folder, std::string(kUpstreamsFile));
+    if (now.ok() && *now == content) (void)WriteUpstreams(state->running, *before);
+  }
   co_return tested;
+}
+
+// Not running: it starts from what is written, unless its start has read the file just before.
+Status WriteForItsStart(State& state, const std::string& content) {
+  state.applied.clear();
+  state.stale = true;
+  MUSTER_DO(Save(state));
+  return WriteUpstreams(state.running, content);
+}
+
+net::Task<Status> TestAndReload(SharedState state, std::string content) {
+  const int pid = state->running.pid;
+  MUSTER_CO_DO(co_await WriteAndTest(state, content));
+  if (state->running.pid <= 0) co_return WriteForItsStart(*state, content);
+  // From the signal on nobody knows what it has until it is seen to have it: it may take up its files long
+  // after it was given up on, and an agent may end before that.
+  state->applied.clear();
+  MUSTER_CO_DO(Save(*state));
+  MUSTER_CO_TRY(std::set<int> left, co_await ReloadMaster(state->running, state->reload_within));
+  state->left = std::move(left);
+  ++state->reloads;
+  if (state->running.pid == pid) {  // else it was started anew, from what Prepare knows
+    state->applied = content;
+    state->stale = false;
+    (void)Save(*state);  // without it the next agent reloads once more
+  }
+  co_return Done();
 }
 
 net::Task<Status> Apply(SharedState state) {
   const bool forced = std::exchange(state->forced, false);
   const std::string content = state->Rendered();
-  if (state->running.pid <= 0) {
-    state->applied.clear();
-    co_return WriteUpstreams(state->running, content);
-  }
+  if (state->running.pid <= 0) co_return WriteForItsStart(*state, content);
   if (!forced && content == state->applied) co_return Done();
-  MUSTER_CO_DO(co_await WriteAndTest(state, content));
-  if (state->running.pid <= 0) {  // stopped meanwhile: what is written is what it starts from
-    state->applied.clear();
-    co_return Done();
-  }
-  MUSTER_CO_TRY(std::set<int> left, co_await ReloadMaster(state->running, kReloadWithin));
-  state->left = std::move(left);
-  state->applied = content;
-  ++state->reloads;
-  co_return Done();
+  Status status = co_await TestAndReload(state, content);
+  if (!status.ok()) state->stale = true;
+  co_return status;
 }
 
 // One reload for all that ask for one now, and another for those that ask while it is under way.
@@ -178,15 +224,20 @@ net::Task<Status> Reloaded(SharedState state) {
 
 class NginxOperator : public Operator {
  public:
+  explicit NginxOperator(Duration reload_within) { state_->reload_within = reload_within; }
+
   net::Task<Status> Prepare(Context context) override {
     const SharedState state = state_;
     Take(*state, context);
     Forget(*state);
-    MUSTER_CO_DO(Save(*state));
     const std::string content = state->Rendered();
-    MUSTER_CO_DO(co_await WriteAndTest(state, content));
-    if (context.pid == 0) state->applied = content;  // It starts from this.
-    co_return Done();
+    if (context.pid == 0) {  // It starts from this, unless a verb writes something else before it does.
+      state->adopted = true;
+      state->applied = content;
+      state->stale = false;
+    }
+    MUSTER_CO_DO(Save(*state));
+    co_return co_await WriteAndTest(state, content);
   }
 
   net::Task<Status> Reload(Context context) override {
@@ -200,14 +251,15 @@ class NginxOperator : public Operator {
   net::Task<Result<nginx::Facts>> Perform(Context context, std::string verb, nginx::Facts args) override {
     const SharedState state = state_;
     Take(*state, context);
-    const Names run = state->run, health = state->health;
-    const std::map<std::string, std::string> guests = state->guests;
+    // What fails is taken back only where it leads away from the service as it should be, and only as far as
+    // it was this verb that did it: others go on meanwhile. The rest is done once nginx can.
+    bool drained = false, admitted = false;
     if (verb == "drain" || verb == "restore") {
       const std::string member = args["member"];
       if (member.empty()) co_return Error::Invalid("bad-args", "{} needs a member", verb);
       Names& names = args["by"] == "health" ? state->health : state->run;
       if (verb == "drain") {
-        names.insert(member);
+        drained = names.insert(member).second;
       } else {
         names.erase(member);
         // Who says ready=yes has just seen it so. Otherwise it stays out until the mender finds it well.
@@ -223,7 +275,10 @@ class NginxOperator : public Operator {
         co_return Error::Invalid("bad-args", "{} needs a member and where it stands", verb);
       }
       state->guests.erase(guest);
-      if (verb == "admit") state->guests[guest] = args["at"];
+      if (verb == "admit") {
+        state->guests[guest] = args["at"];
+        admitted = true;
+      }
       // It is a stranger before and after: what was known of its health is another's.
       state->run.erase(guest);
       state->health.erase(guest);
@@ -236,9 +291,8 @@ class NginxOperator : public Operator {
     if (state->reloading || state->running.pid <= 0 || state->Rendered() != state->applied) {
       const Status reloaded = co_await Reloaded(state);
       if (!reloaded.ok()) {
-        state->run = run;
-        state->health = health;
-        state->guests = guests;
+        if (drained) (args["by"] == "health" ? state->health : state->run).erase(args["member"]);
+        if (admitted && state->guests[args["member"]] == args["at"]) state->guests.erase(args["member"]);
         (void)Save(*state);
         co_return reloaded.error();
       }
@@ -273,7 +327,8 @@ class NginxOperator : public Operator {
   }
 
  private:
-  static nginx::Facts Told(const State& state) {
+  static nginx::Facts Told(State& state) {
+    state.Settle();
     nginx::Facts facts{{"out", Listed(state.marked())},
                        {"run", Listed(state.run)},
                        {"health", Listed(state.health)},
@@ -281,6 +336,7 @@ class NginxOperator : public Operator {
     Names guests;
     for (const auto& [name, seats] : state.guests) guests.insert(name);
     if (!guests.empty()) facts["guests"] = Listed(guests);
+    if (state.stale && state.running.pid > 0) facts["stale"] = "yes";
     return facts;
   }
 
@@ -289,6 +345,9 @@ class NginxOperator : public Operator {
 
 }  // namespace
 
-std::unique_ptr<Operator> MakeOperator() { return std::make_unique<NginxOperator>(); }
+std::unique_ptr<Operator> MakeOperator() { return MakeOperatorFor(15s); }
+std::unique_ptr<Operator> MakeOperatorFor(Duration reload_within) {
+  return std::make_unique<NginxOperator>(reload_within);
+}
 
 }  // namespace muster::nginx

@@ -249,6 +249,85 @@ TEST_F(NginxOperatorTest, MergesReloads) {
   EXPECT_EQ(operator_->Facts(Context()).at("reloads"), "1");
 }
 
+TEST_F(NginxOperatorTest, ComesToWhatIsWantedAfterAReloadThatCameLate) {
+  operator_ = MakeOperatorFor(200ms);
+  Install(Plain());
+  ASSERT_TRUE(loop_.RunTask(operator_->Prepare(Context())).ok());
+  StartNginx();
+  EXPECT_FALSE(operator_->Facts(Context()).contains("stale"));
+  ASSERT_EQ(kill(pid_, SIGSTOP), 0);
+  EXPECT_THAT(Order("backends", {{"out", "app-1"}}), HasSubstr("nginx-reload"));
+  EXPECT_EQ(operator_->Facts(Context()).at("stale"), "yes");
+  ASSERT_EQ(kill(pid_, SIGCONT), 0);
+  // Given up on, it does what it was told all the same.
+  const Time end = Now() + 10s;
+  while (WhoAnswers() != std::set<std::string>{"app-2"}) ASSERT_LT(Now(), end);
+  operator_ = MakeOperator();  // which one asks makes no difference
+  EXPECT_EQ(operator_->Facts(Context()).at("stale"), "yes");
+  EXPECT_EQ(Order("backends", {{"out", ""}}), "");
+  EXPECT_EQ(WhoAnswers(), (std::set<std::string>{"app-1", "app-2"}));
+  EXPECT_FALSE(operator_->Facts(Context()).contains("stale"));
+
+  // What a drain did that failed is undone, in nginx too; here nothing else would tell.
+  operator_ = MakeOperatorFor(200ms);
+  EXPECT_FALSE(operator_->Facts(Context()).contains("stale"));
+  ASSERT_EQ(kill(pid_, SIGSTOP), 0);
+  EXPECT_THAT(Order("drain", {{"member", "app-2"}, {"by", "run"}}), HasSubstr("nginx-reload"));
+  ASSERT_EQ(kill(pid_, SIGCONT), 0);
+  while (WhoAnswers() != std::set<std::string>{"app-1"}) ASSERT_LT(Now(), end);
+  EXPECT_EQ(operator_->Facts(Context()).at("run"), "");
+  EXPECT_EQ(operator_->Facts(Context()).at("stale"), "yes");
+  operator_ = MakeOperator();
+  EXPECT_EQ(Order("backends", {{"out", ""}}), "");
+  EXPECT_EQ(WhoAnswers(), (std::set<std::string>{"app-1", "app-2"}));
+}
+
+TEST_F(NginxOperatorTest, AnAgentThatFindsItRunningComparesTheFile) {
+  Install(Plain());
+  ASSERT_TRUE(loop_.RunTask(operator_->Prepare(Context())).ok());
+  StartNginx();
+  // As an earlier release leaves it: nothing is told of what was applied, and a member is out in the file.
+  const std::string record = records_ + "/upstreams.state";
+  std::string text = ReadFile(record).value();
+  text.erase(text.find("applied "));
+  ASSERT_TRUE(WriteFile(record, text).ok());
+  operator_ = MakeOperator();
+  EXPECT_FALSE(operator_->Facts(Context()).contains("stale"));
+  const std::string file = folder_ + "/" + std::string(kUpstreamsFile);
+  std::string upstreams = ReadFile(file).value();
+  upstreams.replace(upstreams.find(";  # app-1"), 1, " down;");
+  ASSERT_TRUE(WriteFile(file, upstreams, {.mode = 0644}).ok());
+  operator_ = MakeOperator();
+  EXPECT_EQ(operator_->Facts(Context()).at("stale"), "yes");
+  EXPECT_EQ(Order("backends", {{"out", ""}}), "");
+  EXPECT_EQ(operator_->Facts(Context()).at("reloads"), "1");
+  EXPECT_FALSE(operator_->Facts(Context()).contains("stale"));
+}
+
+net::Task<void> Perform(Operator* nginx, Operator::Context context, std::string verb, std::string member,
+                        int* left) {
+  std::map<std::string, std::string> args{{"member", member}, {"out", member}, {"by", "run"}};
+  const auto told = co_await nginx->Perform(context, verb, args);
+  EXPECT_FALSE(told.ok());
+  if (--*left == 0) context.loop->Stop();
+}
+
+TEST_F(NginxOperatorTest, TakesBackOnlyItsOwnWhereItFails) {
+  operator_ = MakeOperatorFor(200ms);
+  Install(Plain());
+  ASSERT_TRUE(loop_.RunTask(operator_->Prepare(Context())).ok());
+  StartNginx();
+  ASSERT_EQ(kill(pid_, SIGSTOP), 0);
+  int left = 2;
+  net::Spawn(Perform(operator_.get(), Context(), "drain", "app-1", &left));
+  net::Spawn(Perform(operator_.get(), Context(), "backends", "app-1", &left));
+  loop_.Run();
+  ASSERT_EQ(kill(pid_, SIGCONT), 0);
+  EXPECT_EQ(operator_->Facts(Context()).at("run"), "");
+  EXPECT_EQ(operator_->Facts(Context()).at("health"), "app-1");
+  EXPECT_EQ(operator_->Facts(Context()).at("stale"), "yes");
+}
+
 TEST_F(NginxOperatorTest, WritesThroughNoLinkOfItsUsers) {
   Install(Plain());
   const std::string outside = records_ + "/outside";

@@ -395,6 +395,37 @@ TEST_F(NginxOperatorTest, RefusesWhatNginxRefusesAndKeepsServing) {
   EXPECT_EQ(operator_->Facts(Context()).at("run"), "");
 }
 
+net::Task<void> AskAgainAndAgain(net::Loop* loop, net::Endpoint endpoint, std::string target, int* left) {
+  const net::Request request{.target = target};
+  while (*left > 0) (void)co_await net::Fetch(*loop, endpoint, request, 5s);
+  loop->Stop();
+}
+
+net::Task<void> DrainWell(Operator* nginx, Operator::Context context, int* left) {
+  const std::map<std::string, std::string> args{{"member", "app-1"}, {"by", "run"}};
+  const std::string verb = "drain";
+  const auto told = co_await nginx->Perform(context, verb, args);
+  EXPECT_TRUE(told.ok()) << told.error().Text();
+  --*left;
+}
+
+// nginx logs a path that it doesn't find as decoded: who asks for it writes lines of any form into its log.
+TEST_F(NginxOperatorTest, NoVisitorSpeaksForNginx) {
+  Install(Settings(
+      "", R"({"path": "/", "static": {"files": {"index.html": "page"}}}, {"path": "/a/", "to": "app"})"));
+  ASSERT_TRUE(loop_.RunTask(operator_->Prepare(Context())).ok());
+  StartNginx();
+  const std::string word = fmt::format("[emerg]%20{}%23{}:%20no", pid_, pid_);
+  const std::string target = "/" + word + "%0A2026/11/21%2014:00:00%20" + word + "%0A";
+  ASSERT_EQ(Fetch(target)->status, 404);
+  ASSERT_THAT(ReadFile(folder_ + "/logs/current.log").value(), HasSubstr("[emerg] "));
+  int left = 1;
+  net::Spawn(AskAgainAndAgain(&loop_, {.host = "127.0.0.1", .port = port_}, target, &left));
+  net::Spawn(DrainWell(operator_.get(), Context(), &left));
+  loop_.Run();
+  EXPECT_EQ(operator_->Facts(Context()).at("run"), "app-1");
+}
+
 TEST_F(NginxOperatorTest, TakesUpANewPort) {
   Install(Plain());
   ASSERT_TRUE(loop_.RunTask(operator_->Prepare(Context())).ok());

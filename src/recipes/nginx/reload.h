@@ -6,6 +6,7 @@
 
 #include <set>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/result.h"
@@ -30,6 +31,12 @@ struct Workers {
 };
 // The worker processes of the master `pid`, as their titles in /proc tell.
 Workers WorkersOf(int pid);
+
+// The lines of a log that have the form of the master's own word that it can't do as it was told: level
+// [emerg], logged by `pid`. Pure. nginx logs requests as they came, so the word may stand in any line; and
+// where a path is logged as decoded, a %0A in it begins a line that looks like any other. What is found is
+// good as evidence, not as proof.
+std::vector<std::string> EmergenciesIn(std::string_view log, int pid);
 
 // `nginx -t`, as the user that nginx runs as: as root it would leave files that nginx then can't write.
 // Codes: "nginx-config" with nginx's own words, "program-missing", "timeout".

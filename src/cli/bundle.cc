@@ -113,7 +113,8 @@ Result<Bundle> LoadBundle(const fs::path& file, bool rehearse) {
   if (parsed.readable) {
     for (Finding& finding : plan::CheckCluster(bundle.cluster)) {
       if (spec::FollowsFromShape(finding, parsed)) continue;
-      if (finding.file.empty()) finding.file = bundle.file_name;
+      const auto path = bundle.paths.find(finding.file);
+      finding.file = path == bundle.paths.end() ? bundle.file_name : path->second.string();
       bundle.findings.push_back(std::move(finding));
     }
   }

@@ -156,7 +156,7 @@ Result<Accepted> Clusters::Accept(const Incoming& incoming, const std::string& a
   if (!parsed.shape_ok || HasErrors(accepted.findings)) {
     for (Finding& finding : parsed.readable ? plan::CheckCluster(cluster) : std::vector<Finding>()) {
       if (spec::FollowsFromShape(finding, parsed)) continue;
-      finding.file = incoming.file_name;
+      if (finding.file.empty()) finding.file = incoming.file_name;
       accepted.findings.push_back(std::move(finding));
     }
     return accepted;
@@ -199,7 +199,7 @@ Result<Accepted> Clusters::Accept(const Incoming& incoming, const std::string& a
     spec::Rehearse(cluster, row.block, control::KeptOf(row).numbers);
   }
   for (Finding& finding : plan::CheckCluster(cluster)) {
-    finding.file = incoming.file_name;
+    if (finding.file.empty()) finding.file = incoming.file_name;
     accepted.findings.push_back(std::move(finding));
   }
   accepted.bundle.text = incoming.text;
@@ -249,7 +249,9 @@ Result<Accepted> Clusters::Scaled(const std::shared_ptr<control::Controller>& co
   bundle.scales = service;
   bundle.note = fmt::format("scale {} {}", service, instances);
   accepted.findings = plan::CheckCluster(bundle.cluster);
-  for (Finding& finding : accepted.findings) finding.file = bundle.file_name;
+  for (Finding& finding : accepted.findings) {
+    if (finding.file.empty()) finding.file = bundle.file_name;
+  }
   return accepted;
 }
 

@@ -363,7 +363,7 @@ bool IsBefore(const Mark& a, const Mark& b) {
 
 bool FollowsFromShape(const Finding& finding, const Parsed& parsed) {
   // The name is right or wrong whatever stands below it.
-  return finding.code != "name-clash" &&
+  return finding.file.empty() && finding.code != "name-clash" &&
          std::binary_search(parsed.told.begin(), parsed.told.end(), finding.mark, IsBefore);
 }
 

@@ -251,6 +251,7 @@ void CheckMeaning(const Service& service, const Cluster& cluster, std::vector<Fi
     }
   }
   CheckPaths(settings, findings);
+  CheckEnvFile(service, cluster, findings);
   CheckIds(service, cluster, members, findings);
 
   bool identity = UsesIdentity(settings.Text("id")) || settings.Find("ids");

@@ -66,23 +66,6 @@ std::map<std::string, PortRange> PortsOf(const Service& service) {
   return ports;
 }
 
-std::map<std::string, std::string> ParseEnvFile(const std::string& text) {
-  std::map<std::string, std::string> env;
-  for (const std::string& raw : Split(text, '\n')) {
-    std::string line(Trim(raw));
-    if (line.empty() || line[0] == '#') continue;
-    if (line.starts_with("export ")) line = line.substr(7);
-    const size_t equals = line.find('=');
-    if (equals == std::string::npos) continue;
-    std::string value(Trim(line.substr(equals + 1)));
-    if (value.size() >= 2 && (value[0] == '"' || value[0] == '\'') && value.back() == value[0]) {
-      value = value.substr(1, value.size() - 2);
-    }
-    env[std::string(Trim(line.substr(0, equals)))] = value;
-  }
-  return env;
-}
-
 Shape AppLayout::SettingsShape() const {
   using common::Make;
   using Type = Shape::Type;

@@ -33,6 +33,9 @@ std::map<std::string, PortRange> PortsOf(const Service& service);
 // goes.
 std::map<std::string, std::string> ParseEnvFile(const std::string& text);
 
+// "bad-env-file" at each of its lines that would set nothing, or not what it seems to.
+void CheckEnvFile(const Service& service, const Cluster& cluster, std::vector<Finding>& findings);
+
 // Findings about ids, seeds, secrets and localhost: check.cc.
 void CheckMeaning(const Service& service, const Cluster& cluster, std::vector<Finding>& findings);
 

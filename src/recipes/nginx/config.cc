@@ -140,6 +140,17 @@ class Renderer {
       for (const std::string& from : settings_.real_ip->from) http.Say("set_real_ip_from {}", from);
       http.Say("real_ip_header {}", settings_.real_ip->header);
       http.Say("real_ip_recursive {}", settings_.real_ip->recursive ? "on" : "off");
+      // $proxy_add_x_forwarded_for would add the client, which the header names already, and lose who really
+      // sent the request. Where there is no such header, the client came in another, or there was no proxy.
+      http.text +=
+          "  map \"$remote_addr $realip_remote_addr\" $muster_hops {\n"
+          "    \"~^(\\S+) \\1$\" $remote_addr;\n"
+          "    default \"$remote_addr, $realip_remote_addr\";\n"
+          "  }\n"
+          "  map $http_x_forwarded_for $muster_forwarded_for {\n"
+          "    \"\" $muster_hops;\n"
+          "    default \"$http_x_forwarded_for, $realip_remote_addr\";\n"
+          "  }\n";
     }
     http.Say("proxy_http_version 1.1");
     http.Say("proxy_cache off");
@@ -248,10 +259,11 @@ class Renderer {
       block.Say("rewrite {} /$1 break", Quoted(pattern));
     }
     block.Say("proxy_pass http://{}", upstreams_.of.at(&route));
-    Pairs headers = {{"Host", "$http_host"},
-                     {"X-Real-IP", "$remote_addr"},
-                     {"X-Forwarded-For", "$proxy_add_x_forwarded_for"},
-                     {"X-Forwarded-Proto", "$scheme"}};
+    Pairs headers = {
+        {"Host", "$http_host"},
+        {"X-Real-IP", "$remote_addr"},
+        {"X-Forwarded-For", settings_.real_ip ? "$muster_forwarded_for" : "$proxy_add_x_forwarded_for"},
+        {"X-Forwarded-Proto", "$scheme"}};
     for (const Tuning* tuning : {&settings_.tuning, &server.tuning, &route.tuning}) {
       for (const auto& [name, value] : tuning->headers) SetHeader(headers, name, value);
     }

@@ -38,6 +38,11 @@ net::Task<void> Answer(net::Exchange& exchange, std::string name) {
   net::Response response;
   response.headers["content-type"] = "text/plain";
   response.headers["x-instance"] = name;
+  for (const char* seen : {"x-forwarded-for", "x-real-ip"}) {
+    const auto found = exchange.request().headers.find(seen);
+    if (found != exchange.request().headers.end())
+      response.headers[std::string("seen-") + seen] = found->second;
+  }
   response.body = name + " got " + exchange.request().target + "\n" + std::string(4000, 'x');
   (void)co_await exchange.Send(response);
 }
@@ -438,6 +443,32 @@ TEST_F(NginxOperatorTest, TakesUpANewPort) {
   EXPECT_EQ(Fetch("/")->status, 200);
   port_ = before;
   EXPECT_FALSE(Fetch("/").ok());
+}
+
+TEST_F(NginxOperatorTest, TellsWhoAProxySpeaksForAndWhichProxy) {
+  const auto seen = [&](net::Headers headers) {
+    auto answer = Fetch("/", std::move(headers));
+    return answer.ok() ? answer->headers["seen-x-forwarded-for"] + " | " + answer->headers["seen-x-real-ip"]
+                       : answer.error().Text();
+  };
+  Install(Settings(R"("real_ip": {"from": "127.0.0.0/8"},)", R"({"path": "/", "to": "app"})"));
+  ASSERT_TRUE(loop_.RunTask(operator_->Prepare(Context())).ok());
+  StartNginx();
+  EXPECT_EQ(seen({{"x-forwarded-for", "8.8.8.8"}}), "8.8.8.8, 127.0.0.1 | 8.8.8.8");
+  EXPECT_EQ(seen({{"x-forwarded-for", "9.9.9.9, 8.8.8.8"}}), "9.9.9.9, 8.8.8.8, 127.0.0.1 | 8.8.8.8");
+  EXPECT_EQ(seen({}), "127.0.0.1 | 127.0.0.1");
+
+  // A proxy that names the client otherwise; one that isn't trusted; none at all.
+  Install(Settings(R"("real_ip": {"from": "127.0.0.0/8", "header": "X-Real-IP"},)",
+                   R"({"path": "/", "to": "app"})"));
+  ASSERT_TRUE(loop_.RunTask(operator_->Reload(Context())).ok());
+  EXPECT_EQ(seen({{"x-real-ip", "8.8.8.8"}}), "8.8.8.8, 127.0.0.1 | 8.8.8.8");
+  Install(Settings(R"("real_ip": {"from": "10.0.0.0/8"},)", R"({"path": "/", "to": "app"})"));
+  ASSERT_TRUE(loop_.RunTask(operator_->Reload(Context())).ok());
+  EXPECT_EQ(seen({{"x-forwarded-for", "8.8.8.8"}}), "8.8.8.8, 127.0.0.1 | 127.0.0.1");
+  Install(Plain());
+  ASSERT_TRUE(loop_.RunTask(operator_->Reload(Context())).ok());
+  EXPECT_EQ(seen({{"x-forwarded-for", "8.8.8.8"}}), "8.8.8.8, 127.0.0.1 | 127.0.0.1");
 }
 
 TEST_F(NginxOperatorTest, VerifiesEachRoute) {

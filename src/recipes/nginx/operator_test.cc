@@ -4,6 +4,7 @@
 #include <netinet/in.h>
 #include <signal.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -510,6 +511,45 @@ TEST_F(NginxOperatorTest, VerifiesEachRoute) {
   size_t bad = 0;
   for (const Check& check : loop_.RunTask(operator_->Verify(Context(), {}))) bad += check.passed ? 0 : 1;
   EXPECT_GE(bad, 2u);
+}
+
+TEST_F(NginxOperatorTest, VerifiesWhoIsLetIn) {
+  const std::string routes = R"(
+      {"path": "/", "to": "app"},
+      {"path": "/far/", "to": "app", "allow_from": "203.0.113.0/24"},
+      {"path": "/far-files/", "static": {"files": {"index.html": "page"}}, "allow_from": "203.0.113.0/24"},
+      {"path": "/near/", "to": "app", "allow_from": ["203.0.113.0/24", "127.0.0.9"]},
+      {"path": "/near-files/", "static": {"files": {"index.html": "page"}}, "allow_from": "127.0.0.0/8"})";
+  Install(Settings("", routes));
+  const Status prepared = loop_.RunTask(operator_->Prepare(Context()));
+  ASSERT_TRUE(prepared.ok()) << prepared.error().Text();
+  StartNginx();
+  const auto verified = [&] {
+    std::map<std::string, bool> passed;
+    for (const Check& check : loop_.RunTask(operator_->Verify(Context(), {})))
+      passed[check.name] = check.passed;
+    return passed;
+  };
+  const std::map<std::string, bool> passed = verified();
+  const auto of = [&](const char* route) {
+    std::string told;
+    for (const auto& [name, good] : passed) {
+      if (name.starts_with(std::string("edge-1: ") + route + " "))
+        told += (good ? "+" : "-") + name.substr(8) + "\n";
+    }
+    return told;
+  };
+  EXPECT_EQ(of("/far/"), "+/far/ refuses this host, as `allow_from` says\n");
+  EXPECT_EQ(of("/far-files/"), "+/far-files/ refuses this host, as `allow_from` says\n");
+  EXPECT_THAT(of("/near/"), HasSubstr("+/near/ reaches app\n"));
+  EXPECT_THAT(of("/near/"), HasSubstr("+/near/ refuses 127.0.0.1, as `allow_from` says\n"));
+  EXPECT_THAT(of("/near/"), HasSubstr("+/near/ spreads 8 requests over 2 instances\n"));
+  EXPECT_THAT(of("/near-files/"), HasSubstr("+/near-files/ serves its files\n"));
+
+  // A file that nginx may not read is no rule at work.
+  ASSERT_EQ(chmod((folder_ + "/www/1-5/index.html").c_str(), 0), 0);
+  const std::map<std::string, bool> unread = verified();
+  EXPECT_FALSE(unread.at("edge-1: /near-files/ serves its files"));
 }
 
 TEST_F(NginxOperatorTest, EndsWhenAskedTo) {

@@ -46,7 +46,8 @@ std::vector<Try> TriesOf(const Settings& settings, const Upstreams& upstreams) {
               .status = route.status,
               .websocket = route.websocket,
               .is_static = route.files.has_value(),
-              .limited = !route.allow_from.empty()};
+              .limited = !route.allow_from.empty(),
+              .allow_from = route.allow_from};
       if (!route.redirect.empty()) {
         one.status = route.redirect_status;
         one.location = route.redirect;
@@ -94,6 +95,8 @@ std::string FormatTries(const std::vector<Try>& tries) {
                     {"gzip_min_length", one.gzip_min_length},
                     {"gzip_types", one.gzip_types},
                     {"real_ip_header", one.real_ip_header}});
+    // Only where there is something to say: instances without it stay as they are.
+    if (one.limited) list.back()["allow_from"] = one.allow_from;
   }
   return list.dump();
 }
@@ -117,6 +120,7 @@ std::vector<Try> ParseTries(std::string_view text) {
                        .is_static = item.value("static", false),
                        .file = item.value("file", ""),
                        .limited = item.value("limited", false),
+                       .allow_from = item.value("allow_from", std::vector<std::string>{}),
                        .body_limit = item.value("body_limit", int64_t{0}),
                        .gzip = item.value("gzip", false),
                        .gzip_min_length = item.value("gzip_min_length", int64_t{0}),

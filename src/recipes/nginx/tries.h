@@ -24,7 +24,8 @@ struct Try {
   bool websocket = false;
   bool is_static = false;
   std::string file;      // static: below the instance's folder, what should be served
-  bool limited = false;  // allow_from: 403 is right, too
+  bool limited = false;  // by allow_from: 403 is right for all others
+  std::vector<std::string> allow_from;
   int64_t body_limit = 0;
   bool gzip = false;
   int64_t gzip_min_length = 0;

@@ -8,6 +8,7 @@
 #include "base/text.h"
 #include "net/http.h"
 #include "net/websocket.h"
+#include "recipes/nginx/sources.h"
 
 namespace muster::nginx {
 namespace {
@@ -42,6 +43,12 @@ class Verifier {
   net::Task<std::vector<Check>> Run() {
     for (const Try& one : input_.tries) {
       if (one.path.empty()) continue;
+      source_.clear();
+      // nginx gives a fixed answer to everybody.
+      if (one.limited && one.status == 0) {
+        const bool lets_in = co_await LetsIn(one);
+        if (!lets_in) continue;
+      }
       if (one.status != 0) {
         co_await FixedAnswer(one);
       } else if (one.is_static) {
@@ -65,6 +72,7 @@ class Verifier {
     endpoint.tls = one.tls;
     endpoint.tls_name = one.host;
     endpoint.tls_verify = false;
+    endpoint.source_address = source_;
     return endpoint;
   }
 
@@ -79,12 +87,55 @@ class Verifier {
     co_return co_await net::Fetch(*input_.loop, endpoint, request, kAnswerWithin);
   }
 
+  std::string FromWhere() const { return source_.empty() ? "" : " as " + source_; }
+
   void Say(const Try& one, std::string_view what, bool passed, std::vector<std::string> evidence,
            std::string hint = "") {
     checks_.push_back({.name = fmt::format("{}: {} {}", input_.instance, one.route, what),
                        .passed = passed,
                        .evidence = std::move(evidence),
                        .hint = passed ? "" : std::move(hint)});
+  }
+
+  // By `allow_from`, not by a member, which may have reasons of its own.
+  static bool IsRefused(const Answer& answer) {
+    return answer.ok() && answer->status == 403 && UpstreamOf(*answer).empty();
+  }
+
+  // Sees to it that who isn't let in is refused. Whether the route itself can be tried: from `source_`, which
+  // is let in.
+  net::Task<bool> LetsIn(const Try& one) {
+    const net::Headers none;
+    if (one.allow_from.empty()) {  // laid out by an earlier release, which didn't tell who is let in
+      const Answer answer = co_await Ask(one, none);
+      if (!IsRefused(answer)) co_return true;
+      Say(one, "refuses this host, as `allow_from` says", true,
+          {fmt::format("GET {}: {}", one.path, Show(answer))});
+      co_return false;
+    }
+    const Sources sources = SourcesFor(one.allow_from, OwnAddresses(), input_.address);
+    std::string allowed;
+    for (const std::string& from : sources.allowed) {
+      source_ = from;
+      const Answer answer = co_await Ask(one, none);
+      if (!answer.ok()) continue;  // not every address gets everywhere
+      allowed = from;
+      break;
+    }
+    bool tried = false;
+    for (const std::string& from : sources.refused) {
+      source_ = from;
+      const Answer answer = co_await Ask(one, none);
+      if (!answer.ok()) continue;
+      tried = true;
+      const std::string what = allowed.empty() ? "this host" : from;
+      Say(one, fmt::format("refuses {}, as `allow_from` says", what), IsRefused(answer),
+          {fmt::format("GET {} as {}: {}", one.path, from, Show(answer))},
+          "see whether a `raw` directive lets others in");
+      break;
+    }
+    source_ = allowed;
+    co_return !allowed.empty() || !tried;  // where nobody got an answer the route's own try tells why
   }
 
   net::Task<void> FixedAnswer(const Try& one) {
@@ -109,9 +160,9 @@ class Verifier {
   net::Task<void> StaticFile(const Try& one) {
     const net::Headers none;
     const Answer answer = co_await Ask(one, none);
-    bool passed = answer.ok() && (answer->status == 200 || (one.limited && answer->status == 403));
-    std::vector<std::string> evidence = {fmt::format("GET {}: {}", one.path, Show(answer))};
-    if (passed && answer->status == 200 && !one.file.empty()) {
+    bool passed = answer.ok() && answer->status == 200;
+    std::vector<std::string> evidence = {fmt::format("GET {}{}: {}", one.path, FromWhere(), Show(answer))};
+    if (passed && !one.file.empty()) {
       const auto file = ReadFile(input_.folder + "/" + one.file);
       passed = file.ok() && *file == answer->body;
       evidence.push_back(passed ? fmt::format("{} bytes, as sent along", answer->body.size())
@@ -125,10 +176,10 @@ class Verifier {
     const net::Headers none;
     const Answer answer = co_await Ask(one, none);
     const std::string from = answer.ok() ? UpstreamOf(*answer) : "";
-    const bool refused = answer.ok() && one.limited && answer->status == 403;
     const bool good = answer.ok() && !from.empty() && (answer->status < 502 || answer->status > 504);
-    Say(one, fmt::format("reaches {}", one.upstream), good || refused,
-        {fmt::format("GET {}: {}{}", one.path, Show(answer), from.empty() ? "" : " from " + from)},
+    Say(one, fmt::format("reaches {}", one.upstream), good,
+        {fmt::format("GET {}{}: {}{}", one.path, FromWhere(), Show(answer),
+                     from.empty() ? "" : " from " + from)},
         "see whether its instances are ready: muster ps");
     if (!good || one.arrives == one.path) co_return;
     const std::string arrived = Header(*answer, "x-muster-uri");
@@ -174,7 +225,7 @@ class Verifier {
 
   net::Task<void> Spreads(const Try& one) {
     const Upstream* upstream = FindUpstream(one);
-    if (!upstream || one.limited) co_return;
+    if (!upstream) co_return;
     std::vector<std::string> in;
     for (const Member& member : upstream->members) {
       if (!input_.out.contains(member.instance)) in.push_back(member.address);
@@ -205,7 +256,8 @@ class Verifier {
     const std::map<std::string, size_t> counts = co_await Count(one, 8, nobody);
     Say(one, "sends one client to one instance", counts.size() == 1 && !counts.begin()->first.empty(),
         Told(upstream, counts));
-    if (one.real_ip_header.empty()) co_return;
+    // Clients that are made up aren't let in.
+    if (one.real_ip_header.empty() || one.limited) co_return;
     std::vector<std::string> clients;
     // ip_hash looks at the first three numbers of an address; neighbours fall on different members.
     for (size_t i = 0; i < kClients; ++i) clients.push_back(fmt::format("198.18.{}.7", i));
@@ -216,7 +268,7 @@ class Verifier {
 
   // Only says how long its body would be: nginx refuses it for that already.
   net::Task<void> LimitsBody(const Try& one) {
-    if (one.body_limit <= 0 || one.limited) co_return;
+    if (one.body_limit <= 0) co_return;
     net::Headers headers;
     headers["content-length"] = std::to_string(one.body_limit + 1);
     constexpr std::string_view method = "PATCH";
@@ -292,6 +344,7 @@ class Verifier {
   }
 
   VerifyInput input_;
+  std::string source_;  // whom it asks as; "" : as the kernel chooses
   std::vector<Check> checks_;
 };
 

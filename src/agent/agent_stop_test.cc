@@ -67,5 +67,20 @@ TEST_F(AgentStopTest, OnlyWhatEndsItsOwnProcessesIsLeftToDoSo) {
   EXPECT_FALSE(FindRecipe("app")->stops_its_own);
 }
 
+// A pipe where the log was: whoever opened it as a file would wait for a reader for ever.
+TEST_F(AgentStopTest, AnInstanceThatPutsAPipeWhereItsLogWasHoldsUpNobody) {
+  Begin();
+  Instance other = Sleeper();
+  other.name = "web-2";
+  ASSERT_EQ(Do("1", "start", other), "");
+  Instance one =
+      Shell("web-1", "echo up; sleep 0.1; rm -f logs/current.log; mkfifo logs/current.log; exit 1");
+  one.restart = {.backoff_first = 5ms, .backoff_most = 5ms, .healthy_after = 60s, .crashes_most = 5};
+  ASSERT_EQ(Do("2", "start", one), "");
+  ASSERT_TRUE(Until([&] { return states.back() == "failed"; }));
+  EXPECT_THAT(ObserveAll(), SizeIs(2));
+  EXPECT_EQ(Do("3", "stop"), "");
+}
+
 }  // namespace
 }  // namespace muster::agent

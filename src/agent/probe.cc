@@ -1,5 +1,3 @@
-#include "agent/probe.h"
-
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -8,6 +6,7 @@
 #include <functional>
 #include <regex>
 
+#include "agent/probe.h"
 #include "base/files.h"
 #include "base/text.h"
 #include "net/http.h"
@@ -157,9 +156,9 @@ class LoopProber : public Prober, public std::enable_shared_from_this<LoopProber
     if (bad_pattern_) {
       return Error::Invalid("bad-pattern", "{} is not a regular expression", target_.probe.target);
     }
-    const Fd file(open(target_.log_path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+    const Fd file(open(target_.log_path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
     struct stat status {};
-    if (file.valid() && fstat(file.get(), &status) == 0) {
+    if (file.valid() && fstat(file.get(), &status) == 0 && S_ISREG(status.st_mode)) {
       if (status.st_size < log_at_) log_at_ = 0;  // rotated
       std::string piece(static_cast<size_t>(std::min<int64_t>(status.st_size - log_at_, kLogPieceMost)),
                         '\0');

@@ -65,6 +65,12 @@ pid_t AwaitChild(pid_t pid, int* status) {
   return reaped;
 }
 
+void GiveUpChild(pid_t pid) {
+  Registry& registry = TheRegistry();
+  const std::lock_guard lock(registry.mutex);
+  registry.awaited.erase(pid);
+}
+
 void ReapOthers() {
   Registry& registry = TheRegistry();
   const std::lock_guard lock(registry.mutex);

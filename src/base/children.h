@@ -11,6 +11,8 @@ pid_t ForkAwaited();
 // Waits for the end of a child of ForkAwaited and takes it away; as waitpid(pid, status, 0) returns. -1 too
 // (ECHILD) where it is no child of this process.
 pid_t AwaitChild(pid_t pid, int* status);
+// Nobody waits for it any more: it is taken away with the others, whenever it ends.
+void GiveUpChild(pid_t pid);
 // Takes away all children that have ended and that nobody waits for. Doesn't block.
 void ReapOthers();
 

@@ -47,6 +47,13 @@ TEST(Children, WhatIsAwaitedStaysAndHidesNoOther) {
   EXPECT_EQ(AwaitChild(second, &status), -1);
 }
 
+TEST(Children, WhatIsGivenUpIsTakenWithTheOthers) {
+  const pid_t child = EndedChild(true, 0);
+  GiveUpChild(child);
+  ReapOthers();
+  EXPECT_FALSE(IsThere(child));
+}
+
 TEST(Children, TheStatusOfACommandIsNeverTakenByWhoReapsMeanwhile) {
   std::jthread reaper([](const std::stop_token& stop) {
     while (!stop.stop_requested()) ReapOthers();

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <linux/capability.h>
+#include <poll.h>
 #include <pwd.h>
 #include <signal.h>
 #include <sys/file.h>
@@ -12,6 +13,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <ctime>
@@ -26,6 +28,8 @@
 
 namespace muster::runtime {
 namespace {
+
+constexpr Duration kReportWithin = 5s;
 
 enum class Stage : int { kStreams, kLock, kLocked, kRecord, kCgroup, kUser, kLog, kFolder, kExec };
 
@@ -182,8 +186,15 @@ void SetOpenFiles(rlim_t wanted) {
   ChangeUser(orders);
   umask(022);
   // As the instance's user, since the folder is its own: root must not follow what it may have put there.
-  const int log = open(orders.log_path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0640);
-  if (log < 0) Fail(orders, Stage::kLog);
+  // Without waiting for whoever reads a pipe that it has put there: the agent waits for us.
+  const int log = open(orders.log_path,
+                       O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0640);
+  struct stat file {};
+  if (log >= 0 && fstat(log, &file) == 0 && !S_ISREG(file.st_mode)) {
+    errno = ENXIO;
+    Fail(orders, Stage::kLog);
+  }
+  if (log < 0 || fcntl(log, F_SETFL, O_APPEND) != 0) Fail(orders, Stage::kLog);
   if (dup2(orders.null_fd, 0) < 0 || dup2(log, 1) < 0 || dup2(log, 2) < 0) Fail(orders, Stage::kStreams);
   if (chdir(orders.working_folder) != 0) Fail(orders, Stage::kFolder);
   MUSTER_FAULT("runtime.before-exec");
@@ -259,6 +270,10 @@ Error Explain(const Failure& failure, const Launch& launch, const std::string& p
     case Stage::kUser:
       return Error::Os("become uid " + std::to_string(launch.uid), number);
     case Stage::kLog:
+      if (number == ENXIO) {
+        return Error::Invalid("os-error", "{} is not a file that can be written to", launch.log_path)
+            .Hint("{} or somebody has put something else there: remove that", launch.instance);
+      }
       return FileError(launch.log_path + as, number, "open");
     case Stage::kFolder:
       return Error::Os("enter " + launch.working_folder + as, number);
@@ -337,7 +352,22 @@ Result<Spawned> Spawn(const Launch& launch, const std::string& program, const In
   Spawned spawned{pid, Fd(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)))};
   const int pidfd_error = errno;
   Failure failure{};
-  ssize_t got;
+  ssize_t got = -1;
+  const Time end = Now() + kReportWithin;
+  for (bool ready = false; !ready;) {
+    const auto left = static_cast<int>(std::max<int64_t>(0, (end - Now()).count()));
+    pollfd polled{report.get(), POLLIN, 0};
+    ready = poll(&polled, 1, left) > 0;
+    if (!ready && left == 0) {
+      // A disk that doesn't answer, or a server of files that is away: all else that the agent has must go
+      // on.
+      kill(pid, SIGKILL);
+      GiveUpChild(pid);
+      return Error::Timeout("timeout", "{} could not be started within {}", launch.instance,
+                            FormatDuration(kReportWithin))
+          .Hint("does the disk with {} answer?", working_folder);
+    }
+  }
   do {
     got = read(report.get(), &failure, sizeof failure);
   } while (got < 0 && errno == EINTR);

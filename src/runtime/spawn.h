@@ -1,6 +1,6 @@
 // Between fork and exec: everything is prepared before the fork, and the child calls only what is safe in the
 // child of a process with threads. Called on the agent's loop thread, which waits for the child's exec:
-// milliseconds.
+// milliseconds, and five seconds at most.
 #pragma once
 
 #include <sys/types.h>

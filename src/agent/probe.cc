@@ -1,13 +1,15 @@
+#include "agent/probe.h"
+
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <functional>
-#include <regex>
+#include <optional>
 
-#include "agent/probe.h"
 #include "base/files.h"
+#include "base/line_pattern.h"
 #include "base/text.h"
 #include "net/http.h"
 
@@ -28,11 +30,7 @@ class LoopProber : public Prober, public std::enable_shared_from_this<LoopProber
     log_at_ = target_.log_from;
     log_matched_ = !eager;  // it was ready before: its line may have been rotated away since
     if (target_.probe.kind != Probe::Kind::kLog) return;
-    try {
-      pattern_ = std::regex(target_.probe.target, std::regex::ECMAScript | std::regex::optimize);
-    } catch (const std::regex_error&) {
-      bad_pattern_ = true;
-    }
+    if (auto pattern = LinePattern::Of(target_.probe.target); pattern.ok()) pattern_ = std::move(*pattern);
   }
 
   void Begin() {
@@ -106,8 +104,13 @@ class LoopProber : public Prober, public std::enable_shared_from_this<LoopProber
         Status status = co_await AskCommand(self);
         co_return status;
       }
-      case Probe::Kind::kLog:
-        co_return self->AskLog();
+      case Probe::Kind::kLog: {
+        // On the pool: a program may write much, and the disk may be slow. One at a time, so all is the
+        // pool's.
+        std::function<Status()> ask = [self] { return self->AskLog(); };
+        Status status = co_await self->loop_.Blocking(std::move(ask));
+        co_return status;
+      }
       case Probe::Kind::kNone:
         break;
     }
@@ -153,7 +156,7 @@ class LoopProber : public Prober, public std::enable_shared_from_this<LoopProber
   // A line that says "ready" is said once: from then on the process being alive is enough.
   Status AskLog() {
     if (log_matched_) return Done();
-    if (bad_pattern_) {
+    if (!pattern_) {
       return Error::Invalid("bad-pattern", "{} is not a regular expression", target_.probe.target);
     }
     const Fd file(open(target_.log_path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
@@ -170,9 +173,8 @@ class LoopProber : public Prober, public std::enable_shared_from_this<LoopProber
     }
     size_t from = 0;
     for (size_t end; (end = log_rest_.find('\n', from)) != std::string::npos; from = end + 1) {
-      if (end - from > kLogLineMost) continue;  // std::regex recurses: a huge line would take its stack
-      if (std::regex_search(log_rest_.begin() + static_cast<ptrdiff_t>(from),
-                            log_rest_.begin() + static_cast<ptrdiff_t>(end), pattern_)) {
+      if (end - from > kLogLineMost) continue;  // no line that somebody waits for
+      if (pattern_->IsIn(std::string_view(log_rest_).substr(from, end - from))) {
         log_matched_ = true;
         log_rest_ = {};
         return Done();
@@ -192,8 +194,7 @@ class LoopProber : public Prober, public std::enable_shared_from_this<LoopProber
   net::Loop::TimerId timer_ = 0;
   bool stopped_ = false;
   bool confirmed_ = false;
-  std::regex pattern_;
-  bool bad_pattern_ = false;
+  std::optional<LinePattern> pattern_;  // none: it is no pattern
   bool log_matched_ = false;
   int64_t log_at_ = 0;
   std::string log_rest_;

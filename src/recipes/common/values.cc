@@ -2,9 +2,9 @@
 
 #include <arpa/inet.h>
 
-#include <regex>
 #include <set>
 
+#include "base/line_pattern.h"
 #include "base/text.h"
 
 namespace muster::common {
@@ -193,11 +193,7 @@ void CheckHealthValues(const Value& health, std::vector<Finding>& findings) {
   }
   if (const Value* log = health.Find("log")) {
     std::string why = log->text.empty() ? "it is empty, so every line matches" : "";
-    try {
-      const std::regex pattern(log->text, std::regex::ECMAScript);
-    } catch (const std::regex_error& error) {
-      why = error.what();
-    }
+    if (const auto pattern = LinePattern::Of(log->text); !pattern.ok()) why = pattern.error().message();
     if (!why.empty()) {
       findings.push_back(
           {.severity = Severity::kError,

@@ -82,5 +82,17 @@ TEST_F(AgentStopTest, AnInstanceThatPutsAPipeWhereItsLogWasHoldsUpNobody) {
   EXPECT_EQ(Do("3", "stop"), "");
 }
 
+TEST_F(AgentStopTest, AProbesCommandHasTheInstancesEnvironmentAndNoOther) {
+  ::setenv("MUSTER_TEST_TOKEN", "of-whoever-started-the-agent", 1);
+  Begin();
+  ::unsetenv("MUSTER_TEST_TOKEN");
+  Instance one = Sleeper();
+  one.env = {{"ITS_OWN", "yes"}};
+  const char* asks = "sh -c 'test \"$ITS_OWN-$MUSTER_INSTANCE-$MUSTER_TEST_TOKEN\" = yes-web-1-'";
+  one.probe = {.kind = Probe::Kind::kCommand, .target = asks, .every = 10ms};
+  one.ready_within = 2s;
+  EXPECT_EQ(Do("1", "start", one), "");
+}
+
 }  // namespace
 }  // namespace muster::agent

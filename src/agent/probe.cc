@@ -143,6 +143,7 @@ class LoopProber : public Prober, public std::enable_shared_from_this<LoopProber
       exec.argv = std::move(argv);
     }
     exec.env = self->target_.env;
+    exec.only_env = true;
     exec.working_folder = self->target_.folder;
     exec.output_max_bytes = 4096;
     const auto output = co_await self->loop_.Run(exec, self->target_.probe.timeout);

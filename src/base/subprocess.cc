@@ -51,9 +51,9 @@ std::vector<char*> Pointers(std::vector<std::string>& texts) {
   return pointers;
 }
 
-std::vector<std::string> Environment(const std::map<std::string, std::string>& added) {
+std::vector<std::string> Environment(const std::map<std::string, std::string>& added, bool only) {
   std::vector<std::string> environment;
-  for (char** entry = environ; *entry; ++entry) {
+  for (char** entry = environ; *entry && !only; ++entry) {
     const std::string_view text(*entry);
     if (!added.contains(std::string(text.substr(0, text.find('='))))) environment.emplace_back(text);
   }
@@ -131,6 +131,22 @@ bool AwaitExit(pid_t pid, Time end, int* status) {
 
 }  // namespace
 
+std::vector<std::string> SmallEnvironment() {
+  constexpr std::string_view kKept[] = {"PATH", "HOME", "LANG", "LC_ALL", "TZ", "USER", "LOGNAME", "TMPDIR"};
+  constexpr std::string_view kKeptStarts[] = {"MUSTER_", "ASAN_", "LSAN_", "UBSAN_",
+                                              "TSAN_",   "LLVM_", "GCOV_"};
+  std::vector<std::string> environment;
+  for (char** entry = environ; *entry; ++entry) {
+    const std::string_view text(*entry);
+    const std::string_view name = text.substr(0, text.find('='));
+    const bool kept = std::find(std::begin(kKept), std::end(kKept), name) != std::end(kKept) ||
+                      std::any_of(std::begin(kKeptStarts), std::end(kKeptStarts),
+                                  [name](std::string_view start) { return name.starts_with(start); });
+    if (kept) environment.emplace_back(text);
+  }
+  return environment;
+}
+
 std::string PackageOf(std::string_view program) {
   const std::string_view name = program.substr(program.rfind('/') + 1);
   for (const Package& entry : kPackages) {
@@ -149,7 +165,12 @@ std::string FindProgram(std::string_view program) {
 
 Result<Output> RunCommand(const Exec& exec, Duration timeout) {
   if (exec.argv.empty()) return Error::Invalid("no-command", "there is no command to run");
-  const std::string path = FindProgram(exec.argv[0]);
+  const auto own_path = exec.env.find("PATH");
+  std::string path;
+  if (exec.only_env && own_path != exec.env.end() && exec.argv[0].find('/') == std::string::npos) {
+    path = FindInPath(own_path->second, exec.argv[0]);
+  }
+  if (path.empty()) path = FindProgram(exec.argv[0]);
   if (path.empty()) {
     const std::string package = PackageOf(exec.argv[0]);
     Error missing = Error::NotFound("program-missing", "{} is not installed", exec.argv[0]);
@@ -160,7 +181,7 @@ Result<Output> RunCommand(const Exec& exec, Duration timeout) {
   MUSTER_TRY(Pipe out, MakePipe());
   MUSTER_TRY(Pipe err, MakePipe());
   std::vector<std::string> argv = exec.argv;
-  std::vector<std::string> environment = Environment(exec.env);
+  std::vector<std::string> environment = Environment(exec.env, exec.only_env);
   const std::vector<char*> argv_pointers = Pointers(argv);
   const std::vector<char*> environment_pointers = Pointers(environment);
   const Time end = Now() + timeout;

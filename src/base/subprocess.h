@@ -14,9 +14,10 @@ namespace muster {
 struct Exec {
   std::vector<std::string> argv;           // argv[0] is looked up in PATH
   std::map<std::string, std::string> env;  // added to the caller's own
-  std::string input;                       // given on standard input
-  std::string working_folder;              // empty: the caller's
-  size_t output_max_bytes = 1u << 20;      // more than this of each stream is dropped from the front
+  bool only_env = false;               // … or instead of it; the program is looked for in its PATH first
+  std::string input;                   // given on standard input
+  std::string working_folder;          // empty: the caller's
+  size_t output_max_bytes = 1u << 20;  // more than this of each stream is dropped from the front
 };
 
 struct Output {
@@ -28,6 +29,11 @@ struct Output {
 // Codes: "program-missing" (with the Debian package that has it, where known), "timeout" (the command was
 // killed, and is reaped), "no-command", "os-error". A status other than 0 is not an error here.
 Result<Output> RunCommand(const Exec& exec, Duration timeout);
+
+// What a server and its agents are started with, as "NAME=VALUE": of the caller's environment what a program
+// needs to find its way, and what muster's own tests and sanitizers are told by. Tokens that somebody has in
+// their shell are none of theirs.
+std::vector<std::string> SmallEnvironment();
 
 // The Debian package that installs `program`, or "" where muster doesn't know it.
 std::string PackageOf(std::string_view program);

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "base/files.h"
+#include "base/subprocess.h"
 #include "base/text.h"
 #include "base/time.h"
 #include "cli/home.h"
@@ -31,9 +32,10 @@ Result<pid_t> SpawnDetached(const fs::path& program, const fs::path& home, int l
   // Everything the children need is made before the fork: between fork and exec nothing may allocate.
   const std::string path = program.string();
   const std::string home_setting = "MUSTER_HOME=" + home.string();
+  std::vector<std::string> variables = SmallEnvironment();
   std::vector<char*> environment;
-  for (char** entry = environ; *entry; ++entry) {
-    if (std::string_view(*entry).rfind("MUSTER_HOME=", 0) != 0) environment.push_back(*entry);
+  for (std::string& variable : variables) {
+    if (!variable.starts_with("MUSTER_HOME=")) environment.push_back(variable.data());
   }
   environment.push_back(const_cast<char*>(home_setting.c_str()));
   environment.push_back(nullptr);

@@ -14,6 +14,7 @@
 
 #include "base/digest.h"
 #include "base/files.h"
+#include "base/subprocess.h"
 #include "base/text.h"
 
 namespace muster::server {
@@ -76,6 +77,13 @@ Status StartLocalAgent(const std::string& program, const std::string& home,
   for (std::string& word : argv) pointers.push_back(word.data());
   pointers.push_back(nullptr);
   const std::string log = folder + "/agent.log";
+  std::vector<std::string> environment = SmallEnvironment();
+  std::erase_if(environment,
+                [](const std::string& variable) { return variable.starts_with("MUSTER_HOME="); });
+  environment.push_back("MUSTER_HOME=" + home);
+  std::vector<char*> variables;
+  for (std::string& variable : environment) variables.push_back(variable.data());
+  variables.push_back(nullptr);
 
   // Forked twice: the agent belongs to nobody, and the server has no child to reap.
   const pid_t child = ::fork();
@@ -92,8 +100,7 @@ Status StartLocalAgent(const std::string& program, const std::string& home,
     sigset_t none;
     sigemptyset(&none);
     ::sigprocmask(SIG_SETMASK, &none, nullptr);
-    ::setenv("MUSTER_HOME", home.c_str(), 1);
-    ::execv(program.c_str(), pointers.data());
+    ::execve(program.c_str(), pointers.data(), variables.data());
     ::_exit(127);
   }
   int status = 0;

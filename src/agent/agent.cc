@@ -356,6 +356,7 @@ class Agent {
     command.env = member.Environment();
     command.folder = member.working_folder();
     command.user = member.user();
+    command.joins = member.Joins();
     streams_.Start(message, std::move(command));
   }
 

@@ -82,6 +82,32 @@ TEST_F(AgentStopTest, AnInstanceThatPutsAPipeWhereItsLogWasHoldsUpNobody) {
   EXPECT_EQ(Do("3", "stop"), "");
 }
 
+TEST_F(AgentStopTest, WhatAProbeAndACommandLeaveInTheBackgroundGoesWithTheInstance) {
+  Begin();
+  const std::string probed = Unique() + "1", typed = Unique() + "2", stopped = Unique() + "3";
+  const auto leaves = [](const std::string& seconds) {
+    return "setsid sleep " + seconds + " >/dev/null 2>&1 & exit 0";
+  };
+  Instance one = Sleeper();
+  one.probe = {.kind = Probe::Kind::kCommand, .target = "sh -c '" + leaves(probed) + "'", .every = 60s};
+  const std::vector<std::string> typed_in{"sh", "-c", leaves(typed)};
+  ASSERT_EQ(Do("1", "start", one), "");
+  Send(api::ExecMessage{.id = "2", .epoch = 1, .instance = "web-1", .argv = typed_in});
+  Stream("2");
+  EXPECT_TRUE(LivesAnyThatSleeps(probed));
+  EXPECT_TRUE(LivesAnyThatSleeps(typed));
+  EXPECT_EQ(Do("3", "stop"), "");
+  EXPECT_FALSE(LivesAnyThatSleeps(probed));
+  EXPECT_FALSE(LivesAnyThatSleeps(typed));
+
+  const std::vector<std::string> later{"sh", "-c", leaves(stopped)};
+  Send(api::ExecMessage{.id = "4", .epoch = 1, .instance = "web-1", .argv = later});
+  Stream("4");
+  EXPECT_TRUE(LivesAnyThatSleeps(stopped));
+  EXPECT_EQ(Do("5", "remove"), "");
+  EXPECT_FALSE(LivesAnyThatSleeps(stopped));
+}
+
 TEST_F(AgentStopTest, AProbesCommandHasTheInstancesEnvironmentAndNoOther) {
   ::setenv("MUSTER_TEST_TOKEN", "of-whoever-started-the-agent", 1);
   Begin();

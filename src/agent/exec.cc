@@ -76,9 +76,10 @@ Result<std::shared_ptr<Execution>> Execution::Start(net::Loop& loop, const Comma
 
   std::vector<std::string> variables;
   for (const auto& [name, value] : command.env) variables.push_back(name + "=" + value);
-  std::vector<char*> argv, env;
+  std::vector<char*> argv, env, joins;
   for (const std::string& word : command.argv) argv.push_back(const_cast<char*>(word.c_str()));
   for (const std::string& variable : variables) env.push_back(const_cast<char*>(variable.c_str()));
+  for (const std::string& join : command.joins) joins.push_back(const_cast<char*>(join.c_str()));
   argv.push_back(nullptr);
   env.push_back(nullptr);
 
@@ -94,6 +95,10 @@ Result<std::shared_ptr<Execution>> Execution::Start(net::Loop& loop, const Comma
     sigemptyset(&none);
     ::sigprocmask(SIG_SETMASK, &none, nullptr);
     ::signal(SIGPIPE, SIG_DFL);
+    for (const char* join : joins) {
+      const int group = ::open(join, O_WRONLY | O_CLOEXEC);
+      if (group >= 0 && ::write(group, "0", 1) < 0) continue;  // on its way out
+    }
     if (command.user.uid != static_cast<uid_t>(-1)) {
       if (::setgroups(0, nullptr) != 0 || ::setgid(command.user.gid) != 0 ||
           ::setuid(command.user.uid) != 0) {

@@ -23,7 +23,8 @@ class Execution : public std::enable_shared_from_this<Execution> {
     std::map<std::string, std::string> env;  // PATH is where the program is looked for
     std::string folder;
     User user;
-    bool input = false;  // what Write brings is its standard input; else that is empty
+    std::vector<std::string> joins;  // cgroup.procs files: it enters those groups that are there
+    bool input = false;              // what Write brings is its standard input; else that is empty
   };
   struct Handlers {
     // With "out" or "err", about 64 KiB at most. Characters come whole.

@@ -13,7 +13,6 @@ namespace muster::agent {
 namespace {
 
 constexpr size_t kEvidenceLines = 20;
-constexpr Duration kOthersFirst = 2ms, kOthersMost = 50ms;
 constexpr std::string_view kPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 template <class... Fs>
@@ -337,6 +336,7 @@ net::Task<Status> Member::Remove(bool delete_data) {
   const Status stopped = co_await Stop();
   if (!stopped.ok()) co_return stopped.error();
   const std::string service = remembered_ ? remembered_->desired.service : "";
+  KillStrays();
   co_await LogCare::LetGo(log_care_);  // a rotation would put files into a folder that is being emptied
   MUSTER_CO_DO(RemoveInstance(paths_, delete_data));
   MUSTER_FAULT("agent.removed");
@@ -471,37 +471,7 @@ void Member::OnEnded() {
   watch_ = 0;
   if (prober_) prober_->Stop();
   prober_.reset();
-  AwaitOthers(kOthersFirst);
-}
-
-bool Member::stops_its_own() const {
-  const Recipe* recipe = FindRecipe(remembered_->desired.kind);
-  return recipe && recipe->stops_its_own;
-}
-
-void Member::Ask() {
-  if (!process_) return;
-  const int signal_number = remembered_->desired.stop_signal;
-  return stops_its_own() ? process_->Signal(signal_number) : process_->AskToStop(signal_number);
-}
-
-// Where it was asked to stop, all of it was, and all of it has the same time for that.
-void Member::AwaitOthers(Duration pause) {
-  if (!process_) return;
-  const bool asked = supervisor_.state() == InstanceState::kStopping && !given_up_ && !stops_its_own();
-  if (!asked || !process_->AnyLeft()) return Bury();
-  host_->loop->After(pause, [weak = weak_from_this(), next = std::min(pause * 2, kOthersMost)] {
-    if (auto self = weak.lock()) self->AwaitOthers(next);
-  });
-}
-
-void Member::Bury() {
-  process_->KillAll();  // children that it left would keep its ports
-  const std::string how = process_->Reap();
-  process_.reset();
-  remembered_->running_hash.clear();
-  log_care_->Look(WallNow(), false);
-  Feed(Exited{.how = how, .cause = CauseOfDeath()});
+  AwaitOthers(2ms);
 }
 
 // Where it died at its start and says that an address is in use: who has its port.
@@ -533,6 +503,7 @@ void Member::StartProbing(bool eager) {
   target.folder = working_folder();
   target.log_path = paths_.logs + "/current.log";
   target.log_from = remembered_->log_from;
+  target.joins = Joins();
   target.uid = user_.uid;
   target.gid = user_.gid;
   const bool asks_a_port =

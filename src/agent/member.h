@@ -77,6 +77,8 @@ class Member : public std::enable_shared_from_this<Member> {
   std::map<std::string, std::string> Environment() const;
   const User& user() const { return user_; }
   std::string working_folder() const;
+  // Where these enter its cgroup; none where it doesn't run.
+  std::vector<std::string> Joins() const;
 
  private:
   Status NobodyWaits() const;
@@ -97,6 +99,7 @@ class Member : public std::enable_shared_from_this<Member> {
   void Ask();
   void AwaitOthers(Duration pause);
   void Bury();
+  void KillStrays() const;
   void FailStart(const Error& error, bool for_good);
   void StartProbing(bool eager);
   void Report();

@@ -144,6 +144,7 @@ class LoopProber : public Prober, public std::enable_shared_from_this<LoopProber
     }
     exec.env = self->target_.env;
     exec.only_env = true;
+    exec.joins = self->target_.joins;
     exec.working_folder = self->target_.folder;
     exec.output_max_bytes = 4096;
     const auto output = co_await self->loop_.Run(exec, self->target_.probe.timeout);

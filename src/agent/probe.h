@@ -27,6 +27,7 @@ class Prober {
     std::string folder;                      // the command's working folder
     std::string log_path;                    // kLog
     int64_t log_from = 0;                    // only what is written after this many bytes counts
+    std::vector<std::string> joins = {};     // cgroup.procs files that the command enters
     uid_t uid = static_cast<uid_t>(-1);
     gid_t gid = static_cast<gid_t>(-1);
     // kHttp, kTcp: whether who has answered is the instance itself. Asked on the pool until it says so once.

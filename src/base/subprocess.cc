@@ -63,12 +63,16 @@ std::vector<std::string> Environment(const std::map<std::string, std::string>& a
 
 // Between fork and exec: nothing that allocates or locks.
 [[noreturn]] void BecomeChild(char* const* argv, char* const* envp, const char* path, const char* folder,
-                              int in, int out, int err) {
+                              char* const* joins, int in, int out, int err) {
   setpgid(0, 0);
   sigset_t none;
   sigemptyset(&none);
   sigprocmask(SIG_SETMASK, &none, nullptr);
   signal(SIGPIPE, SIG_DFL);
+  for (; *joins; ++joins) {
+    const int group = open(*joins, O_WRONLY | O_CLOEXEC);
+    if (group >= 0 && write(group, "0", 1) < 0) continue;  // on its way out
+  }
   dup2(in, 0);
   dup2(out, 1);
   dup2(err, 2);
@@ -183,14 +187,16 @@ Result<Output> RunCommand(const Exec& exec, Duration timeout) {
   std::vector<std::string> argv = exec.argv;
   std::vector<std::string> environment = Environment(exec.env, exec.only_env);
   const std::vector<char*> argv_pointers = Pointers(argv);
+  std::vector<std::string> joins = exec.joins;
   const std::vector<char*> environment_pointers = Pointers(environment);
+  const std::vector<char*> join_pointers = Pointers(joins);
   const Time end = Now() + timeout;
 
   const pid_t pid = ForkAwaited();
   if (pid < 0) return Error::Os("fork", errno);
   if (pid == 0) {
     BecomeChild(argv_pointers.data(), environment_pointers.data(), path.c_str(), exec.working_folder.c_str(),
-                in.read_end.get(), out.write_end.get(), err.write_end.get());
+                join_pointers.data(), in.read_end.get(), out.write_end.get(), err.write_end.get());
   }
   in.read_end.Reset();
   out.write_end.Reset();

@@ -17,6 +17,7 @@ struct Exec {
   bool only_env = false;               // … or instead of it; the program is looked for in its PATH first
   std::string input;                   // given on standard input
   std::string working_folder;          // empty: the caller's
+  std::vector<std::string> joins;      // cgroup.procs files: it enters those groups that are there
   size_t output_max_bytes = 1u << 20;  // more than this of each stream is dropped from the front
 };
 

@@ -202,6 +202,12 @@ std::vector<Fd> InstanceCgroup::OpenForJoining() const {
   return fds;
 }
 
+std::vector<std::string> InstanceCgroup::JoinFiles() const {
+  std::vector<std::string> files;
+  for (const Group& group : groups_) files.push_back(group.path + "/cgroup.procs");
+  return files;
+}
+
 std::vector<int> InstanceCgroup::Pids() const {
   std::vector<int> all;
   for (const Group& group : groups_) {

@@ -42,6 +42,9 @@ class InstanceCgroup {
   // Descriptors of the `cgroup.procs` files: a process that writes "0" to one joins. Only what Prepare made.
   std::vector<Fd> OpenForJoining() const;
 
+  // The paths of those files, whether the groups are there or not.
+  std::vector<std::string> JoinFiles() const;
+
   std::vector<int> Pids() const;
   void Kill() const;
   int64_t memory_bytes() const;  // -1: unknown

@@ -140,6 +140,9 @@ class LocalProcess : public Process {
     return words.size() > 1 ? std::atoll(words[1].c_str()) * sysconf(_SC_PAGESIZE) : 0;
   }
 
+  bool in_group() const override { return !cgroup_.OpenForJoining().empty(); }
+  std::vector<std::string> JoinFiles() const override { return cgroup_.JoinFiles(); }
+
   std::function<std::vector<int>()> PidFinder() const override {
     const auto find = [pid = pid_, session = owns_session() ? session_ : 0, start = start_,
                        cgroup = cgroup_] {
@@ -240,6 +243,26 @@ Result<std::unique_ptr<Process>> AdoptPid(const ProcStat& stat, const std::strin
 }
 
 }  // namespace
+
+void KillMarked(const std::vector<std::string>& words) {
+  for (int round = 0; round < 20; ++round) {
+    bool any = false;
+    for (const ProcStat& process : AllProcesses()) {
+      if (!process.alive() || process.pid == getpid()) continue;
+      const Result<std::string> read = ReadFile("/proc/" + std::to_string(process.pid) + "/environ", 1 << 20);
+      if (!read.ok()) continue;
+      const std::string environment = std::string(1, '\0') + *read;
+      const bool marked = std::all_of(words.begin(), words.end(), [&](const std::string& word) {
+        return environment.find(std::string(1, '\0') + word + std::string(1, '\0')) != std::string::npos;
+      });
+      if (!marked) continue;
+      kill(process.pid, SIGKILL);
+      any = true;
+    }
+    if (!any) return;
+    poll(nullptr, 0, 1);
+  }
+}
 
 Result<std::unique_ptr<Process>> Process::Start(const Launch& launch) {
   MUSTER_TRY(const std::string program, ProgramOf(launch));

@@ -59,9 +59,16 @@ class Process {
   // "unknown" for an adopted one. Reaps it.
   virtual std::string Reap() = 0;
   virtual int64_t memory_bytes() const = 0;
+  virtual bool in_group() const = 0;  // a cgroup of its own
+  // Where what is run for it, a probe's command, enters its cgroup; may name groups that aren't there.
+  virtual std::vector<std::string> JoinFiles() const = 0;
   // Finds the pids of all that belongs to it. To be called on any thread, also when this object is no more.
   virtual std::function<std::vector<int>()> PidFinder() const = 0;
 };
+
+// Kills what was started for an instance, by a probe or by hand, and got away from its process and its cgroup
+// (there may be none): all that have these words, "NAME=VALUE", in the environment they were started with.
+void KillMarked(const std::vector<std::string>& words);
 
 // Whether this machine lets muster limit memory and CPU, and by which means ("v1", "v2", or why not).
 struct CgroupSupport {

@@ -1,0 +1,62 @@
+// How an instance's processes end.
+#include <algorithm>
+
+#include "agent/member.h"
+
+namespace muster::agent {
+namespace {
+
+constexpr Duration kOthersMost = 50ms;
+
+}  // namespace
+
+// See docs/decisions/0006-who-is-asked-to-stop.md.
+bool Member::stops_its_own() const {
+  const Recipe* recipe = FindRecipe(remembered_->desired.kind);
+  return recipe && recipe->stops_its_own;
+}
+
+void Member::Ask() {
+  if (!process_) return;
+  const int signal_number = remembered_->desired.stop_signal;
+  return stops_its_own() ? process_->Signal(signal_number) : process_->AskToStop(signal_number);
+}
+
+// Where it was asked to stop, all of it was, and all of it has the same time for that.
+void Member::AwaitOthers(Duration pause) {
+  if (!process_) return;
+  const bool asked = supervisor_.state() == InstanceState::kStopping && !given_up_ && !stops_its_own();
+  if (!asked || !process_->AnyLeft()) return Bury();
+  host_->loop->After(pause, [weak = weak_from_this(), next = std::min(pause * 2, kOthersMost)] {
+    if (auto self = weak.lock()) self->AwaitOthers(next);
+  });
+}
+
+void Member::Bury() {
+  process_->KillAll();  // children that it left would keep its ports
+  if (!process_->in_group()) KillStrays();
+  const std::string how = process_->Reap();
+  process_.reset();
+  remembered_->running_hash.clear();
+  log_care_->Look(WallNow(), false);
+  Feed(Exited{.how = how, .cause = CauseOfDeath()});
+}
+
+std::vector<std::string> Member::Joins() const {
+  return process_ ? process_->JoinFiles() : std::vector<std::string>();
+}
+
+// What a probe or a command left in the background, in no group since there were none or nothing ran: by what
+// it was started with, which no other instance has.
+void Member::KillStrays() const {
+  const auto env = Environment();
+  std::vector<std::string> words;
+  for (const char* name : {"HOME", "MUSTER_CLUSTER", "MUSTER_INSTANCE"}) {
+    const auto found = env.find(name);
+    if (found != env.end()) words.push_back(std::string(name) + "=" + found->second);
+  }
+  const bool own = env.at("HOME") == paths_.folder;  // else there may be a stranger that has the same
+  if (own && words.size() == 3) runtime::KillMarked(words);
+}
+
+}  // namespace muster::agent

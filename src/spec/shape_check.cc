@@ -1,7 +1,9 @@
 #include "spec/shape_check.h"
 
+#include <algorithm>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <regex>
 
 #include "base/text.h"
@@ -25,6 +27,26 @@ void Add(std::vector<Finding>& findings, std::string_view code, Mark mark, std::
 }  // namespace
 
 namespace {
+
+// The key that was meant: nearly the same; else the only one that has all of its words, as server_name has
+// `name`, or whose words it all has, as `memory_limit` has memory's.
+std::optional<std::string> NearestKey(const std::string& key, const std::vector<std::string>& names) {
+  if (auto near = Nearest(key, names)) return near;
+  const auto has_all = [](const std::string& text, const std::string& of) {
+    const std::vector<std::string> words = Split(text, '_');
+    for (const std::string& word : Split(of, '_')) {
+      if (word.empty() || std::find(words.begin(), words.end(), word) == words.end()) return false;
+    }
+    return true;
+  };
+  std::optional<std::string> only;
+  for (const std::string& name : names) {
+    if (!has_all(name, key) && !has_all(key, name)) continue;
+    if (only) return std::nullopt;
+    only = name;
+  }
+  return only;
+}
 
 // Characters, so that a pattern's {0,200} counts those and not bytes, as the JSON Schema does.
 std::wstring Characters(std::string_view text) {
@@ -190,7 +212,7 @@ void CheckObject(const Value& value, const Shape& shape, const std::string& wher
     }
     std::vector<std::string> names;
     for (const Shape::Field& field : shape.fields) names.push_back(field.name);
-    const auto near = Nearest(entry.key, names);
+    const auto near = NearestKey(entry.key, names);
     Add(findings, "unknown-key", entry.key_mark,
         fmt::format("{} has no key {}", where.empty() ? "the file" : where, entry.key),
         near ? fmt::format("did you mean {}?", *near) : "known are: " + Join(names, ", "));

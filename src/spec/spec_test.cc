@@ -143,6 +143,21 @@ TEST(Spec, NamesTheNearestKey) {
   EXPECT_TRUE(found);
 }
 
+TEST(Spec, NamesTheOnlyKeyThatSharesItsWords) {
+  const auto fix = [](const std::string& line) -> std::string {
+    const auto parsed = ParseCluster("cluster: x\nservices:\n  a: { kind: box, command: y, " + line + " }\n",
+                                     "f", TestShapes());
+    for (const Finding& finding : parsed.findings) {
+      if (finding.code == "unknown-key") return finding.fix.substr(0, finding.fix.find(':'));
+    }
+    return "";
+  };
+  EXPECT_EQ(fix("update: { failure: stop }"), "did you mean on_failure?");
+  EXPECT_EQ(fix("size_limit: 5m"), "did you mean size?");
+  EXPECT_EQ(fix("update: { max: 1 }"), "known are");  // max_surge or max_unavailable
+  EXPECT_EQ(fix("update: { _: 1 }"), "known are");
+}
+
 TEST(Spec, PutsBracesThatLackQuotesInQuotesAndGoesOn) {
   EXPECT_EQ(Findings("cluster: x\nservices:\n  a:\n    kind: box\n    command: {{artifact}} --port 1 # why\n "
                      "   cuont: 1\n"),

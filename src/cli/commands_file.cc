@@ -327,9 +327,11 @@ Result<int> Render(Context& context, const RenderArgs& args) {
   return 0;
 }
 
-struct NoArgs {};
+struct SchemaArgs {
+  bool json = false;
+};
 
-Result<int> Schema(Context& context, const NoArgs&) {
+Result<int> Schema(Context& context, const SchemaArgs&) {
   spec::Shapes shapes;
   for (const auto& [kind, recipe] : AllRecipes()) shapes.emplace(kind, recipe.layout->SettingsShape());
   context.console.OutText(spec::SchemaText(shapes));
@@ -392,8 +394,10 @@ void AddFileCommands(std::vector<Command>& commands) {
       .Example("muster render demo.yaml --to files --out /tmp/demo");
   commands.push_back(render.Run(Render));
 
-  Declare<NoArgs> schema("schema", "Print the JSON Schema of cluster files, for editors");
-  schema.Group(kFile).Example("muster schema > muster.schema.json");
+  Declare<SchemaArgs> schema("schema", "Print the JSON Schema of cluster files, for editors");
+  schema.Flag("json", 0, &SchemaArgs::json, "Print JSON, which it does anyway")
+      .Group(kFile)
+      .Example("muster schema > muster.schema.json");
   commands.push_back(schema.Run(Schema));
 }
 

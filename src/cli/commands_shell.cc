@@ -14,9 +14,14 @@ namespace {
 
 struct CompletionArgs {
   std::string shell;
+  bool json = false;
 };
 
 Result<int> PrintScript(Context& context, const CompletionArgs& args) {
+  if (args.json) {
+    PrintJson(context, {{"shell", args.shell}, {"script", CompletionScript(args.shell)}});
+    return 0;
+  }
   context.console.out(CompletionScript(args.shell));
   return 0;
 }
@@ -91,6 +96,7 @@ void AddShellCommands(std::vector<Command>& commands) {
   completion.Positional("shell", &CompletionArgs::shell, "The shell")
       .Required()
       .OneOf({"bash", "zsh", "fish"})
+      .Flag("json", 0, &CompletionArgs::json, "Print JSON")
       .Group("muster itself")
       .More("Commands, options, files, and the names of clusters, services and instances.")
       .Example("source <(muster completion bash)");

@@ -1,11 +1,15 @@
 #include "cli/follow.h"
 
+#include <fmt/core.h>
+
+#include <algorithm>
 #include <csignal>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <thread>
 
 #include "api/json.h"
+#include "base/text.h"
 #include "cli/answer.h"
 #include "cli/hints.h"
 #include "cli/home.h"
@@ -126,7 +130,8 @@ net::Task<void> Pump(Shared following) {
 void OnInterrupt(Shared following) {
   if (following->over) return;
   if (++following->interrupts == 1) {
-    following->Say("cancelling: what is under way ends and is put back; Ctrl-C again leaves at once");
+    following->Say(
+        "cancelling: what is under way ends, who was taken out comes back; Ctrl-C again leaves at once");
     net::Spawn(Cancel(following));
   } else {
     following->end.Set(Error::Refused("left", "left; the server goes on with the run {}", following->run)
@@ -142,6 +147,35 @@ net::Task<Status> Wait(Shared following) {
   co_return status;
 }
 
+// "web-1, web-2 and 38 more"
+std::string Some(const std::vector<std::string>& names) {
+  constexpr size_t kNamedMost = 10;
+  const size_t named = std::min(names.size(), kNamedMost);
+  const std::string text = Join({names.begin(), names.begin() + static_cast<std::ptrdiff_t>(named)}, ", ");
+  return named == names.size() ? text : fmt::format("{} and {} more", text, names.size() - named);
+}
+
+// Who is on which release now: nothing but traffic goes back by itself.
+void SayCancelled(const Following& following, Context& context) {
+  const RunEvent& run = *following.progress.finished();
+  const std::string& option = context.console.cluster_option;
+  if (run.action != "up" && run.action != "scale" && run.action != "rollback" && run.action != "resume") {
+    context.console.ErrLine("the run was cancelled; " +
+                            NameCluster("muster status shows what stands", option));
+    return;
+  }
+  const Progress::Reach reach = following.progress.HowFar();
+  const auto say = [&](const char* what, const std::vector<std::string>& names) {
+    if (!names.empty()) context.console.ErrLine(fmt::format("  {}: {}", what, Some(names)));
+  };
+  context.console.ErrLine("the run was cancelled; who has the new release keeps it");
+  say("on the new release", reach.ready);
+  say("on the new release, not ready yet", reach.started);
+  say("not on it", reach.not_yet);
+  const std::string back = run.revision > 1 ? "muster rollback goes back" : "muster down stops what is there";
+  context.console.ErrLine("muster up goes on with the rest; " + NameCluster(back, option));
+}
+
 // What there is to say at the end of a run that isn't done.
 Followed Conclude(const Following& following, Context& context) {
   const RunEvent& run = *following.progress.finished();
@@ -150,9 +184,7 @@ Followed Conclude(const Following& following, Context& context) {
   followed.exit_code = 1;
   if (run.state == "cancelled") {
     followed.exit_code = following.interrupts > 0 ? 130 : 1;
-    if (!following.json)
-      context.console.ErrLine(
-          "the run was cancelled; what it had begun was put back. muster up goes on with the rest");
+    if (!following.json) SayCancelled(following, context);
     return followed;
   }
   if (run.state == "paused") {

@@ -141,6 +141,17 @@ TEST_F(FollowTest, TellsWhyARunFailed) {
   EXPECT_THAT(err_, HasSubstr("  | bind: in use"));
 }
 
+TEST_F(FollowTest, SaysWhoKeepsTheReleaseOfACancelledRun) {
+  context_.console.cluster_option = " -c demo";
+  run_->events = {{"step", Step("sent")},
+                  {"finished", {{"run", "r1"}, {"action", "up"}, {"state", "cancelled"}, {"revision", 2}}}};
+  EXPECT_EQ(Follow().exit_code, 1);
+  EXPECT_THAT(err_, HasSubstr("the run was cancelled; who has the new release keeps it\n"
+                              "  on the new release, not ready yet: web-1\n"
+                              "muster up goes on with the rest; muster rollback -c demo goes back\n"));
+  EXPECT_THAT(err_, testing::Not(HasSubstr("put back")));
+}
+
 TEST_F(FollowTest, CancelsTheRunOnCtrlC) {
   run_->events = {{"finished", {{"run", "r1"}, {"state", "cancelled"}}}};
   run_->wait_for_cancel = true;

@@ -18,6 +18,8 @@ std::string Argument(const Step& step, const char* name) {
   return found == step.args.end() ? "a member" : found->second;
 }
 
+constexpr std::string_view kPutBack = ".put-back";
+
 bool IsTrouble(InstanceState state) {
   return state == InstanceState::kFailed || state == InstanceState::kBackoff ||
          state == InstanceState::kUnhealthy;
@@ -106,7 +108,6 @@ std::vector<std::string> Progress::OnStep(const StepEvent& event, Time now) {
   Row& row = RowOf(event.instance);
   const auto planned = steps_.find(event.id);
   Step step;  // Put-backs are no part of the plan, but what they put back is.
-  constexpr std::string_view kPutBack = ".put-back";
   const bool in_plan = planned != steps_.end() && !event.id.ends_with(kPutBack);
   if (planned != steps_.end()) {
     step = planned->second;
@@ -123,24 +124,61 @@ std::vector<std::string> Progress::OnStep(const StepEvent& event, Time now) {
     const std::string waited = step.service + " waits: ";
     std::erase_if(notices_, [&](const std::string& notice) { return notice.starts_with(waited); });
     row.open.emplace(event.id, now);
-    if (row.moved == Time{}) row.moved = now;
     return {};
   }
   const auto opened = row.open.find(event.id);
   const Time since = opened == row.open.end() ? now : opened->second;
   row.open.erase(event.id);
-  row.rested = now;
   if (in_plan && row.steps_left > 0) --row.steps_left;
   if (event.state == "done") {
     row.last = Did(step);
+    // A load balancer sends to nobody who isn't ready, so it is free to and no more than that.
+    if (!in_plan && step.verb == "restore") {
+      row.last = "sends to " + Argument(step, "member") + " again once it is ready";
+    }
+    row.took = now - since;
     const std::string took = now - since >= 100ms ? " after " + Seconds(since, now) : "";
     return {fmt::format("[{}/{}] {}  {}{}", done_, total_, row.name, row.last, took)};
   }
   row.failed = true;
+  if (event.error && event.error->code() == "cancelled") {
+    row.cancelled = true;
+    row.failure = (step.verb == "start"  ? "not ready yet"
+                   : step.verb == "stop" ? "not stopped yet"
+                                         : step.verb + " not done yet") +
+                  std::string(" when the run was cancelled");
+    return {fmt::format("[{}/{}] {}  {}", done_, total_, row.name, row.failure)};
+  }
   row.failure = event.error ? event.error->message() : event.verb + " failed";
   const Error error = event.error ? *event.error : Error::Internal("step-failed", "{} failed", event.verb);
   failures_.emplace_back(row.name, error);
   return {fmt::format("[{}/{}] {}  failed: {} [{}]", done_, total_, row.name, error.message(), error.code())};
+}
+
+bool Progress::Begun(const std::string& step_id) const {
+  const auto seen = seen_.find(step_id);
+  return seen != seen_.end() && !seen->second.empty();
+}
+
+Progress::Reach Progress::HowFar() const {
+  Reach reach;
+  const auto state = [&](const std::string& id) {
+    const auto seen = seen_.find(id);
+    return seen == seen_.end() ? std::string() : seen->second;
+  };
+  const auto planned = [&](const std::string& id) { return steps_.find(id) != steps_.end(); };
+  for (const Row& row : rows_) {
+    const std::string install = row.name + ".install", start = row.name + ".start";
+    const std::string reload = row.name + ".reload", back = row.name + ".stop" + std::string(kPutBack);
+    if (!planned(install) && !planned(start) && !planned(reload)) continue;
+    if (planned(install) && steps_.at(install).put_back == "remove") continue;  // stands in for a while only
+    const bool written = !planned(install) || state(install) == "done";
+    const bool starts = planned(start) && (Begun(start) || Begun(back));
+    const bool there = written && (planned(start) ? starts : !planned(reload) || state(reload) == "done");
+    const bool ready = !planned(start) || state(start) == "done" || state(back) == "done";
+    (there ? ready ? reach.ready : reach.started : reach.not_yet).push_back(row.name);
+  }
+  return reach;
 }
 
 std::vector<std::string> Progress::OnInstance(const Observed& observed) {
@@ -186,10 +224,16 @@ std::string Progress::DrawRow(const Row& row, Time now, bool color, size_t name_
     case Phase::kDone:
       sign = "✓";
       what = row.last.empty() ? std::string(StateName(row.state)) : row.last;
-      if (row.moved != Time{}) time = Seconds(row.moved, row.rested);
+      if (row.took) time = Seconds(Time{}, Time{} + *row.took);
       tint = Color::kGreen;
       break;
     case Phase::kFailed:
+      if (row.cancelled) {
+        sign = "·";
+        what = row.failure;
+        tint = Color::kYellow;
+        break;
+      }
       sign = "✗";
       what = "failed: " + row.failure;
       tint = Color::kRed;
@@ -204,7 +248,7 @@ std::string Progress::DrawTotal(Time now, bool color) const {
   int moving = 0, failed = 0;
   for (const Row& row : rows_) {
     moving += PhaseOf(row) == Phase::kMoving;
-    failed += PhaseOf(row) == Phase::kFailed;
+    failed += PhaseOf(row) == Phase::kFailed && !row.cancelled;
   }
   std::string line = fmt::format("{} of {} steps", done_, total_);
   if (moving > 0) line += fmt::format(", {} in motion", moving);

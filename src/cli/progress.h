@@ -28,6 +28,11 @@ class Progress {
   std::vector<std::string> Draw(Time now, Size size, bool color) const;
 
   const std::optional<RunEvent>& finished() const { return finished_; }
+  // Where a run that brings a release has got to: who was started on it, ready or not, and who wasn't.
+  struct Reach {
+    std::vector<std::string> ready, started, not_yet;
+  };
+  Reach HowFar() const;
   // The instances whose steps failed, with the errors.
   const std::vector<std::pair<std::string, Error>>& failures() const { return failures_; }
 
@@ -40,10 +45,10 @@ class Progress {
     std::string last;                  // what was done last, "ready in 1.2s"
     bool failed = false;
     std::string failure;
+    bool cancelled = false;  // its step ended for the run's sake, not for its own
     InstanceState state = InstanceState::kUnknown;
     bool state_known = false;
-    Time moved{};  // when its first step was sent
-    Time rested{};
+    std::optional<Duration> took;  // its last step
   };
   static Phase PhaseOf(const Row& row);
   Row& RowOf(const std::string& instance);
@@ -51,6 +56,7 @@ class Progress {
   std::vector<std::string> OnInstance(const Observed& observed);
   std::string Doing(const std::string& step_id) const;
   std::string Did(const Step& step) const;
+  bool Begun(const std::string& step_id) const;
   std::string DrawRow(const Row& row, Time now, bool color, size_t name_width, size_t host_width) const;
   std::string DrawTotal(Time now, bool color) const;
 

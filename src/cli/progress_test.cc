@@ -57,6 +57,15 @@ TEST(Progress, DrawsEachInstanceAndATotal) {
                           "0 of 4 steps, 1 in motion, 0.3s"));
 }
 
+TEST(Progress, TimesEachStepByItself) {
+  Progress progress(PlanOf(1), At(0s));
+  progress.On(Step("web-1", "install", "sent"), At(0s));
+  progress.On(Step("web-1", "install", "done", 1), At(7s));
+  progress.On(Step("web-1", "start", "sent"), At(7s));
+  progress.On(Step("web-1", "start", "done", 2), At(9s));
+  EXPECT_THAT(progress.Draw(At(20s), {80, 24}, false)[0], "✓ web-1  node1  ready  2.0s");
+}
+
 TEST(Progress, ShowsAFailureWithItsCause) {
   Progress progress(PlanOf(1), At(0s));
   progress.On(Step("web-1", "start", "sent"), At(0s));
@@ -149,13 +158,45 @@ TEST(Progress, SaysWhatWasPutBackAndWhatWasNotTouchedOnceItIsOver) {
   progress.On(Step("web-1", "start", "sent"), At(0s));
   event.id += ".put-back";
   event.verb = "restore";
-  EXPECT_THAT(progress.On(event, At(1s)), ElementsAre("[1/5] edge-1  put web-1 back"));
+  EXPECT_THAT(progress.On(event, At(1s)), ElementsAre("[1/5] edge-1  sends to web-1 again once it is ready"));
   progress.On(RunEvent{.state = "paused"}, At(1s));
   const auto lines = progress.Draw(At(1s), {80, 24}, false);
   EXPECT_THAT(lines[0], HasSubstr("starts, left at that"));
   EXPECT_THAT(lines[1], HasSubstr("not touched"));
-  EXPECT_THAT(lines[2], HasSubstr("put web-1 back"));
+  EXPECT_THAT(lines[2], HasSubstr("sends to web-1 again once it is ready"));
   EXPECT_THAT(lines[2], testing::Not(HasSubstr("waits")));
+}
+
+TEST(Progress, TellsWhoIsOnTheNewReleaseWhenTheRunIsCancelled) {
+  Plan plan;
+  for (const char* name : {"web-1", "web-2", "web-3", "web-4"}) {
+    for (const char* verb : {"stop", "install", "start"}) {
+      muster::Step step;
+      step.id = std::string(name) + "." + verb;
+      step.instance = name;
+      step.verb = verb;
+      plan.steps.push_back(step);
+    }
+  }
+  Progress progress(plan, At(0s));
+  for (const char* verb : {"stop", "install", "start"}) progress.On(Step("web-1", verb, "done"), At(1s));
+  for (const char* verb : {"stop", "install"}) progress.On(Step("web-2", verb, "done"), At(2s));
+  progress.On(Step("web-2", "start", "sent"), At(2s));
+  progress.On(Step("web-3", "stop", "done"), At(2s));
+  StepEvent given_up = Step("web-2", "start", "failed", 5);
+  given_up.error = Error::Conflict("cancelled", "nobody waits any more for web-2 to be ready");
+  EXPECT_THAT(progress.On(given_up, At(3s)),
+              ElementsAre("[5/12] web-2  not ready yet when the run was cancelled"));
+  // It was stopped and nothing new was written yet: it comes back as it was.
+  progress.On({StepEvent{.id = "web-3.stop.put-back", .instance = "web-3", .verb = "start", .state = "done"}},
+              At(4s));
+  const Progress::Reach reach = progress.HowFar();
+  EXPECT_THAT(reach.ready, ElementsAre("web-1"));
+  EXPECT_THAT(reach.started, ElementsAre("web-2"));
+  EXPECT_THAT(reach.not_yet, ElementsAre("web-3", "web-4"));
+  EXPECT_THAT(progress.failures(), IsEmpty());
+  EXPECT_THAT(progress.Draw(At(5s), {100, 24}, false)[1],
+              AllOf(StartsWith("· web-2"), HasSubstr("not ready yet when the run was cancelled")));
 }
 
 TEST(Progress, ForgetsAPauseOnceTheServiceGoesOn) {

@@ -174,6 +174,25 @@ void PrintError(const Console& console, const Error& error) {
   console.ErrLine(Paint("error:", Color::kRed, console.err_color) + " " + Addressed(console, error).Text());
 }
 
+struct EchoOff::Before {
+  termios settings{};
+};
+
+EchoOff::EchoOff(bool on) {
+  // Who is in the background would be stopped for it.
+  if (!on || tcgetpgrp(STDIN_FILENO) != getpgrp()) return;
+  auto before = std::make_unique<Before>();
+  if (tcgetattr(STDIN_FILENO, &before->settings) != 0) return;
+  termios silent = before->settings;
+  silent.c_lflag &= ~static_cast<tcflag_t>(ECHO);
+  if (tcsetattr(STDIN_FILENO, TCSADRAIN, &silent) == 0) before_ = std::move(before);
+}
+
+EchoOff::~EchoOff() {
+  // What was typed meanwhile was for nobody: the shell would take it for commands.
+  if (before_ && tcgetpgrp(STDIN_FILENO) == getpgrp()) tcsetattr(STDIN_FILENO, TCSAFLUSH, &before_->settings);
+}
+
 Result<std::string> Ask(const Console& console, std::string_view question, bool hidden) {
   if (!console.in_is_terminal) {
     return Error::Invalid("no-terminal", "there is no terminal to ask on");

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <string>
 #include <string_view>
 
@@ -52,6 +53,21 @@ struct Console {
 Error Addressed(const Console& console, const Error& error);
 // Prints "error: message [code]" and below it the hint and the evidence.
 void PrintError(const Console& console, const Error& error);
+
+// While one lives, what is typed doesn't show in the picture that is drawn: a typed Enter would move the
+// lines. Ctrl-C and the others go on to work. Nothing happens where `on` is false or another group of
+// processes has the terminal.
+class EchoOff {
+ public:
+  explicit EchoOff(bool on);
+  ~EchoOff();
+  EchoOff(const EchoOff&) = delete;
+  EchoOff& operator=(const EchoOff&) = delete;
+
+ private:
+  struct Before;
+  std::unique_ptr<Before> before_;
+};
 
 // Asks on the terminal; what is typed is not shown where `hidden`. Code "no-terminal" where there is none.
 Result<std::string> Ask(const Console& console, std::string_view question, bool hidden);

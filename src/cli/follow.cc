@@ -227,6 +227,7 @@ Followed FollowOne(Context& context, ApiClient& api, const std::string& run, con
       if (const Shared shared = weak.lock()) OnInterrupt(shared);
     });
   }
+  const EchoOff echo(following->live() && context.console.in_is_terminal);
   const Status status = api.loop().RunTask(Wait(following));
   if (following->live()) following->Draw();
   if (!status.ok()) {

@@ -106,6 +106,19 @@ def test_up_draws_a_live_picture_that_fits(world):
     assert jumps and max(jumps) < ROWS
 
 
+def test_what_is_typed_does_not_show_in_the_picture(world):
+    write_demo(world, "1s")
+    terminal = Terminal(world, "up")
+    terminal.read_until("in motion")
+    assert not termios.tcgetattr(terminal.main)[3] & termios.ECHO
+    terminal.type("typed-in-vain\n")
+    terminal.read_until("try next")
+    assert terminal.process.wait(30) == 0
+    assert termios.tcgetattr(terminal.main)[3] & termios.ECHO
+    terminal.end()
+    assert "typed-in-vain" not in terminal.text
+
+
 def test_ctrl_c_cancels_the_run(world):
     write_demo(world, "20s")
     terminal = Terminal(world, "up")
@@ -114,6 +127,8 @@ def test_ctrl_c_cancels_the_run(world):
     terminal.read_until("cancelling")
     # What is under way ends first; who doesn't want to wait for it asks again.
     terminal.type("\x03")
+    assert terminal.process.wait(30) == 130
+    assert termios.tcgetattr(terminal.main)[3] & termios.ECHO
     assert terminal.end() == 130, terminal.text
 
 

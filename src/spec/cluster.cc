@@ -170,7 +170,7 @@ class Reader {
 
   // Comparing a word with all names takes its time: where nearly everything is wrong, the first are enough.
   std::string SuggestOf(std::string_view word, const std::vector<std::string>& known) {
-    if (suggestions_left_ == 0) return "define it, or correct the name";
+    if (suggestions_left_ == 0 || known.empty()) return "define it, or correct the name";
     --suggestions_left_;
     return Suggest(word, known);
   }
@@ -194,6 +194,12 @@ class Reader {
     }
   }
 
+  // Nobody means itself.
+  static std::vector<std::string> Without(std::vector<std::string> names, const std::string& name) {
+    std::erase(names, name);
+    return names;
+  }
+
   void CheckUses() {
     std::vector<std::string> known;
     for (const Service& service : cluster_.services) known.push_back(service.name);
@@ -202,7 +208,7 @@ class Reader {
         if (!use.is_scalar() || by_name_.contains(use.text)) return;
         Add("unknown-service", use.mark,
             fmt::format("{} uses {}, which is no service", Shown(service.name), Shown(use.text)),
-            SuggestOf(use.text, known));
+            SuggestOf(use.text, suggestions_left_ > 0 ? Without(known, service.name) : known));
       };
       const Value* uses = service.settings.Find("uses");
       if (!uses) continue;

@@ -128,6 +128,12 @@ services:
   EXPECT_FALSE(FollowsFromShape({.code = "port-twice", .mark = {9, 34}}, parsed));
 }
 
+TEST(Spec, TellsAMergeKeyAndNothingThatFollowsFromIt) {
+  EXPECT_EQ(Findings("cluster: x\nservices:\n  a: &a { kind: box, command: x }\n"
+                     "  b:\n    <<: *a\n  c:\n    <<: [*a]\n    command: y\n"),
+            (Lines{"5:5 yaml-merge-key", "7:5 yaml-merge-key"}));
+}
+
 TEST(Spec, TakesATagForTheTypeItNames) {
   EXPECT_EQ(Findings("cluster: x\nservices:\n  a: { kind: box, command: !!str 5, count: !!str 5 }\n"),
             Lines{"3:44 wrong-type"});

@@ -101,10 +101,12 @@ class Builder : public YAML::EventHandler {
     Value value;
     YAML::anchor_t anchor;
     bool has_key = false;
+    bool is_merge = false;
     bool is_double = false;  // the key has been there before: kept out of the tree
     std::string key;
     Mark key_mark;
     std::unordered_map<std::string, int> lines;  // of the keys so far
+    std::vector<Value> merged;                   // values of `<<`
   };
 
   void Open(Value::Type type, const YAML::Mark& mark, YAML::anchor_t anchor) {
@@ -118,6 +120,12 @@ class Builder : public YAML::EventHandler {
   void Close() {
     Level level = std::move(levels_.back());
     levels_.pop_back();
+    // Read as it was meant, so that nothing is said of keys that seem to be missing.
+    for (Value& merged : level.merged) {
+      for (Value::Entry& entry : merged.entries) {
+        if (level.lines.emplace(entry.key, 0).second) level.value.entries.push_back(std::move(entry));
+      }
+    }
     Add(std::move(level.value), level.anchor);
   }
 
@@ -136,6 +144,16 @@ class Builder : public YAML::EventHandler {
       level.has_key = true;
       level.key_mark = value.mark;
       level.key = value.text;
+      level.is_merge = value.text == "<<" && !value.quoted;
+      if (level.is_merge) {
+        findings_.push_back({.severity = Severity::kError,
+                             .code = "yaml-merge-key",
+                             .mark = value.mark,
+                             .message = "merge keys (<<) are no part of YAML 1.2 and aren't supported",
+                             .fix = "write the keys out; an alias may stand for a whole value: env: *common",
+                             .file = ""});
+        return;
+      }
       if (!value.is_scalar()) {
         findings_.push_back({.severity = Severity::kError,
                              .code = "bad-key",
@@ -158,6 +176,13 @@ class Builder : public YAML::EventHandler {
       return;
     }
     level.has_key = false;
+    if (level.is_merge) {
+      std::vector<Value> lists =
+          value.type == Value::Type::kList ? std::move(value.items) : std::vector<Value>();
+      if (value.type == Value::Type::kMap) level.merged.push_back(std::move(value));
+      for (Value& one : lists) level.merged.push_back(std::move(one));
+      return;
+    }
     if (level.is_double) return;
     // The parser notices that there is no value where the next thing begins, lines below maybe.
     if (value.type == Value::Type::kNull && value.mark.line > level.key_mark.line)

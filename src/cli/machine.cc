@@ -172,8 +172,30 @@ void CheckProgram(const Service& service, const Instance& instance, const std::s
   }
   const std::string inside = program.starts_with("./") ? program.substr(2) : program;
   for (const InstanceFile& file : instance.files) {
-    if (file.path == inside && (file.mode & 0111) == 0) not_executable(program, "give it mode: \"0750\"");
+    if (file.path != inside) continue;
+    if ((file.mode & 0111) == 0) not_executable(program, "give it mode: \"0750\"");
+    return;
   }
+  // What it makes itself while it runs, and a folder of its own, nobody knows yet.
+  if (inside.starts_with("data/") || inside.starts_with("logs/") || !instance.working_folder.empty()) return;
+  add("program-missing",
+      fmt::format("{} of {} will not be there: it is looked for in the folder of each instance, not beside "
+                  "the cluster file",
+                  program, service.name),
+      "bring it there: artifact: " + program + " and {{artifact}} in its place, or an entry in files:");
+}
+
+void CheckWorkingFolder(const Service& service, const Instance& instance, const Machine& machine,
+                        std::set<std::string>& told, std::vector<Finding>& findings) {
+  const std::string& folder = instance.working_folder;
+  if (folder.empty() || folder[0] != '/' || folder.find('{') != std::string::npos) return;
+  if (!machine.is_file || machine.is_file(folder) || !told.insert("folder " + service.name).second) return;
+  findings.push_back(MachineFinding(
+      service, "folder-missing",
+      fmt::format("{}, the working_folder of {}, is not there", folder, service.name),
+      "make it before it starts, or leave working_folder out: it is the instance's own folder then"));
+  findings.back().severity = Severity::kWarning;
+  if (const Value* value = service.settings.Find("working_folder")) findings.back().mark = value->mark;
 }
 
 void CheckPrograms(const Service& service, const Instance& instance, const Machine& machine,
@@ -214,6 +236,36 @@ Mark MarkOfPort(const Service& service, const std::string& port) {
   if (const Value* value = ports ? ports->Find(port) : nullptr) return value->mark;
   const Value* listen = service.settings.Find("listen");
   return listen ? listen->mark : service.mark;
+}
+
+void CheckLowPorts(const Service& service, const Instance& instance, const Machine& machine,
+                   std::set<std::string>& told, std::vector<Finding>& findings) {
+  for (const auto& [name, range] : instance.ports) {
+    if (range.first >= machine.first_free_port) continue;
+    if (!told.insert("low port " + service.name + " " + name).second) continue;
+    findings.push_back(
+        MachineFinding(service, "port-needs-root",
+                       fmt::format("port {} of {}: only root may listen below {} on this machine",
+                                   range.first, instance.name, machine.first_free_port),
+                       fmt::format("run muster as root, take a port from {} on, or: sysctl "
+                                   "net.ipv4.ip_unprivileged_port_start={}",
+                                   machine.first_free_port, range.first)));
+    findings.back().mark = MarkOfPort(service, name);
+  }
+}
+
+// The first port that this user may listen on.
+int FirstFreePort() {
+  if (geteuid() == 0) return 0;
+  const auto status = ReadFile("/proc/self/status");
+  const size_t ambient = status.ok() ? status->find("CapAmb:") : std::string::npos;
+  constexpr unsigned kNetBindService = 10;
+  if (ambient != std::string::npos) {
+    const unsigned long long rights = std::strtoull(status->c_str() + ambient + 7, nullptr, 16);
+    if ((rights >> kNetBindService) & 1) return 0;
+  }
+  const auto start = ReadFile("/proc/sys/net/ipv4/ip_unprivileged_port_start");
+  return start.ok() ? std::atoi(start->c_str()) : 1024;
 }
 
 void CheckPorts(const Service& service, const Instance& instance, const Host& host, const Cluster& cluster,
@@ -298,6 +350,7 @@ Machine LookAtMachine(const fs::path& home, const Owners& owners, bool ports) {
   Machine machine{.listeners = ports ? ListenersHere(home, owners) : std::vector<Listener>(),
                   .addresses = AddressesHere(),
                   .limits = CgroupsWritable(),
+                  .first_free_port = FirstFreePort(),
                   .namespaces = geteuid() == 0 && !FindProgram("ip").empty(),
                   .find = FindProgram,
                   .is_file = IsFile,
@@ -352,6 +405,8 @@ std::vector<Finding> CheckMachine(const Cluster& cluster, const std::vector<Inst
     if (!host || !service || !IsHere(*host, machine.addresses)) continue;
     CheckPrograms(*service, instance, machine, told, findings);
     CheckUser(*service, machine, told, findings);
+    CheckWorkingFolder(*service, instance, machine, told, findings);
+    if (!standing.contains(instance.name)) CheckLowPorts(*service, instance, machine, told, findings);
     // Ports of a namespace are nobody else's.
     const bool apart = cluster.rehearsal && machine.namespaces;
     if (!apart && !standing.contains(instance.name)) {

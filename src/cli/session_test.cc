@@ -182,6 +182,46 @@ TEST(CheckMachine, LooksForTheProgramOfAHealthCheckAndTheUser) {
   EXPECT_EQ(findings[1].code, "unknown-user");
 }
 
+TEST(CheckMachine, TellsPortsThatOnlyRootMayHave) {
+  Machine machine = MachineWith({}, true);
+  const std::vector<Instance> one = {InstanceOn("here", "nginx", 80)};
+  EXPECT_THAT(CheckMachine(HereAndThere(), one, machine), IsEmpty());
+  machine.first_free_port = 1024;
+  const auto findings = CheckMachine(HereAndThere(), one, machine);
+  ASSERT_THAT(findings, SizeIs(1));
+  EXPECT_EQ(findings[0].code, "port-needs-root");
+  EXPECT_THAT(findings[0].fix, HasSubstr("ip_unprivileged_port_start=80"));
+  EXPECT_THAT(CheckMachine(HereAndThere(), {InstanceOn("here", "nginx", 1024)}, machine), IsEmpty());
+  EXPECT_THAT(CheckMachine(HereAndThere(), one, machine, {"web-1"}), IsEmpty());
+  machine.first_free_port = 80;
+  EXPECT_THAT(CheckMachine(HereAndThere(), one, machine), IsEmpty());
+}
+
+TEST(CheckMachine, TellsARelativeProgramThatNothingBrings) {
+  const Machine machine = MachineWith({}, true);
+  Instance instance = InstanceOn("here", "./site/run.sh", 8080);
+  const auto findings = CheckMachine(HereAndThere(), {instance}, machine);
+  ASSERT_THAT(findings, SizeIs(1));
+  EXPECT_EQ(findings[0].code, "program-missing");
+  EXPECT_THAT(findings[0].fix, HasSubstr("artifact: ./site/run.sh"));
+  instance.files.push_back({.path = "site/run.sh", .content = "x", .blob = "", .mode = 0750});
+  EXPECT_THAT(CheckMachine(HereAndThere(), {instance}, machine), IsEmpty());
+  EXPECT_THAT(CheckMachine(HereAndThere(), {InstanceOn("here", "data/tool", 8080)}, machine), IsEmpty());
+}
+
+TEST(CheckMachine, WarnsOfAWorkingFolderThatIsNotThere) {
+  Machine machine = MachineWith({}, true);
+  machine.is_file = [](const std::string& path) { return path != "/nope"; };
+  Instance instance = InstanceOn("here", "nginx", 8080);
+  instance.working_folder = "/nope";
+  const auto findings = CheckMachine(HereAndThere(), {instance, instance}, machine);
+  ASSERT_THAT(findings, SizeIs(1));
+  EXPECT_EQ(findings[0].code, "folder-missing");
+  EXPECT_EQ(findings[0].severity, Severity::kWarning);
+  instance.working_folder = "{data}";
+  EXPECT_THAT(CheckMachine(HereAndThere(), {instance}, machine), IsEmpty());
+}
+
 TEST(CheckMachine, TellsAUserWhoIsRootByAnotherName) {
   Machine machine = MachineWith({}, true);
   machine.has_user = [](const std::string&) { return true; };

@@ -212,6 +212,12 @@ Result<std::string> ProgramOf(const Launch& launch) {
   }
   struct stat file {};
   if (found.empty() || (stat(found.c_str(), &file) != 0 && (errno == ENOENT || errno == ENOTDIR))) {
+    if (word[0] != '/' && word.find('/') != std::string::npos) {
+      return Error::NotFound("program-missing", "{}: {} of its command is not there in {}", launch.instance,
+                             word, launch.working_folder)
+          .Hint(
+              "artifact: and files: bring files to an instance; what stands beside the cluster file doesn't");
+    }
     Error missing = Error::NotFound("program-missing", "{} is not installed", word);
     const std::string package = PackageOf(word);
     if (package.empty()) return std::move(missing).Hint("install it, or correct the command");

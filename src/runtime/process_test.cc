@@ -161,7 +161,12 @@ TEST_F(Processes, RefusesToStartWhatCannotRun) {
   Launch nowhere = Of({"sleep", "1"});
   nowhere.working_folder = folder / "none";
   EXPECT_EQ(Process::Start(nowhere).error().code(), "os-error");
+  EXPECT_THAT(Process::Start(nowhere).error().message(), HasSubstr("can't enter its working_folder"));
   EXPECT_THAT(Process::Start(nowhere).error().message(), HasSubstr("none"));
+
+  const Error beside = Process::Start(Of({"./site/run.sh"})).error();
+  EXPECT_EQ(beside.code(), "program-missing");
+  EXPECT_THAT(beside.message(), HasSubstr("./site/run.sh of its command is not there"));
   EXPECT_FALSE(AnythingHoldsTheLock());
   EXPECT_FALSE(CgroupLeft());
 }

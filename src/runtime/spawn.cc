@@ -276,7 +276,9 @@ Error Explain(const Failure& failure, const Launch& launch, const std::string& p
       }
       return FileError(launch.log_path + as, number, "open");
     case Stage::kFolder:
-      return Error::Os("enter " + launch.working_folder + as, number);
+      return Error::Os(
+          fmt::format("{} can't enter its working_folder {}{}", launch.instance, launch.working_folder, as),
+          number);
     case Stage::kStreams:
       break;
   }

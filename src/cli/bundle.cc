@@ -100,7 +100,7 @@ Result<Bundle> LoadBundle(const fs::path& file, bool rehearse) {
   auto text = ReadFile(file);
   if (!text.ok()) {
     return std::move(text).error().Hint(
-        "name the cluster file: muster up FILE (without one it is ./muster.yaml)");
+        "name the cluster file behind the command; without one it is ./muster.yaml");
   }
   bundle.text = std::move(text).value();
   const spec::Shapes shapes = RecipeShapes();

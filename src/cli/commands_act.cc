@@ -154,6 +154,12 @@ Result<std::string> Confirmed(Context& context, const std::string& key, const Do
 Result<int> Down(Context& context, const DownArgs& args) {
   MUSTER_TRY(const auto api, Connect(context, Need::kStore));
   MUSTER_TRY(const std::string key, ClusterFor(*api, args));
+  // Elsewhere a file whose rehearsal alone is there means that; what takes away has to be meant.
+  if (!args.file.empty() && args.cluster.empty() && !args.rehearse && key.ends_with("@rehearsal")) {
+    return Error::NotFound("no-cluster", "there is no cluster {}, only its rehearsal",
+                           key.substr(0, key.find('@')))
+        .Hint("muster down -c {}", key);
+  }
   Json body = {{"delete_data", args.delete_data}};
   if (args.delete_data && !args.plan_only) {
     MUSTER_TRY(const std::string confirm, Confirmed(context, key, args));

@@ -40,14 +40,26 @@ Result<int> SetSecret(Context& context, const SecretArgs& args) {
                           "a value given as an argument can be read by everyone on this machine")
         .Hint("muster secret set {}, and type the value when asked, or give it on standard input", name);
   }
-  // The value is asked for before anything is started: Ctrl-C at the prompt leaves no trace.
+  // Nobody types a value twice for a cluster that can't be found. Where no server has been, none is started
+  // before the value is there: Ctrl-C at the prompt leaves no trace.
+  const auto found = ClusterToBe(context, args);
+  if (!found.ok() && found.error().code() == "no-cluster" && args.cluster.empty() && args.file.empty()) {
+    return Error(found.error())
+        .Hint("say which it will be: muster secret set {0} -f FILE, or muster secret set {0} -c NAME",
+              args.name);
+  }
+  if (!found.ok()) return found.error();
+  const std::string& key = *found;
   MUSTER_TRY(const std::string value, ReadValue(context, args.name));
   MUSTER_TRY(const auto api, Connect(context, Need::kServer));
-  MUSTER_TRY(const std::string key, ClusterFor(*api, args, true));
   MUSTER_TRY(const Json answer, api->Ask("PUT", ClusterTarget(key, "/secrets/" + net::UrlEncode(args.name)),
                                          {{"value", value}}));
   if (args.json) {
     PrintJson(context, {{"cluster", key}, {"name", args.name}});
+    return 0;
+  }
+  if (answer.contains("changed") && !Flag(answer, "changed")) {
+    context.console.OutLine(args.name + " of " + key + " has this value already; nothing changes");
     return 0;
   }
   MUSTER_TRY(const std::vector<KnownCluster> known, KnownClusters(*api));

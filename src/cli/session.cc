@@ -160,6 +160,14 @@ Result<std::string> ClusterFor(ApiClient& api, const ClusterArgs& args, bool may
   return key;
 }
 
+Result<std::string> ClusterToBe(Context& context, const ClusterArgs& args) {
+  MUSTER_DO(HomeOpen(context.home));
+  const bool here = StoreExists(context.home) || SocketAnswers(ApiSocket(context.home));
+  if (!here) return FindCluster({}, args, true);
+  MUSTER_TRY(const auto api, Connect(context, Need::kStore));
+  return ClusterFor(*api, args, true);
+}
+
 void PrintJson(const Context& context, const Json& json) {
   context.console.OutLine(json.dump(2, ' ', false, Json::error_handler_t::replace));
 }

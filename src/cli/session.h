@@ -58,6 +58,9 @@ std::string ClusterOption(const std::vector<KnownCluster>& known, const std::str
 // that the server doesn't know is fine, unless its name is nearly that of one it knows.
 Result<std::string> ClusterFor(ApiClient& api, const ClusterArgs& args, bool may_be_new = false);
 
+// The same without a server where none was ever here: what is there is looked at, nothing is started for it.
+Result<std::string> ClusterToBe(Context& context, const ClusterArgs& args);
+
 void PrintJson(const Context& context, const Json& json);
 
 }  // namespace muster::cli

@@ -124,6 +124,9 @@ net::Task<Answer> Api::PutSecret(Call call) {
     co_return Bad(Error::Invalid("bad-secret-name", "a secret's name has letters, digits, _ and - only"));
   }
   const std::string& cluster = call.part("cluster");
+  // One that can't be unsealed any more is no reason not to set it anew.
+  const auto before = deps_.store->Secret(cluster, name);
+  const bool changed = !before.ok() || !*before || **before != value;
   const Status written = deps_.store->Transaction([&]() -> Status {
     MUSTER_DO(deps_.store->PutSecret(cluster, name, value));
     return deps_.store->AddAudit({.id = 0,
@@ -134,7 +137,7 @@ net::Task<Answer> Api::PutSecret(Call call) {
                                   .detail = name});
   });
   if (!written.ok()) co_return Bad(written.error());
-  co_return Good(Json::object());
+  co_return Good({{"changed", changed}});
 }
 
 net::Task<Answer> Api::DeleteSecret(Call call) {

@@ -52,6 +52,14 @@ Result<int> Act(Context& context, ApiClient& api, const std::string& key, const 
     }
     return 0;
   }
+  if (!args.json && (act == "start" || act == "stop")) {
+    MUSTER_TRY(const Plan plan, api::PlanFrom(Object(started, "plan")));
+    if (plan.empty() && plan.unreachable.empty()) {
+      context.console.OutLine(key + ": nothing to do, " + (act == "start" ? "it runs" : "it is stopped") +
+                              " already");
+      return 0;
+    }
+  }
   if (!args.json && act != "stop") {  // what is stopped is told by the run
     MUSTER_TRY(const Plan plan, api::PlanFrom(Object(started, "plan")));
     for (const std::string& note : plan.notes) {

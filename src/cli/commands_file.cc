@@ -266,6 +266,20 @@ Status CheckBeforeUp(Context& context, const Bundle& bundle, ApiClient& api, con
                      .Hint("mend that; up --skip-checks tries it all the same"));
 }
 
+// The file is the cluster's newest revision now and no instance had to be touched for it, maybe since they
+// are stopped by hand: then there is nowhere to point a browser to.
+Result<int> NothingMoved(Context& context, ApiClient& api, const std::string& key, const std::string& file) {
+  const auto status = api.Ask("GET", ClusterTarget(key));
+  const size_t held = status.ok() ? List(*status, "held").size() : 0;
+  context.console.OutLine("nothing to do: " + key + " is as " + file + " says" + (held > 0 ? ", but" : ""));
+  if (held > 0) {
+    context.console.OutLine(
+        fmt::format("{} {} stopped by hand; ", CountText(held, "instance"), held == 1 ? "is" : "are") +
+        NameCluster("muster start brings them back", context.console.cluster_option));
+  }
+  return 0;
+}
+
 Result<int> Up(Context& context, const UpArgs& args) {
   const Time start = Now();
   MUSTER_TRY(const Bundle bundle, LoadGood(context, args));
@@ -300,6 +314,10 @@ Result<int> Up(Context& context, const UpArgs& args) {
   const bool goes_back =
       std::any_of(bundle.cluster.services.begin(), bundle.cluster.services.end(),
                   [](const Service& service) { return service.update.rollback_on_failure; });
+  if (!args.json) {
+    MUSTER_TRY(const Plan plan, api::PlanFrom(Object(started, "plan")));
+    if (plan.empty()) return NothingMoved(context, *api, key, bundle.file_name);
+  }
   const Followed followed = FollowRun(context, *api, started, args.json, goes_back);
   if (!followed.done || args.json) return followed.exit_code;
   return Summarise(context, *api, key, Now() - start);

@@ -215,9 +215,25 @@ void TakeLine(const std::shared_ptr<Reading>& reading, const Json& data) {
   });
 }
 
+// Is it down, on its way there, or deleted? Its agents leave then, which is no failure of theirs.
+bool IsDown(ApiClient& api, const std::string& key) {
+  const auto status = api.Ask("GET", ClusterTarget(key));
+  if (!status.ok()) return status.error().code() == "unknown-cluster";
+  if (Flag(*status, "down")) return true;
+  const std::string run = Text(*status, "run");
+  if (run.empty()) return false;
+  const auto active = api.Ask("GET", "/v1/runs/" + run);
+  return active.ok() && Text(*active, "action") == "down";
+}
+
 Result<int> Logs(Context& context, const LogsArgs& args) {
   MUSTER_TRY(const auto api, Connect(context, Need::kStore));
   MUSTER_TRY(const std::string key, ClusterFor(*api, args));
+  MUSTER_TRY(const Json status, api->Ask("GET", ClusterTarget(key)));
+  if (Flag(status, "down")) {
+    context.console.ErrLine(key + " is down: nothing writes; muster up FILE brings it up again");
+    return 0;
+  }
   MUSTER_TRY(const Json answer, api->Ask("GET", ClusterTarget(key, "/instances")));
   MUSTER_TRY(const Json named, NamedInstances(answer, key, args.names));
   std::vector<std::string> instances;
@@ -239,12 +255,15 @@ Result<int> Logs(Context& context, const LogsArgs& args) {
       failure = api::ErrorFrom(data["error"]);
     return name != "end";
   };
-  const Status status = api->loop().RunTask(api->StreamTask("GET", target, "", on_event));
+  const Status ended = api->loop().RunTask(api->StreamTask("GET", target, "", on_event));
   reading->Print(reading->whole);
   reading->Print(reading->merge.Take());
-  if (!status.ok()) return status.error();
-  if (failure) return *failure;
-  return 0;
+  if (ended.ok() && !failure) return 0;
+  if (failure && args.follow && IsDown(*api, key)) {
+    context.console.ErrLine(key + " went down: nothing more will be written");
+    return 0;
+  }
+  return failure ? *failure : ended.error();
 }
 
 }  // namespace

@@ -502,12 +502,14 @@ std::vector<ServiceStatus> Controller::ServiceStates() const {
   for (const auto& [host, wanted] : hosts_) {
     if (!connected(host)) silent.insert(host);
   }
-  std::map<std::string, Observed> doubted;
-  if (!silent.empty()) doubted = observed_;
-  for (auto& [name, observed] : doubted) {
+  std::map<std::string, Observed> told;  // otherwise than observed
+  if (!silent.empty() || !held().empty()) told = observed_;
+  for (auto& [name, observed] : told) {
     if (silent.contains(observed.host)) observed.state = InstanceState::kUnknown;
+    // How its process ended when it was told to is no reason.
+    if (held().contains(name) && observed.state == InstanceState::kStopped) observed.last_exit = "by hand";
   }
-  const std::map<std::string, Observed>& known = silent.empty() ? observed_ : doubted;
+  const std::map<std::string, Observed>& known = silent.empty() && held().empty() ? observed_ : told;
   for (const Service& service : cluster_.services) {
     const Recipe* recipe = FindRecipe(service.kind);
     if (!recipe) continue;

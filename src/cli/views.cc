@@ -39,12 +39,10 @@ std::string Ports(const Json& instance) {
   for (const auto& [name, port] : ports->items()) {
     if (!text.empty()) text += " ";
     text += name + "=";
-    if (port.is_number()) {
-      text += std::to_string(port.get<int64_t>());
-    } else {
-      const int64_t first = Number(port, "first"), count = Number(port, "count", 1);
-      text += count > 1 ? fmt::format("{}-{}", first, first + count - 1) : std::to_string(first);
-    }
+    const int64_t first = port.is_number() ? port.get<int64_t>() : Number(port, "first");
+    const int64_t count = port.is_number() ? Number(Object(instance, "port_counts"), name.c_str(), 1)
+                                           : Number(port, "count", 1);
+    text += count > 1 ? fmt::format("{}-{}", first, first + count - 1) : std::to_string(first);
   }
   return text;
 }

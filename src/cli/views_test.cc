@@ -18,6 +18,15 @@ using testing::HasSubstr;
 
 const View kPlain{false, 0, WallTime(Duration(1'000'000))};
 
+TEST(InstancesText, ShowsAWholeRangeOfPorts) {
+  const json answer = {{"instances",
+                        {{{"name", "rtc-1"},
+                          {"state", "ready"},
+                          {"ports", {{"http", 80}, {"media", 10000}}},
+                          {"port_counts", {{"media", 100}}}}}}};
+  EXPECT_THAT(InstancesText(answer, kPlain), HasSubstr("http=80 media=10000-10099"));
+}
+
 TEST(Table, AlignsByWhatIsSeenNotByBytes) {
   Table table({"NAME", "STATE"});
   table.Add({{"网关-1", Color::kGreen}, {"ready"}});

@@ -22,4 +22,11 @@ bool IsLocalAddress(const std::string& address) {
   return local;
 }
 
+std::string WebUrl(bool tls, const std::string& address, int port) {
+  std::string url = tls ? "https://" : "http://";
+  url += address.find(':') == std::string::npos ? address : "[" + address + "]";
+  if (port != (tls ? 443 : 80)) url += ":" + std::to_string(port);
+  return url + "/";
+}
+
 }  // namespace muster::net

@@ -10,4 +10,7 @@ namespace muster::net {
 // an IP address doesn't.
 bool IsLocalAddress(const std::string& address);
 
+// "http://10.0.0.1/": the port is left out where it is the scheme's own. Pure.
+std::string WebUrl(bool tls, const std::string& address, int port);
+
 }  // namespace muster::net

@@ -6,6 +6,7 @@
 #include "api/json.h"
 #include "base/text.h"
 #include "control/outcomes.h"
+#include "net/addresses.h"
 #include "server/api.h"
 
 namespace muster::server {
@@ -74,7 +75,10 @@ Json Api::InstanceJson(const control::Controller& controller, const Instance* de
   if (desired) {
     json["kind"] = desired->kind;
     json["address"] = desired->address;
-    for (const auto& [name, range] : desired->ports) json["ports"][name] = range.first;
+    for (const auto& [name, range] : desired->ports) {
+      json["ports"][name] = range.first;
+      if (range.count > 1) json["port_counts"][name] = range.count;
+    }
   }
   return json;
 }
@@ -247,8 +251,7 @@ net::Task<Answer> Api::ClusterStatus(Call call) {
       if (range.udp || name == "status") continue;
       const bool tls = name == "https" || name.starts_with("tls");
       endpoints.push_back(
-          {{"service", instance.service},
-           {"url", fmt::format("{}://{}:{}/", tls ? "https" : "http", instance.address, range.first)}});
+          {{"service", instance.service}, {"url", net::WebUrl(tls, instance.address, range.first)}});
     }
   }
   std::string run_state, run = controller.active_run();

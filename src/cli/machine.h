@@ -43,9 +43,9 @@ struct Machine {
   std::vector<Listener> listeners;
   std::vector<std::string> addresses;
   bool limits = true;                                   // cgroups can be written
+  int first_free_port = 0;                              // whoever wants one below it has to be root
   bool namespaces = true;                               // rehearsed hosts can get a network of their own
   bool apart = false;                                   // and will, unless the server was told otherwise
-  int first_free_port = 0;                              // whoever wants one below it has to be root
   std::function<std::string(const std::string&)> find;  // the path of a program, or ""
   // Whether somebody may run it: a file that is there and executable for all.
   std::function<bool(const std::string&path)> is_file, is_executable;

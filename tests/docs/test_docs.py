@@ -1,6 +1,7 @@
 """The documentation says what the program does: its examples run, its made parts are made, its links lead somewhere."""
 import json
 import re
+import shutil
 import subprocess
 import sys
 
@@ -194,3 +195,14 @@ def test_each_recipe_has_a_page_that_names_each_key():
         keys = set(keys_of(schema))
         assert len(keys) > 20
         assert keys - page - common == set(), f"docs/recipes/{kind}.md lacks these"
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd isn't installed")
+def test_the_unit_for_a_start_at_boot_is_one_that_systemd_takes(tmp_path):
+    [unit] = re.findall(r"^```ini\n(.*?)^```$", (TOP / "docs" / "running.md").read_text(), re.S | re.M)
+    assert "/usr/local/bin/muster server run" in unit
+    file = tmp_path / "muster.service"
+    file.write_text(unit.replace("/usr/local/bin/muster", str(BUILD / "muster")))
+    done = subprocess.run(["systemd-analyze", "verify", file], capture_output=True, text=True, timeout=30)
+    told = [line for line in (done.stdout + done.stderr).splitlines() if "muster.service" in line or str(file) in line]
+    assert done.returncode == 0 and told == []

@@ -125,6 +125,25 @@ def test_an_instance_that_dies_while_no_agent_looks_is_started_again(muster):
     assert len(muster.app_pids()) == 2
 
 
+def test_after_all_is_gone_the_server_alone_brings_back_what_ran(muster):
+    """As a reboot does: what docs/running.md says of the unit file rests on it."""
+    muster.run("up", muster.file(web(muster, instances=3)), "--rehearse")
+    muster.run("stop", "--cluster", "web@rehearsal", "app-2")
+    pids = [one["pid"] for one in muster.instances("web@rehearsal").values() if one["pid"]]
+    for pid in [muster.server_pid(), *muster.agent_pids(), *pids]:
+        os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: not muster.app_pids(), what="all to be gone")
+    server = muster.start("server", "run")
+    try:
+        wait_until(lambda: len(muster.app_pids()) == 2, what="the two to be started")
+        wait_until(lambda: muster.state("web@rehearsal", "app-1") == "ready", what="app-1 to return")
+        wait_until(lambda: muster.state("web@rehearsal", "app-3") == "ready", what="app-3 to return")
+        assert muster.state("web@rehearsal", "app-2") == "stopped"
+    finally:
+        muster.close()
+        server.communicate(timeout=20)
+
+
 def test_random_deaths_under_load_end_green(muster):
     import random
     import threading

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <set>
 
+#include "base/file_error.h"
 #include "base/files.h"
 #include "base/subprocess.h"
 #include "base/text.h"
@@ -17,6 +18,7 @@ namespace {
 
 constexpr size_t kDifferenceLinesMost = 40;
 constexpr size_t kLinesCompared = 2000;
+constexpr size_t kComparedMost = 8u << 20;  // bytes
 
 Status Own(const std::string& path, const User& user) {
   if (user.uid == static_cast<uid_t>(-1)) return Done();
@@ -49,9 +51,54 @@ bool Inside(const std::string& path) {
   return true;
 }
 
-Result<std::string> ContentOf(const Paths& paths, const Instance& instance, const InstanceFile& file) {
-  if (file.blob.empty()) return FillIn(file.content, paths, instance);
-  return ReadFile(ArtifactPath(paths, file.blob, "blob"), 512u << 20);
+// A file that came as a blob may have hundreds of megabytes: it is copied in pieces, and none is held.
+Result<Fd> OpenBlob(const Paths& paths, const InstanceFile& file) {
+  const std::string path = ArtifactPath(paths, file.blob, "blob");
+  Fd blob(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (blob.valid()) return blob;
+  if (errno == ENOENT) return Error::NotFound("file-missing", "{} does not exist", path);
+  return FileError(path, errno, "open");
+}
+
+Status WriteContent(const Paths& paths, const Instance& instance, const InstanceFile& file,
+                    const Owner& owner) {
+  const auto mode = static_cast<mode_t>(file.mode);
+  if (file.blob.empty()) {
+    return WriteWithin(paths.folder, file.path, FillIn(file.content, paths, instance), mode, owner);
+  }
+  MUSTER_TRY(const Fd blob, OpenBlob(paths, file));
+  return WriteWithin(paths.folder, file.path, blob, mode, owner);
+}
+
+bool SameBytes(const Fd& one, const Fd& other) {
+  constexpr size_t kPiece = 128u << 10;
+  std::vector<char> mine(kPiece), theirs(kPiece);
+  const auto fill = [](const Fd& fd, std::vector<char>& piece, off_t at) {
+    size_t have = 0;
+    while (have < piece.size()) {
+      const ssize_t got =
+          ::pread(fd.get(), piece.data() + have, piece.size() - have, at + static_cast<off_t>(have));
+      if (got < 0 && errno == EINTR) continue;
+      if (got < 0) return static_cast<ssize_t>(-1);
+      if (got == 0) break;
+      have += static_cast<size_t>(got);
+    }
+    return static_cast<ssize_t>(have);
+  };
+  for (off_t at = 0;;) {
+    const ssize_t here = fill(one, mine, at), there = fill(other, theirs, at);
+    if (here < 0 || here != there) return false;
+    if (!std::equal(mine.begin(), mine.begin() + here, theirs.begin())) return false;
+    if (static_cast<size_t>(here) < kPiece) return true;
+    at += here;
+  }
+}
+
+// Whether the file `name` has the content of the agent's own file `before`.
+bool Same(const Fd& folder, const std::string& name, const std::string& before) {
+  const Fd pristine(::open(before.c_str(), O_RDONLY | O_CLOEXEC));
+  const auto now = OpenWithin(folder, name);
+  return pristine.valid() && now.ok() && SameBytes(*now, pristine);
 }
 
 }  // namespace
@@ -104,17 +151,14 @@ Status WriteInstance(const Paths& paths, const Instance& instance, const Instanc
       return Error::Os("link " + named, errno);
     }
   }
-  // All contents first: a blob that is missing must not leave half of the files new.
-  std::vector<std::string> contents;
+  // All blobs are there first: one that is missing must not leave half of the files new.
   for (const InstanceFile& file : instance.files) {
-    MUSTER_TRY(contents.emplace_back(), ContentOf(paths, instance, file));
+    if (!file.blob.empty()) MUSTER_DO(OpenBlob(paths, file));
   }
   std::set<std::string> kept;
-  for (size_t i = 0; i < instance.files.size(); ++i) {
-    const InstanceFile& file = instance.files[i];
+  for (const InstanceFile& file : instance.files) {
     kept.insert(file.path);
-    MUSTER_DO(WriteWithin(paths.folder, file.path, contents[i], static_cast<mode_t>(file.mode), owner)
-                  .While("writing {}", file.path));
+    MUSTER_DO(WriteContent(paths, instance, file, owner).While("writing {}", file.path));
   }
   if (!before) return Done();
   for (const InstanceFile& file : before->files) {
@@ -182,11 +226,10 @@ std::vector<Drift> DriftWatch::Look(const Paths& paths, const Instance& instance
     const bool looked =
         seen.inode == status.st_ino && seen.size == status.st_size && seen.changed_ns == changed;
     if (looked && seen.same) continue;
-    const auto now = ReadWithin(*folder, name);
-    const auto before = ReadFile(file.blob.empty() ? paths.pristine + "/" + file.path
-                                                   : ArtifactPath(paths, file.blob, "blob"));
+    const std::string before_path =
+        file.blob.empty() ? paths.pristine + "/" + file.path : ArtifactPath(paths, file.blob, "blob");
     const bool same_mode = static_cast<int>(status.st_mode & 07777) == file.mode;
-    const bool same = now.ok() && before.ok() && *now == *before;
+    const bool same = Same(*folder, name, before_path);
     seen = {.size = status.st_size, .changed_ns = changed, .inode = status.st_ino, .same = same && same_mode};
     if (seen.same) continue;
     Drift drift{.path = file.path, .what = same ? "mode" : "changed", .difference = {}};
@@ -197,7 +240,9 @@ std::vector<Drift> DriftWatch::Look(const Paths& paths, const Instance& instance
       drift.difference.push_back("(not shown: the file holds a secret)");
     } else if (!S_ISREG(status.st_mode)) {
       drift.difference.push_back("(it is no longer a regular file)");
-    } else if (now.ok() && before.ok()) {
+    } else if (const auto now = ReadWithin(*folder, name, kComparedMost),
+               before = ReadFile(before_path, kComparedMost);
+               now.ok() && before.ok()) {
       drift.difference = UnifiedDifference(*before, *now, kDifferenceLinesMost);
     }
     drifts.push_back(std::move(drift));

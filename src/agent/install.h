@@ -1,6 +1,7 @@
-// Puts an instance's files where they belong, takes them away, and tells what somebody changed. Blocking,
-// short: on the agent's loop thread, but TakeBlob, which reads all of the file, on the pool. No process is
-// touched. Failures that aren't named below have the codes of base/files.h and base/within.h.
+// Puts an instance's files where they belong, takes them away, and tells what somebody changed. Blocking: on
+// the agent's pool, as what there is may be large and much; MissingBlobs, RemoveUnusedArtifacts and
+// DriftWatch are short and may be called on its loop thread. No process is touched. Failures that aren't
+// named below have the codes of base/files.h and base/within.h.
 #pragma once
 
 #include <map>

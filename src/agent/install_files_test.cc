@@ -5,6 +5,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <fstream>
+
 #include "agent/install.h"
 #include "base/digest.h"
 #include "base/files.h"
@@ -475,6 +477,30 @@ TEST(UnifiedDifference, LeadsFromOneTextToTheOther) {
         << texts[0] << "->\n"
         << texts[1];
   }
+}
+
+// Half a gigabyte may be in a blob: neither writing it nor looking whether it has changed holds it.
+TEST_F(Install, CopiesALargeBlobInPieces) {
+  constexpr off_t kSize = 128 << 20;
+  const auto peak_kb = [] {
+    const std::string status = ReadFile("/proc/self/status").value();
+    return std::atoll(status.c_str() + status.find("VmHWM:") + 6);
+  };
+  const Instance instance = Web({{.path = "model.bin", .blob = std::string(64, 'a')}});
+  const std::string blob = ArtifactPath(paths, instance.files[0].blob, "blob");
+  ASSERT_TRUE(MakeFolder(fs::path(blob).parent_path().string()).ok());
+  ASSERT_TRUE(WriteFile(blob, "").ok());
+  ASSERT_EQ(::truncate(blob.c_str(), kSize), 0);
+  std::ofstream("/proc/self/clear_refs") << 5;  // the peak is counted anew
+  const int64_t before = peak_kb();
+  ASSERT_TRUE(WriteInstance(paths, instance, nullptr, {}).ok());
+  EXPECT_EQ(fs::file_size(paths.folder + "/model.bin"), static_cast<uintmax_t>(kSize));
+  DriftWatch watch;
+  EXPECT_TRUE(watch.Look(paths, instance).empty());
+  EXPECT_LT(peak_kb() - before, 32 << 10);
+  // Its last byte counts as the first does.
+  ASSERT_EQ(::truncate((paths.folder + "/model.bin").c_str(), kSize - 1), 0);
+  EXPECT_EQ(watch.Look(paths, instance).size(), 1u);
 }
 
 }  // namespace

@@ -44,7 +44,7 @@ void Member::Restore() {
   supervisor_.set_policy(SupervisorPolicy::Of(desired));
   log_care_->set_policy(desired.log);
   // Where its user is no more, what still runs is looked at as whose its files are. Started as that it isn't.
-  auto user = UserFor(desired.user, host_->cluster);
+  auto user = KnownUserFor(desired.user, host_->cluster);
   user_ = user.ok() ? *user : OwnerOf(paths_.folder);
   auto launch = MakeLaunch();
   std::unique_ptr<runtime::Process> process;
@@ -211,63 +211,6 @@ net::Task<Result<Values>> Member::Perform(Step step, std::optional<Instance> des
   co_return Values{};
 }
 
-net::Task<Status> Member::Install(const Step& step, Instance desired) {
-  const Impact impact = step.impact;
-  auto user = UserFor(desired.user, host_->cluster);
-  if (!user.ok()) co_return user.error();
-  const std::vector<std::string> missing = MissingBlobs(paths_, desired);
-  for (const std::string& sha256 : missing) {
-    const Status fetched = co_await host_->fetch_blob(sha256);
-    if (!fetched.ok()) co_return fetched.error();
-  }
-  const std::optional<Remembered> before = remembered_;
-  user_ = *user;
-  const Instance* old = before ? &before->desired : nullptr;
-  Status written = WriteInstance(paths_, desired, old, user_);
-  MUSTER_FAULT("agent.files-written");
-  if (written.ok()) {
-    Remembered next = before ? *before : Remembered{};
-    next.desired = std::move(desired);
-    if (!before) {
-      next.since = WallNow();
-      next.memory = supervisor_.memory();
-    }
-    remembered_ = std::move(next);
-    const Held held = Hold();
-    if (held.recipe) written = co_await held.recipe->Prepare(held.context);
-    if (written.ok()) written = RememberFiles(paths_, remembered_->desired);
-    if (written.ok()) {
-      // Waits for the disk. Those of ten instances share their waiting.
-      std::function<Status()> write = [paths = paths_, wanted = remembered_->desired] {
-        return WriteDesired(paths, wanted);
-      };
-      written = co_await host_->loop->Blocking(std::move(write));
-    }
-  }
-  if (!written.ok()) {
-    // The instance is as it was.
-    if (before) {
-      (void)WriteInstance(paths_, before->desired, remembered_ ? &remembered_->desired : nullptr, user_);
-      (void)RememberFiles(paths_, before->desired);
-    } else {
-      (void)RemoveInstance(paths_, false);
-    }
-    remembered_ = before;
-    co_return written.error();
-  }
-  MUSTER_FAULT("agent.installed");
-  const Instance& now = remembered_->desired;
-  supervisor_.set_policy(SupervisorPolicy::Of(now));
-  log_care_->set_policy(now.log);
-  if (process_ && impact == Impact::kLive) {
-    remembered_->running_hash = now.hash;
-    StartProbing(false);
-  }
-  SaveState();
-  host_->changed(Observe(false));
-  co_return Done();
-}
-
 net::Task<Status> Member::Start(const Step& step) {
   const net::Promised<Status> ready;
   starting_.push_back(ready);
@@ -338,7 +281,8 @@ net::Task<Status> Member::Remove(bool delete_data) {
   const std::string service = remembered_ ? remembered_->desired.service : "";
   KillStrays();
   co_await LogCare::LetGo(log_care_);  // a rotation would put files into a folder that is being emptied
-  MUSTER_CO_DO(RemoveInstance(paths_, delete_data));
+  const Status removed = co_await RemoveFiles(delete_data);
+  if (!removed.ok()) co_return removed.error();
   MUSTER_FAULT("agent.removed");
   remembered_.reset();
   operator_.reset();
@@ -407,9 +351,16 @@ net::Task<void> Member::PrepareAndSpawn() {
     if (!process_ && supervisor_.state() == InstanceState::kStopping) Feed(Exited{.how = "", .cause = {}});
     return remembered_ && !process_ && supervisor_.state() == InstanceState::kStarting;
   };
+  while (files_change_) {
+    const net::Promised<bool> settled;
+    files_settled_.push_back(settled);
+    co_await settled;
+  }
   if (!still_wanted()) co_return;
   // Known anew for each start: without a user it would run as the agent itself, which is root.
-  if (auto user = UserFor(remembered_->desired.user, host_->cluster); user.ok()) {
+  auto user = co_await FindUser(remembered_->desired.user);
+  if (!still_wanted()) co_return;
+  if (user.ok()) {
     user_ = *user;
   } else {
     const bool for_good = user.error().code() == "user-root" || user.error().code() == "unknown-user";
@@ -558,7 +509,7 @@ Observed Member::Observe(bool drift) {
   if (observed.state == InstanceState::kFailed) observed.evidence = WhyFailed();
   observed.probe_age_ms = prober_ ? prober_->age_ms() : -1;
   observed.memory_bytes = process_ ? process_->memory_bytes() : 0;
-  if (drift) observed.drift = drift_watch_.Look(paths_, desired);
+  if (drift && !installing_ && !files_change_) observed.drift = drift_watch_.Look(paths_, desired);
   if (Operator* recipe = GetOperator()) observed.facts = recipe->Facts(OperatorContext());
   return observed;
 }

@@ -87,6 +87,11 @@ class Member : public std::enable_shared_from_this<Member> {
   net::Task<Status> Stop();
   net::Task<Status> Reload();
   net::Task<Status> Remove(bool delete_data);
+  // On the pool, one at a time.
+  net::Task<Result<User>> FindUser(std::string name);
+  net::Task<Status> WriteFiles(Instance wanted, std::optional<Instance> before);
+  net::Task<Status> RemoveFiles(bool delete_data);
+  net::Task<Status> WithFiles(std::function<Status()> work);
 
   void Feed(const Event& event);
   void Obey(const std::vector<Action>& actions);
@@ -138,6 +143,8 @@ class Member : public std::enable_shared_from_this<Member> {
   int starts_ = 0;
   std::optional<Error> start_failure_;  // of the last start, where it came to no process
   bool installing_ = false;
+  bool files_change_ = false;  // the pool writes or removes them
+  std::vector<net::Promised<bool>> files_settled_;
 
   std::vector<net::Promised<Status>> starting_;  // who waits for StartSettled
   std::vector<net::Promised<bool>> stopping_;    // … for StopSettled

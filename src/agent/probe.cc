@@ -126,7 +126,7 @@ class LoopProber : public Prober, public std::enable_shared_from_this<LoopProber
     endpoint.tls_verify = false;
     net::Request request;
     request.target = probe.target.empty() ? "/" : probe.target;
-    const auto response = co_await net::Fetch(self->loop_, endpoint, request, probe.timeout);
+    const auto response = co_await net::FetchHead(self->loop_, endpoint, request, probe.timeout);
     if (!response.ok()) co_return response.error();
     if (response->status >= probe.status_min && response->status <= probe.status_max) co_return Done();
     co_return Error::Unavailable("probe-failed", "GET {} on port {} answered {}", request.target, probe.port,

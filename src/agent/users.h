@@ -20,6 +20,9 @@ struct User {
 // "user-root" (nothing runs as root, by whatever name), "os-error", and those of RunCommand.
 Result<User> UserFor(const std::string& wanted, const std::string& cluster);
 
+// The same without making one: short.
+Result<User> KnownUserFor(const std::string& wanted, const std::string& cluster);
+
 // Whose a folder is; {} where there is none.
 User OwnerOf(const std::string& folder);
 

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <functional>
 #include <vector>
 
 #include "base/digest.h"
@@ -36,8 +37,9 @@ Status WriteAll(int fd, std::string_view bytes, const fs::path& path) {
   return Done();
 }
 
-Status Fill(int fd, const fs::path& path, std::string_view bytes, const WriteOptions& options) {
-  MUSTER_DO(WriteAll(fd, bytes, path));
+Status Fill(int fd, const fs::path& path, const std::function<Status(int)>& put,
+            const WriteOptions& options) {
+  MUSTER_DO(put(fd));
   const bool owned = options.owner != static_cast<uid_t>(-1) || options.group != static_cast<gid_t>(-1);
   if (owned && fchown(fd, options.owner, options.group) != 0) return OsError(path, errno);
   if (fchmod(fd, options.mode) != 0) return OsError(path, errno);
@@ -77,12 +79,14 @@ Result<std::string> ReadFile(const fs::path& path, size_t max_bytes) {
   }
 }
 
-Status WriteFile(const fs::path& path, std::string_view bytes, const WriteOptions& options) {
+namespace {
+// `put` writes the content to the descriptor that it is given.
+Status Replace(const fs::path& path, const std::function<Status(int)>& put, const WriteOptions& options) {
   const fs::path temporary = path.string() + "." + RandomHex(4) + ".tmp";
   // 0600 until it is whole: a secret is never readable for others, not for a moment.
   Fd fd(open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
   if (!fd.valid()) return OsError(path, errno);
-  Status filled = Fill(fd.get(), path, bytes, options);
+  Status filled = Fill(fd.get(), path, put, options);
   fd.Reset();
   if (filled.ok() && rename(temporary.c_str(), path.c_str()) != 0) filled = OsError(path, errno);
   if (!filled.ok()) {
@@ -95,6 +99,27 @@ Status WriteFile(const fs::path& path, std::string_view bytes, const WriteOption
     if (!folder_fd.valid() || fsync(folder_fd.get()) != 0) return OsError(folder, errno);
   }
   return Done();
+}
+}  // namespace
+
+Status WriteFile(const fs::path& path, std::string_view bytes, const WriteOptions& options) {
+  return Replace(
+      path, [&](int fd) { return WriteAll(fd, bytes, path); }, options);
+}
+
+Status WriteFileFrom(const fs::path& path, const Fd& from, const WriteOptions& options) {
+  const auto copy = [&](int fd) -> Status {
+    std::vector<char> piece(256u << 10);
+    for (off_t at = 0;;) {
+      const ssize_t got = pread(from.get(), piece.data(), piece.size(), at);
+      if (got < 0 && errno == EINTR) continue;
+      if (got < 0) return OsError(path, errno);
+      if (got == 0) return Done();
+      MUSTER_DO(WriteAll(fd, {piece.data(), static_cast<size_t>(got)}, path));
+      at += got;
+    }
+  };
+  return Replace(path, copy, options);
 }
 
 Status MakeFolder(const fs::path& path, mode_t mode) {

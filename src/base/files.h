@@ -46,6 +46,8 @@ struct WriteOptions {
 // Writes a temporary beside `path` and renames it over it: readers see the old or the new file, never half.
 // Code "disk-full" for ENOSPC and EDQUOT; nothing is left behind then.
 Status WriteFile(const fs::path& path, std::string_view bytes, const WriteOptions& options = {});
+// The same with what `from` holds from its beginning on, copied in pieces.
+Status WriteFileFrom(const fs::path& path, const Fd& from, const WriteOptions& options = {});
 
 // Makes the folder and its parents; `mode` for the last one only, parents get 0755.
 Status MakeFolder(const fs::path& path, mode_t mode = 0755);

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <functional>
 
 #include "base/file_error.h"
 #include "base/text.h"
@@ -69,6 +70,8 @@ Result<Fd> OpenWithin(const std::string& root, const std::string& file) {
   return OpenRegular(folder, NameOf(file));
 }
 
+Result<Fd> OpenWithin(const Fd& folder, const std::string& name) { return OpenRegular(folder, name); }
+
 Result<std::string> ReadWithin(const Fd& folder, const std::string& name, size_t max_bytes) {
   MUSTER_TRY(const Fd file, OpenRegular(folder, name));
   return ReadFile(fmt::format("/proc/self/fd/{}", file.get()), max_bytes);
@@ -79,12 +82,13 @@ Result<std::string> ReadWithin(const std::string& root, const std::string& file,
   return ReadWithin(folder, NameOf(file), max_bytes);
 }
 
-Status WriteWithin(const std::string& root, const std::string& file, std::string_view bytes, mode_t mode,
-                   const Owner& owner) {
+namespace {
+// `write` writes to the path that it is given.
+Status WriteThere(const std::string& root, const std::string& file, const Owner& owner,
+                  const std::function<Status(const std::string&)>& write) {
   MUSTER_TRY(const Fd folder, MakeFolderWithin(root, FolderOf(file), owner));
-  const WriteOptions options{.mode = mode, .owner = owner.uid, .group = owner.gid};
   const std::string by_descriptor = fmt::format("/proc/self/fd/{}/", folder.get());
-  const Status written = WriteFile(by_descriptor + NameOf(file), bytes, options);
+  const Status written = write(by_descriptor + NameOf(file));
   if (written.ok()) return written;
   // The path by descriptor says nothing to people.
   const Error& error = written.error();
@@ -94,6 +98,21 @@ Status WriteWithin(const std::string& root, const std::string& file, std::string
     message.replace(at, by_descriptor.size(), of_folder + "/");
   }
   return Error(error.kind(), error.code(), message).Hint("{}", error.hint());
+}
+}  // namespace
+
+Status WriteWithin(const std::string& root, const std::string& file, std::string_view bytes, mode_t mode,
+                   const Owner& owner) {
+  const WriteOptions options{.mode = mode, .owner = owner.uid, .group = owner.gid};
+  return WriteThere(root, file, owner,
+                    [&](const std::string& path) { return WriteFile(path, bytes, options); });
+}
+
+Status WriteWithin(const std::string& root, const std::string& file, const Fd& from, mode_t mode,
+                   const Owner& owner) {
+  const WriteOptions options{.mode = mode, .owner = owner.uid, .group = owner.gid};
+  return WriteThere(root, file, owner,
+                    [&](const std::string& path) { return WriteFileFrom(path, from, options); });
 }
 
 std::string FolderOf(const std::string& path) {

@@ -1,6 +1,5 @@
 // Files in a folder that belongs to a user who may put a link there at any moment: the agent, which is root,
-// follows none. Blocking, short: called on the agent's loop thread. Failures that aren't named below have the
-// codes of base/files.h.
+// follows none. Blocking: on its pool. Failures that aren't named below have the codes of base/files.h.
 #pragma once
 
 #include <string>
@@ -24,11 +23,15 @@ Result<Fd> MakeFolderWithin(const std::string& root, const std::string& folder, 
 
 // Opens the regular file `file` below `root` for reading. Codes "file-missing", "not-a-folder", "not-a-file".
 Result<Fd> OpenWithin(const std::string& root, const std::string& file);
+Result<Fd> OpenWithin(const Fd& folder, const std::string& name);
 Result<std::string> ReadWithin(const std::string& root, const std::string& file,
                                size_t max_bytes = 64u << 20);
 Result<std::string> ReadWithin(const Fd& folder, const std::string& name, size_t max_bytes = 64u << 20);
 // Writes `file` below `root` as WriteFile does; its folders are made. Errors name it by its path.
 Status WriteWithin(const std::string& root, const std::string& file, std::string_view bytes, mode_t mode,
+                   const Owner& owner);
+// The same with what `from` holds, copied in pieces.
+Status WriteWithin(const std::string& root, const std::string& file, const Fd& from, mode_t mode,
                    const Owner& owner);
 
 // "a/b/c" is "a/b" and "c".

@@ -84,7 +84,11 @@ class HttpServer {
 // header that would break its line.
 Task<Result<Response>> Fetch(Loop& loop, Endpoint endpoint, Request request, Duration timeout);
 
-// The same with an answer of any size that is handed on as it arrives, until the server ends it or
+// The same, for who wants to know the status only: of the body, which may never end, a little is read at
+// most, and not kept. The Response has none.
+Task<Result<Response>> FetchHead(Loop& loop, Endpoint endpoint, Request request, Duration timeout);
+
+// Fetch with an answer of any size that is handed on as it arrives, until the server ends it or
 // `on_chunk` returns false. `idle` bounds the wait between chunks. The returned Response has an empty body,
 // unless status is not 2xx. Codes as for Fetch.
 Task<Result<Response>> FetchStream(Loop& loop, Endpoint endpoint, Request request,

@@ -12,6 +12,10 @@ namespace {
 namespace http = boost::beast::http;
 using Parser = http::response_parser<http::string_body>;
 constexpr uint64_t kBodyMaxBytes = 512u << 20;
+// A usual answer is read to its end, so that its server sees the connection end in order and has nothing to
+// complain of.
+constexpr size_t kUnwantedMost = 64u << 10;
+constexpr Duration kUnwantedFor = 100ms;
 
 // One request under way. Its socket is closed to end it early, whatever it is doing.
 struct Call : std::enable_shared_from_this<Call> {
@@ -26,6 +30,7 @@ struct Call : std::enable_shared_from_this<Call> {
   std::string out;
   Loop::TimerId timer = 0;
   bool timed_out = false;
+  bool any_length = false;  // of the body
 
   void Arm(Duration timeout) {
     loop.Cancel(timer);
@@ -105,7 +110,11 @@ Task<Result<CallHead>> Begin(std::shared_ptr<Call> call, Endpoint endpoint, Requ
   if (unwritten && unwritten != asio::error::broken_pipe && unwritten != asio::error::connection_reset) {
     co_return Failed(*call, endpoint, "connect-failed", unwritten);
   }
-  call->parser.body_limit(kBodyMaxBytes);
+  if (call->any_length) {
+    call->parser.body_limit(boost::none);
+  } else {
+    call->parser.body_limit(kBodyMaxBytes);
+  }
   call->parser.eager(true);
   if (request.method == "HEAD") call->parser.skip(true);
   const auto read = [&call](auto& stream, auto handler) {
@@ -155,6 +164,30 @@ Task<Result<Response>> Fetch(Loop& loop, Endpoint endpoint, Request request, Dur
   response.status = head->status;
   response.headers = std::move(head->headers);
   response.body = std::move(call->parser.get().body());
+  co_return response;
+}
+
+Task<Result<Response>> FetchHead(Loop& loop, Endpoint endpoint, Request request, Duration timeout) {
+  auto call = std::make_shared<Call>(loop);
+  call->Arm(timeout);
+  call->any_length = true;
+  auto head = co_await Begin(call, endpoint, std::move(request), timeout);
+  if (!head.ok()) co_return head.error();
+  call->Arm(std::min(timeout, kUnwantedFor));
+  for (size_t left = kUnwantedMost; !call->parser.is_done();) {
+    std::string& body = call->parser.get().body();
+    if (body.size() >= left) break;
+    left -= body.size();
+    body.clear();
+    const auto read = [&call](auto& stream, auto handler) {
+      http::async_read_some(stream, call->buffer, call->parser, handler);
+    };
+    const error_code error = co_await call->Await(read);
+    if (error) break;
+  }
+  Response response;
+  response.status = head->status;
+  response.headers = std::move(head->headers);
   co_return response;
 }
 

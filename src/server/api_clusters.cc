@@ -13,7 +13,7 @@ namespace muster::server {
 namespace {
 
 constexpr Duration kFirstLook = 5s;
-constexpr int kRunsLookedAt = 1000;  // for what became of revisions
+constexpr int kRunsLookedAt = 1500;  // for what became of revisions: all the store keeps, about
 
 Json FindingsJson(const std::vector<Finding>& findings) {
   Json json = Json::array();

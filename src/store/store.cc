@@ -66,6 +66,8 @@ RunRow RunFrom(const Row& row) {
           .author = row.Text(9)};
 }
 
+constexpr int64_t kRunsKept = 1000, kAuditKept = 10'000;  // of each cluster
+
 constexpr std::string_view kAuditColumns = "SELECT id, at, who, cluster, action, detail FROM audit ";
 AuditRow AuditFrom(const Row& row) {
   return {.id = row.Integer(0),
@@ -168,6 +170,7 @@ class SqliteStore : public Store {
     return found;
   }
   Status SealAnew();
+  Status DropOldHistory(const std::string& cluster);
   Status DropUnusedBlobs();
 
   FileLock lock_;
@@ -285,8 +288,38 @@ Status SqliteStore::KeepRevisions(const std::string& cluster, int keep) {
         "AND number NOT IN (SELECT revision FROM runs WHERE cluster=?1 AND state IN ('running', 'paused'))",
         {cluster, int64_t{std::max(keep, 1)}});
   }));
+  MUSTER_DO(Transaction([&] { return DropOldHistory(cluster); }));
   if (!database_->in_transaction()) return DropUnusedBlobs();
   after_commit_.push_back([this] { (void)DropUnusedBlobs(); });
+  return Done();
+}
+
+// A cluster that lives for years has many runs, most of which nobody will ask for again.
+Status SqliteStore::DropOldHistory(const std::string& cluster) {
+  // Of a revision that is kept, what became of it stays known: the newest run of each kind and outcome. One
+  // that isn't over is never dropped.
+  MUSTER_TRY(
+      const auto dropped,
+      All<std::string>(
+          "SELECT id FROM runs WHERE cluster=?1 AND state NOT IN ('running', 'paused', 'putting-back') "
+          "AND ordinal <= (SELECT ordinal FROM runs WHERE cluster=?1 ORDER BY ordinal DESC LIMIT 1 OFFSET "
+          "?2) "
+          "AND ordinal NOT IN (SELECT max(ordinal) FROM runs WHERE cluster=?1 "
+          "AND revision IN (SELECT number FROM revisions WHERE cluster=?1) "
+          "GROUP BY revision, action, state, instr(plan, '\"partial\"') > 0)",
+          {cluster, kRunsKept}, [](const Row& row) { return row.Text(0); }));
+  for (const std::string& run : dropped) {
+    MUSTER_DO(database_->Run("DELETE FROM put_backs WHERE run=?", {run}));
+    MUSTER_DO(database_->Run("DELETE FROM steps WHERE run=?", {run}));
+    MUSTER_DO(database_->Run("DELETE FROM runs WHERE id=?", {run}));
+  }
+  // What is of no cluster, too: turning keys, stopping the server.
+  for (const std::string& of : {cluster, std::string()}) {
+    MUSTER_DO(
+        database_->Run("DELETE FROM audit WHERE cluster=?1 "
+                       "AND id <= (SELECT id FROM audit WHERE cluster=?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)",
+                       {of, kAuditKept}));
+  }
   return Done();
 }
 

@@ -125,6 +125,57 @@ TEST_F(Rows, OfADeletedClusterAreGoneExceptAudit) {
   EXPECT_EQ(store->Secrets("zoo")->size(), 1u);
 }
 
+// A cluster may live for years.
+TEST_F(Rows, OfOldRunsAndAuditGoButNotWhatBecameOfAKeptRevision) {
+  auto store = Open();
+  ASSERT_TRUE(store->PutCluster(SampleCluster("mall")).ok());
+  for (int64_t revision = 1; revision <= 4; ++revision) {
+    ASSERT_TRUE(store->AddRevision(SampleRevision("mall", revision)).ok());
+  }
+  const auto restart = [](const std::string& id, const std::string& cluster) {
+    RunRow row = SampleRun(id, cluster, 4, "done");
+    row.action = "restart";
+    return row;
+  };
+  const Status filled = store->Transaction([&]() -> Status {
+    MUSTER_DO(store->PutRun(SampleRun("dropped-with-its-revision", "mall", 2, "done")));
+    MUSTER_DO(store->PutStep({.run = "dropped-with-its-revision", .step = "s"}));
+    MUSTER_DO(store->AddPutBack({.run = "dropped-with-its-revision", .step = "s"}));
+    MUSTER_DO(store->PutRun(SampleRun("brought-3", "mall", 3, "done")));
+    MUSTER_DO(store->PutStep({.run = "brought-3", .step = "s"}));
+    MUSTER_DO(store->PutRun(SampleRun("failed-once", "mall", 4, "failed")));
+    MUSTER_DO(store->PutRun(SampleRun("failed-again", "mall", 4, "failed")));
+    MUSTER_DO(store->PutRun(SampleRun("waits", "mall", 4, "paused")));
+    for (int i = 0; i < 1100; ++i) MUSTER_DO(store->PutRun(restart("r" + std::to_string(i), "mall")));
+    for (int i = 0; i < 1100; ++i) MUSTER_DO(store->PutRun(restart("z" + std::to_string(i), "zoo")));
+    for (int i = 0; i < 10'100; ++i) {
+      MUSTER_DO(store->AddAudit(
+          {.at = {}, .who = "ann", .cluster = "mall", .action = "exec", .detail = std::to_string(i)}));
+    }
+    return store->AddAudit({.at = {}, .who = "ann", .cluster = "zoo", .action = "up"});
+  });
+  ASSERT_TRUE(filled.ok()) << filled.error().Text();
+
+  ASSERT_TRUE(store->KeepRevisions("mall", 2).ok());
+
+  EXPECT_EQ(store->Runs("mall", 9999)->size(), 1003u);
+  for (const char* id : {"brought-3", "failed-again", "waits", "r100", "r1099"}) {
+    EXPECT_TRUE(store->FindRun(id)->has_value()) << id;
+  }
+  for (const char* id : {"dropped-with-its-revision", "failed-once", "r0", "r99"}) {
+    EXPECT_FALSE(store->FindRun(id)->has_value()) << id;
+  }
+  EXPECT_EQ(store->Steps("brought-3")->size(), 1u);
+  EXPECT_THAT(*store->Steps("dropped-with-its-revision"), IsEmpty());
+  EXPECT_THAT(*store->PutBacks("dropped-with-its-revision"), IsEmpty());
+  EXPECT_EQ(store->Runs("zoo", 9999)->size(), 1100u) << "another cluster's";
+  const auto audit = store->Audit("mall", 99'999);
+  ASSERT_EQ(audit->size(), 10'000u);
+  EXPECT_EQ(audit->front().detail, "10099");
+  EXPECT_EQ(audit->back().detail, "100");
+  EXPECT_EQ(store->Audit("zoo", 9)->size(), 1u);
+}
+
 TEST_F(Transactions, LeaveNothingWhereOneWriteFails) {
   auto store = Open();
   const Status status = store->Transaction([&]() -> Status {

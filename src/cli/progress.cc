@@ -194,6 +194,8 @@ std::vector<std::string> Progress::OnInstance(const Observed& observed) {
     if (!observed.last_exit.empty()) trouble += " (" + observed.last_exit + ")";
   }
   std::string& told = told_[observed.name];
+  // Between two crashes it is starting: nothing to tell, and the same end again is no news.
+  if (trouble.empty() && observed.state != InstanceState::kReady) return {};
   if (told == trouble) return {};
   told = trouble;
   return trouble.empty() ? std::vector<std::string>{}

@@ -127,6 +127,27 @@ TEST(Progress, SaysWhenAnInstanceIsInTrouble) {
   EXPECT_THAT(progress.On(observed, At(3s)), IsEmpty());
 }
 
+TEST(Progress, SaysOnceThatAnInstanceKeepsDyingInTheSameWay) {
+  Progress progress(PlanOf(1), At(0s));
+  Observed observed;
+  observed.name = "web-1";
+  std::vector<std::string> said;
+  const auto is = [&](InstanceState state, const std::string& last_exit) {
+    observed.state = state;
+    observed.last_exit = last_exit;
+    for (std::string& line : progress.On(observed, At(1s))) said.push_back(std::move(line));
+  };
+  for (int crash = 0; crash < 4; ++crash) {
+    is(InstanceState::kStarting, crash == 0 ? "" : "exit 4");
+    is(InstanceState::kBackoff, "exit 4");
+  }
+  is(InstanceState::kBackoff, "exit 5");
+  is(InstanceState::kReady, "exit 5");
+  is(InstanceState::kBackoff, "exit 5");  // it had come up in between
+  EXPECT_THAT(said,
+              ElementsAre("web-1  backoff (exit 4)", "web-1  backoff (exit 5)", "web-1  backoff (exit 5)"));
+}
+
 TEST(Progress, NamesTheMemberThatALoadBalancerTakesOut) {
   Plan plan;
   muster::Step drain;

@@ -1,6 +1,7 @@
 """What dies is started again; what can't live is given up on; the rest goes on."""
 
 import contextlib
+import json
 import os
 import signal
 
@@ -205,9 +206,38 @@ services:
     pid = muster.instances("tight")["box-1"]["pid"]
     limits = open(f"/proc/{pid}/limits").read()
     assert "Max open files            500" in limits
-    groups = open(f"/proc/{pid}/cgroup").read()
-    told = muster.run("doctor", "--json", code=None).stdout
-    assert "tight" in groups or "cgroup" in told
+    memory = limit_of(pid, "memory", ("memory.max", "memory.limit_in_bytes"))
+    cpu = limit_of(pid, "cpu", ("cpu.max", "cpu.cfs_quota_us"))
+    told = [one for one in json.loads(muster.run("check", "--json", file, code=None).stdout)["findings"]
+            if one["code"] == "limits-unset"]
+    if memory_can_be_limited():
+        assert memory == str(64 << 20), memory
+    else:
+        assert told, "memory isn't limited, and nobody says so"
+    if cpu_can_be_limited():
+        quota, period = (cpu.split() + ["100000"])[:2]
+        assert int(quota) * 2 == int(period), cpu
+    else:
+        assert told, "processors aren't limited, and nobody says so"
+
+
+def limit_of(pid, controller, files):
+    """What the kernel holds the process to, read where /proc says its cgroup is. "" where it is in none."""
+    for line in open(f"/proc/{pid}/cgroup").read().splitlines():
+        _, controllers, path = line.split(":", 2)
+        if controllers and controller not in controllers.split(","):
+            continue
+        for root in ([f"/sys/fs/cgroup/{controllers}", f"/sys/fs/cgroup/{controller}"] if controllers
+                     else ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"]):
+            for file in files:
+                if "tight" in path and os.path.exists(f"{root}{path}/{file}"):
+                    return open(f"{root}{path}/{file}").read().strip()
+    return ""
+
+
+def cpu_can_be_limited():
+    return any(os.access(f"/sys/fs/cgroup{below}", os.W_OK) and os.path.exists(f"/sys/fs/cgroup{below}/{file}")
+               for below, file in (("/cpu", "cpu.cfs_quota_us"), ("", "cgroup.controllers")))
 
 
 def memory_can_be_limited():

@@ -18,7 +18,7 @@ using Headers = std::map<std::string, std::string, std::less<>>;  // Names in lo
 struct Request {
   std::string method = "GET";
   std::string target = "/";  // path and query as sent
-  Headers headers;
+  Headers headers;  // as sent; a server puts "x-muster-peer" in: whose uid is at a Unix socket's other end
   std::string body;
 
   std::string path() const;                          // decoded, without the query

@@ -12,6 +12,8 @@
 namespace muster::net {
 namespace {
 
+constexpr std::string_view kPeerHeader = "x-muster-peer";  // see Request
+
 namespace http = boost::beast::http;
 
 constexpr size_t kIdleBufferBytes = 4096;
@@ -151,6 +153,7 @@ class Session : public std::enable_shared_from_this<Session> {
       if (!value.empty()) value += ", ";
       value += std::string_view(field.value().data(), field.value().size());
     }
+    NotePeer(request.headers);
     request.body = std::move(message.body());
     co_return request;
   }
@@ -161,6 +164,15 @@ class Session : public std::enable_shared_from_this<Session> {
   static Error Gone() { return Error::Unavailable("peer-gone", "the client has left"); }
 
  private:
+  // Who is at the other end of a Unix socket the kernel knows; what a client says of it counts for nothing.
+  void NotePeer(Headers& headers) const {
+    headers.erase(std::string(kPeerHeader));
+    ucred peer{};
+    socklen_t size = sizeof peer;
+    const int fd = socket_->native_handle();
+    if (::getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) return;
+    if (peer.uid != static_cast<uid_t>(-1)) headers[std::string(kPeerHeader)] = std::to_string(peer.uid);
+  }
   // Posted, as it may start from inside the handler's own Write; run only if the exchange is still there.
   void PostGone() {
     loop_.Post([self = shared_from_this()] {

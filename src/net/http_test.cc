@@ -69,6 +69,28 @@ TEST(Http, AnswersOverTcpAndOverAUnixSocket) {
   }
 }
 
+TEST(Http, TellsWhoIsAtTheOtherEndOfAUnixSocketWhateverTheyClaim) {
+  Loop loop;
+  std::vector<std::string> peers;
+  const HttpServer::Handler handler = [&](Exchange& exchange) -> Task<void> {
+    const auto found = exchange.request().headers.find("x-muster-peer");
+    peers.push_back(found == exchange.request().headers.end() ? "" : found->second);
+    Response answer;
+    const Status sent = co_await exchange.Send(std::move(answer));
+    (void)sent;
+  };
+  const std::string path = fmt::format("/tmp/muster-peer-{}.sock", getpid());
+  const auto local = HttpServer::Listen(loop, {.socket_path = path}, handler);
+  const auto tcp = HttpServer::Listen(loop, {.host = "127.0.0.1"}, handler);
+  ASSERT_TRUE(local.ok() && tcp.ok());
+  Request request = Get("/");
+  request.headers["x-muster-peer"] = "4242";
+  ASSERT_TRUE(loop.RunTask(Fetch(loop, {.socket_path = path}, request, 2s)).ok());
+  const Endpoint over_tcp{.host = "127.0.0.1", .port = (*tcp)->port()};
+  ASSERT_TRUE(loop.RunTask(Fetch(loop, over_tcp, request, 2s)).ok());
+  EXPECT_EQ(peers, (std::vector<std::string>{std::to_string(getuid()), ""}));
+}
+
 TEST(Http, StreamsInPieces) {
   Loop loop;
   TestServer server(loop);

@@ -85,6 +85,14 @@ Error NoInstance(const std::string& cluster, const std::string& name,
       .Hint("name one of {}{}", Join(of_service, ", "), more);
 }
 
+// Arguments may hold passwords: only how many there were is written down.
+std::string DetailOf(const api::ExecMessage& message) {
+  const size_t arguments = message.argv.size() - 1;
+  const std::string program = message.instance + ": " + message.argv[0];
+  if (arguments == 0) return program;
+  return fmt::format("{} with {} {}", program, arguments, arguments == 1 ? "argument" : "arguments");
+}
+
 }  // namespace
 
 net::Task<void> Api::Exec(net::Exchange& exchange, Call call) {
@@ -126,7 +134,7 @@ net::Task<void> Api::Exec(net::Exchange& exchange, Call call) {
                                .who = call.who,
                                .cluster = cluster,
                                .action = "exec",
-                               .detail = message.instance + ": " + message.argv[0]});
+                               .detail = DetailOf(message)});
   auto queue = std::make_shared<EventQueue>();
   auto exec = std::make_shared<RunningExec>();
   exec->agents = deps_.agents;

@@ -1,3 +1,6 @@
+#include <pwd.h>
+
+#include <cstdlib>
 #include <nlohmann/json.hpp>
 
 #include "api/json.h"
@@ -216,6 +219,31 @@ net::Task<void> SendAnswer(net::Exchange& exchange, Answer answer) {
   (void)sent;
 }
 
+// The user's name; the number where there is none.
+std::string NameOfUser(uid_t uid) {
+  static std::map<uid_t, std::string> known;  // loop thread only
+  const auto found = known.find(uid);
+  if (found != known.end()) return found->second;
+  passwd room{};
+  passwd* entry = nullptr;
+  std::vector<char> strings(16u << 10);
+  (void)::getpwuid_r(uid, &room, strings.data(), strings.size(), &entry);
+  return known[uid] = entry ? entry->pw_name : std::to_string(uid);
+}
+
+// Whoever is at the socket's other end, as the kernel tells. Root may say for whom it acts, as sudo does.
+std::string WhoAsks(const net::Request& request) {
+  const auto header = [&](const char* name) {
+    const auto found = request.headers.find(name);
+    return found == request.headers.end() ? "" : found->second.substr(0, 64);
+  };
+  const std::string peer = header("x-muster-peer"), said = header("x-muster-user");
+  if (peer.empty()) return said.empty() ? "someone" : said;  // no Unix socket
+  const auto uid = static_cast<uid_t>(std::strtoul(peer.c_str(), nullptr, 10));
+  const std::string name = NameOfUser(uid);
+  return uid == 0 && !said.empty() && said != name ? name + " as " + said : name;
+}
+
 }  // namespace
 
 net::Task<void> Api::Handle(net::Exchange& exchange) {
@@ -230,9 +258,7 @@ net::Task<void> Api::Handle(net::Exchange& exchange) {
     co_await SendAnswer(exchange, std::move(answer));
     co_return;
   }
-  if (const auto who = call.request->headers.find("x-muster-user"); who != call.request->headers.end()) {
-    call.who = who->second.substr(0, 64);
-  }
+  call.who = WhoAsks(*call.request);
   auto body = std::make_shared<Json>(Json::object());
   if (!call.request->body.empty() && !route->bytes) {
     auto parsed = api::ParseJson(call.request->body);

@@ -313,6 +313,21 @@ TEST_F(ServerTest, UpRunsAndIsRememberedWithWhoAsked) {
   EXPECT_EQ(Ask("GET", "/v1/clusters/mall/history").body["revisions"].size(), 1u);
 }
 
+TEST_F(ServerTest, WritesDownWhoTheKernelSaysAsks) {
+  const auto who = [this](const std::string& uid, const std::string& says) {
+    net::Request request{.method = "POST", .target = "/v1/secrets/rotate", .headers = {}, .body = "{}"};
+    request.headers["x-muster-peer"] = uid;
+    request.headers["x-muster-user"] = says;
+    FakeExchange exchange(std::move(request), false);
+    loop_.RunTask(Handle(exchange));
+    return Ask("GET", "/v1/audit").body["entries"][0].value("who", "");
+  };
+  EXPECT_EQ(who("1", "root"), "daemon") << "a header is quickly made up";
+  EXPECT_EQ(who("0", "root"), "root");
+  EXPECT_EQ(who("0", "ann"), "root as ann") << "as sudo tells it";
+  EXPECT_EQ(who("4123456", "ann"), "4123456");
+}
+
 TEST_F(ServerTest, UpWithoutTheContentOfAFileNamesIt) {
   Json file = File(std::string(kMall) + "    artifact: ./app.jar\n");
   const std::string sha256(64, 'a');

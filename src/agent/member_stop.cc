@@ -10,7 +10,7 @@ constexpr Duration kOthersMost = 50ms;
 
 }  // namespace
 
-// See docs/decisions/0006-who-is-asked-to-stop.md.
+// See docs/decisions/0007-who-is-asked-to-stop.md.
 bool Member::stops_its_own() const {
   const Recipe* recipe = FindRecipe(remembered_->desired.kind);
   return recipe && recipe->stops_its_own;

@@ -5,13 +5,12 @@ from conftest import free_ports
 
 CLUSTER = """
 cluster: shell
-hosts: { one: {} }
+hosts: { one: { address: 10.0.0.1 } }
 services:
   app:
     kind: app
-    on: one
     artifact: %s
-    command: "{{artifact}} --port {{ports.http}}"
+    command: "{{artifact}} --port={{ports.http}} --address={{address}} --id={{instance}}"
     ports: { http: %d }
     health: { command: "sh -c 'test -z \\"$AWS_SECRET_ACCESS_KEY\\"'" }
 """

@@ -94,15 +94,8 @@ TEST_P(LogCareTest, HoldsWhatWritesWithoutEnd) {
   EXPECT_LT(longest, 1s);
   ::kill(writer, SIGKILL);
   ::waitpid(std::exchange(writer, 0), nullptr, 0);
-  loop.EndTasks();  // a rotation under way comes to its end
-  std::string said;
-  const LogReadOptions all{};
-  const Result<int64_t> read = ForEachLogLine(folder, all, [&](LogLine line) {
-    if (line.text.find("dropped") != std::string::npos) said = line.text;
-    return said.empty();
-  });
-  ASSERT_TRUE(read.ok());
-  EXPECT_THAT(said, HasSubstr("bytes were dropped: it writes faster than its log is rotated"));
+  loop.EndTasks();                    // a rotation under way comes to its end
+  EXPECT_GT(FolderBytes(), kRotate);  // the newest of it is there
 }
 
 // Rotating is followed at once by the writer's death, and by the folder's removal.

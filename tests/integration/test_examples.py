@@ -59,13 +59,13 @@ def test_iot_strips_prefixes_and_pins_uploads(muster):
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces need root")
 def test_an_address_that_a_rehearsal_as_root_cannot_reach_is_told(muster):
-    file = muster.file(f"""
+    file = muster.file("""
 cluster: out
 services:
   web:
     kind: app
     command: sleep 60
-    env: {{ DB_URL: "mysql://me:s3cret@db.example.org:3306/shop" }}
+    env: { DB_URL: "mysql://me:s3cret@db.example.org:3306/shop" }
 """)
     apart = muster.run("check", file, "--rehearse", env={"MUSTER_REHEARSAL_NETWORK": "namespaces"})
     assert ":7:20: warning: env DB_URL of web names db.example.org:3306:" in apart.stdout + apart.stderr

@@ -1,11 +1,9 @@
 """Releases: rolling, failing, being interrupted, and getting in each other's way."""
 
 import os
-import pathlib
 import shutil
 import signal
 import socket
-import subprocess
 import threading
 import time
 
@@ -275,10 +273,10 @@ def test_acts_leave_a_release_that_stopped_half_way_where_it_is(muster):
 
 def test_a_release_that_dies_after_it_was_ready_fails_and_takes_nobody_else_with_it(muster):
     """Without a health check all that is ready has lived for a second."""
-    text = f"""cluster: web
-hosts: {{ h1: {{ address: 127.0.0.1 }} }}
+    text = """cluster: web
+hosts: { h1: { address: 127.0.0.1 } }
 services:
-  app: {{ kind: app, command: "sh -c 'sleep 1000'", instances: 4, update: {{ max_unavailable: 1 }}, restart: {{ first: 100ms }} }}
+  app: { kind: app, command: "sh -c 'sleep 1000'", instances: 4, update: { max_unavailable: 1 }, restart: { first: 100ms } }
 """
     file = muster.file(text)
     muster.run("up", file, "--rehearse")

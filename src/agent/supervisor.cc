@@ -14,6 +14,7 @@ Overloaded(Fs...) -> Overloaded<Fs...>;
 
 // A full disk gets room again by itself or by somebody's hand: no reason to give up, nor to try all the time.
 constexpr Duration kRoomPause = 5s;
+constexpr std::string_view kHung = "killed as hung";
 
 Duration Backoff(const RestartPolicy& policy, int crash_count) {
   Duration wait = policy.backoff_first;
@@ -191,7 +192,7 @@ void Supervisor::OnGone(const std::string& how, const std::optional<Error>& caus
                         Actions& actions) {
   wake_.reset();
   const bool was_ready = memory_.state == InstanceState::kReady || memory_.state == InstanceState::kUnhealthy;
-  if (!how.empty()) memory_.last_exit = how;
+  if (!how.empty()) memory_.last_exit = killed_hung_ && !how.starts_with("killed") ? Hung() : how;
   // It never ran: that is all there is to say.
   if (memory_.last_exit.empty() && cause) memory_.last_exit = cause->code();
   if (memory_.state == InstanceState::kStopping) {
@@ -212,7 +213,7 @@ void Supervisor::OnGone(const std::string& how, const std::optional<Error>& caus
   }
   if (memory_.crash_count >= policy_.restart.crashes_most) {
     Become(InstanceState::kFailed, actions);
-    SettleStart(CrashLoop(how), actions);
+    SettleStart(CrashLoop(how.empty() ? "" : memory_.last_exit), actions);
     return;
   }
   Become(InstanceState::kBackoff, actions);
@@ -248,12 +249,18 @@ std::optional<Time> Supervisor::wake() const {
   return wake_ ? std::min(*wake_, start_by_) : start_by_;
 }
 
+std::string Supervisor::Hung() const {
+  return std::string(kHung) + (probe_failure_.empty() ? "" : ": " + probe_failure_);
+}
+
 Error Supervisor::CrashLoop(const std::string& how) const {
   const bool killed = how.starts_with("killed");
   Error error =
       Error::Unavailable("crash-loop", "{} died {} times in a row, the last time {}{}", name_,
                          memory_.crash_count, killed ? "" : "with ", how.empty() ? "no process" : how);
-  if (killed) return std::move(error).Hint("raise `limits: memory` of its service, or let it use less");
+  if (killed && !how.starts_with(kHung)) {
+    return std::move(error).Hint("raise `limits: memory` of its service, or let it use less");
+  }
   return std::move(error).Hint("its log tells why: muster logs {}", name_);
 }
 

@@ -112,6 +112,7 @@ class Supervisor {
   void Become(InstanceState state, Actions& actions);
   void SettleStart(std::optional<Error> error, Actions& actions);
   Error NotReady(Duration waited) const;
+  std::string Hung() const;  // how it ended, where the agent killed it for that
   Error CrashLoop(const std::string& how) const;
   bool running() const;
 

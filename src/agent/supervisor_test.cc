@@ -360,6 +360,14 @@ TEST_F(SupervisorTest, KillsAHungProcessAfterSoManyFailedProbesInARow) {
   EXPECT_EQ(On(Exited{.how = "signal 9"}, 26s), "report");
   EXPECT_EQ(State(), "backoff until 27s");
   EXPECT_EQ(memory().crash_count, 1);
+  EXPECT_EQ(memory().last_exit, "killed as hung: silent");
+}
+
+TEST_F(SupervisorTest, TellsAKillForMemoryFromOneForBeingHung) {
+  BeReady();
+  for (const Duration at : {20s, 22s, 24s}) On(ProbeFailed{"silent"}, at);
+  On(Exited{.how = "killed at its memory limit of 40m"}, 26s);
+  EXPECT_EQ(memory().last_exit, "killed at its memory limit of 40m");
 }
 
 TEST_F(SupervisorTest, StartsTheCountOfFailedProbesAnewWithEachGoodOne) {

@@ -63,6 +63,17 @@ std::string Join(const Json& texts, std::string_view separator) {
   return joined;
 }
 
+// What became of the last run, where it didn't do what it was to.
+std::string LastRunText(const Json& run, const std::string& option) {
+  const std::string state = Text(run, "state"), why = Text(Object(run, "error"), "message");
+  if (state != "failed" && state != "cancelled") return "";
+  const std::string from =
+      Number(run, "revision") > 0 ? fmt::format(" of revision {}", Number(run, "revision")) : "";
+  return fmt::format("the last run ({}{}) {}{}; {}\n", Text(run, "action"), from,
+                     state == "failed" ? "failed" : "was cancelled", why.empty() ? "" : ": " + why,
+                     NameCluster("muster history --runs lists all", option));
+}
+
 }  // namespace
 
 std::string ClustersText(const Json& clusters, const View& view) {
@@ -97,6 +108,7 @@ std::string StatusText(const Json& status, const View& view) {
     text += fmt::format("run {} is {}{}\n", run, run_state.empty() ? "running" : run_state,
                         run_state == "paused" ? NameCluster("; muster resume goes on with it", option) : "");
   }
+  text += LastRunText(Object(status, "last_run"), option);
   Table services({"SERVICE", "KIND", "HEALTH", "READY", "WHY"});
   for (const Json& service : List(status, "services")) {
     const std::string word = Text(service, "health");
@@ -150,13 +162,15 @@ std::string InstancesText(const Json& answer, const View& view) {
     if (Flag(instance, "held")) shown += " (by hand)";
     const std::string last_exit = Text(instance, "last_exit");
     if ((state == "backoff" || state == "failed") && !last_exit.empty()) shown += " (" + last_exit + ")";
+    std::string restarts = std::to_string(Number(instance, "restarts"));
+    if (state == "ready" && restarts != "0" && !last_exit.empty()) restarts += " (" + last_exit + ")";
     table.Add({{Text(instance, "name")},
                {shown, StateColor(state)},
                {Text(instance, "host")},
                {Ports(instance)},
                {pid > 0 ? std::to_string(pid) : "-"},
                {since.time_since_epoch().count() > 0 ? ShortDuration(view.now - since) : "-"},
-               {std::to_string(Number(instance, "restarts"))},
+               {restarts},
                {memory > 0 ? ShortSize(memory) : "-"}});
   }
   return table.empty() ? "no instance\n" : table.Text(view.color, view.columns);

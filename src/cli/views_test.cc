@@ -100,6 +100,29 @@ TEST(Views, ShowStatusWithReasonsDriftAndEvidence) {
   EXPECT_THAT(text, HasSubstr("muster resume"));
 }
 
+TEST(Views, TellHowTheLastRunEndedWhereItDidNotDoAllOfIt) {
+  json status = {{"cluster", "demo"},
+                 {"last_run",
+                  {{"action", "up"},
+                   {"revision", 4},
+                   {"state", "failed"},
+                   {"error", {{"code", "not-ready"}, {"message", "web-2 was not ready within 30s"}}}}}};
+  EXPECT_THAT(StatusText(status, kPlain),
+              HasSubstr("the last run (up of revision 4) failed: web-2 was not ready within 30s; muster "
+                        "history --runs lists all\n"));
+  status["last_run"]["state"] = "done";
+  EXPECT_THAT(StatusText(status, kPlain), testing::Not(HasSubstr("last run")));
+}
+
+TEST(Views, TellWhyWhatRunsWasRestarted) {
+  const json answer = {{"instances",
+                        {{{"name", "web-1"},
+                          {"state", "ready"},
+                          {"restarts", 2},
+                          {"last_exit", "killed as hung: no answer"}}}}};
+  EXPECT_THAT(InstancesText(answer, kPlain), HasSubstr("2 (killed as hung: no answer)"));
+}
+
 TEST(Views, BearAnswersOfAnyShape) {
   for (const json& odd : {json(), json(3), json::array({1}), json{{"instances", {1, "a", nullptr}}},
                           json{{"services", 3}, {"health", 7}}}) {

@@ -156,7 +156,7 @@ struct Observed {
   std::string running_hash;  // of what the process was started from
   int renderer = 0;
   int restarts = 0;                   // by the agent, since the last deliberate start
-  std::string last_exit;              // "exit 1", "signal 9", "unknown"
+  std::string last_exit;              // "exit 1", "signal 9", "killed as hung: WHY", "unknown"
   std::vector<std::string> evidence;  // where it failed: last lines of its log, or why it has none
   int64_t probe_age_ms = -1;          // since the last probe ended; -1: none yet
   int64_t memory_bytes = 0;

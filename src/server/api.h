@@ -41,7 +41,8 @@ struct Call {
 // A command that runs in an instance, as far as its standard input goes.
 struct RunningExec;
 
-Json RunJson(const control::RunProgress& progress);
+Json RunJson(const store::RunRow& row);
+Json RunJson(const control::RunProgress& progress);  // with how far it is
 
 class Api {
  public:

@@ -255,11 +255,14 @@ net::Task<Answer> Api::ClusterStatus(Call call) {
     }
   }
   std::string run_state, run = controller.active_run();
+  Json last_run = nullptr;
   if (const auto progress = controller.ActiveRun()) {
     run_state = progress->row.state;
   } else if (const auto runs = deps_.store->Runs(row.key, 1); runs.ok() && !runs->empty()) {
-    run_state = (*runs)[0].state;
-    if (run_state == "paused") run = (*runs)[0].id;
+    const store::RunRow& last = runs->front();
+    run_state = last.state;
+    if (run_state == "paused") run = last.id;
+    last_run = RunJson(last);
   }
   co_return Good({{"cluster", row.key},
                   {"name", row.name},
@@ -270,6 +273,7 @@ net::Task<Answer> Api::ClusterStatus(Call call) {
                   {"down", controller.down()},
                   {"run", run},
                   {"run_state", run_state},
+                  {"last_run", last_run},
                   {"services", service_list},
                   {"hosts", hosts},
                   {"instances", InstancesJson(controller)},

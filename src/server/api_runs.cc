@@ -42,19 +42,24 @@ Result<control::RunProgress> FindProgress(const Api::Dependencies& deps, const s
 
 }  // namespace
 
+Json RunJson(const store::RunRow& row) {
+  Json json{{"run", row.id},
+            {"cluster", row.cluster},
+            {"revision", row.revision},
+            {"action", row.action},
+            {"state", row.state},
+            {"started", row.started.time_since_epoch().count()},
+            {"ended", row.ended.time_since_epoch().count()},
+            {"author", row.author}};
+  if (!row.error.empty()) json["error"] = Json::parse(row.error, nullptr, false);
+  return json;
+}
+
 Json RunJson(const control::RunProgress& progress) {
-  Json json{{"run", progress.row.id},
-            {"cluster", progress.row.cluster},
-            {"revision", progress.row.revision},
-            {"action", progress.row.action},
-            {"state", progress.row.state},
-            {"started", progress.row.started.time_since_epoch().count()},
-            {"ended", progress.row.ended.time_since_epoch().count()},
-            {"author", progress.row.author},
-            {"steps_done", progress.done},
-            {"steps_total", progress.total}};
+  Json json = RunJson(progress.row);
+  json["steps_done"] = progress.done;
+  json["steps_total"] = progress.total;
   if (!progress.paused.empty()) json["paused"] = progress.paused;
-  if (!progress.row.error.empty()) json["error"] = Json::parse(progress.row.error, nullptr, false);
   return json;
 }
 

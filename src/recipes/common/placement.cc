@@ -1,6 +1,7 @@
 #include "recipes/common/placement.h"
 
 #include <algorithm>
+#include <functional>
 #include <set>
 #include <unordered_map>
 
@@ -49,24 +50,27 @@ Placement PlaceMembers(const Service& service, const Cluster& cluster, const Pla
     std::set<int> slots;
     int free = 0;  // no slot below it is
   };
-  std::unordered_map<std::string, OnHost> by_host;
-  for (const Host* host : hosts) by_host[host->name];
+  std::vector<OnHost> on_hosts(hosts.size());
   std::set<int> ordinals;
   size_t kept = 0;
-  for (const auto& [name, place] : MembersOf(so_far, service.name)) {
+  const auto members = MembersOf(so_far, service.name);
+  std::unordered_map<std::string_view, size_t> index_of;
+  for (size_t i = 0; i < hosts.size() && !members.empty(); ++i) index_of.emplace(hosts[i]->name, i);
+  for (const auto& [name, place] : members) {
     ordinals.insert(place->ordinal);
-    const auto host = by_host.find(place->host);
-    if (host == by_host.end()) continue;
-    const bool room = count.per_host ? host->second.members.size() < static_cast<size_t>(count.number)
+    const auto host = index_of.find(place->host);
+    if (host == index_of.end()) continue;
+    OnHost& on = on_hosts[host->second];
+    const bool room = count.per_host ? on.members.size() < static_cast<size_t>(count.number)
                                      : kept < static_cast<size_t>(count.number);
-    if (!room || !host->second.slots.insert(place->slot).second) continue;
-    host->second.members.emplace_back(name, *place);
+    if (!room || !on.slots.insert(place->slot).second) continue;
+    on.members.emplace_back(name, *place);
     ++kept;
   }
   int next = 1;
-  const auto add = [&](const Host& host) {
-    OnHost& on = by_host[host.name];
-    Place place{.service = service.name, .host = host.name, .ordinal = 0, .slot = 0, .ports = {}};
+  const auto add = [&](size_t index) {
+    OnHost& on = on_hosts[index];
+    Place place{.service = service.name, .host = hosts[index]->name, .ordinal = 0, .slot = 0, .ports = {}};
     while (ordinals.contains(next)) ++next;
     place.ordinal = next++;
     while (on.slots.contains(on.free)) ++on.free;
@@ -75,22 +79,23 @@ Placement PlaceMembers(const Service& service, const Cluster& cluster, const Pla
     on.members.emplace_back(service.name + "-" + std::to_string(place.ordinal), place);
   };
   if (count.per_host) {
-    for (const Host* host : hosts) {
-      while (by_host[host->name].members.size() < static_cast<size_t>(count.number)) add(*host);
+    for (size_t i = 0; i < hosts.size(); ++i) {
+      while (on_hosts[i].members.size() < static_cast<size_t>(count.number)) add(i);
     }
   } else {
     // On the host that has the fewest, the first of them in the file's order.
-    std::set<std::pair<size_t, size_t>> loads;
-    for (size_t i = 0; i < hosts.size(); ++i) loads.emplace(by_host[hosts[i]->name].members.size(), i);
+    std::vector<std::pair<size_t, size_t>> loads;
+    for (size_t i = 0; i < hosts.size(); ++i) loads.emplace_back(on_hosts[i].members.size(), i);
+    std::make_heap(loads.begin(), loads.end(), std::greater<>());
     for (; kept < static_cast<size_t>(count.number); ++kept) {
-      const auto [load, index] = *loads.begin();
-      loads.erase(loads.begin());
-      add(*hosts[index]);
-      loads.emplace(load + 1, index);
+      std::pop_heap(loads.begin(), loads.end(), std::greater<>());
+      add(loads.back().second);
+      ++loads.back().first;
+      std::push_heap(loads.begin(), loads.end(), std::greater<>());
     }
   }
   Placement placement;
-  for (auto& [host, on] : by_host) {
+  for (OnHost& on : on_hosts) {
     for (auto& [name, place] : on.members) {
       place.ports.clear();
       for (const auto& [port, range] : ports) {

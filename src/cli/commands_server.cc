@@ -180,11 +180,14 @@ Diagnosis LookAtProgram(const std::string& program, const std::string& why) {
 }
 
 Diagnosis LookAtCgroups() {
-  const bool second = access("/sys/fs/cgroup/cgroup.controllers", R_OK) == 0;
-  if (CgroupsWritable()) return {"cgroup", "ok", second ? "version 2" : "version 1", ""};
+  const LimitSupport support = LookAtLimits();
+  const std::string version = fmt::format("version {}", support.version);
+  if (support.memory && support.cpus) return {"cgroup", "ok", version, ""};
+  const char* missing = support.memory ? "cpus" : support.cpus ? "memory" : "memory and cpus";
   return {"cgroup", "warning",
-          std::string(second ? "version 2" : "version 1") + " can't be written: no limits for instances",
-          "run as root where limits are wanted"};
+          fmt::format("{}no limits of {} for instances: {}", support.version > 0 ? version + ", " : "",
+                      missing, support.why),
+          support.fix};
 }
 
 Result<int> Doctor(Context& context, const JsonArgs& args) {

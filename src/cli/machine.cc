@@ -254,6 +254,19 @@ void CheckLowPorts(const Service& service, const Instance& instance, const Machi
   }
 }
 
+void CheckLimits(const Service& service, const Instance& instance, const LimitSupport& support,
+                 std::set<std::string>& told, std::vector<Finding>& findings) {
+  const bool memory = instance.limits.memory_bytes > 0 && !support.memory;
+  const bool cpus = instance.limits.cpus > 0 && !support.cpus;
+  if (!(memory || cpus) || !told.insert("limits " + service.name).second) return;
+  const char* which = memory && cpus ? "memory and cpus" : memory ? "memory" : "cpus";
+  findings.push_back(MachineFinding(
+      service, "limits-unset",
+      fmt::format("limits of {} can't be set ({}): {}", service.name, which, support.why), support.fix));
+  findings.back().severity = Severity::kWarning;
+  if (const Value* limits = service.settings.Find("limits")) findings.back().mark = limits->mark;
+}
+
 // The first port that this user may listen on.
 int FirstFreePort() {
   if (geteuid() == 0) return 0;
@@ -341,15 +354,10 @@ std::vector<std::string> AddressesHere() {
   return addresses;
 }
 
-bool CgroupsWritable() {
-  const bool second = access("/sys/fs/cgroup/cgroup.controllers", R_OK) == 0;
-  return access(second ? "/sys/fs/cgroup" : "/sys/fs/cgroup/memory", W_OK) == 0;
-}
-
 Machine LookAtMachine(const fs::path& home, const Owners& owners, bool ports) {
   Machine machine{.listeners = ports ? ListenersHere(home, owners) : std::vector<Listener>(),
                   .addresses = AddressesHere(),
-                  .limits = CgroupsWritable(),
+                  .limits = LookAtLimits(),
                   .first_free_port = FirstFreePort(),
                   .namespaces = geteuid() == 0 && !FindProgram("ip").empty(),
                   .find = FindProgram,
@@ -412,14 +420,7 @@ std::vector<Finding> CheckMachine(const Cluster& cluster, const std::vector<Inst
     if (!apart && !standing.contains(instance.name)) {
       CheckPorts(*service, instance, *host, cluster, machine, findings);
     }
-    const bool limited = instance.limits.memory_bytes > 0 || instance.limits.cpus > 0;
-    if (limited && !machine.limits && told.insert("limits " + service->name).second) {
-      findings.push_back(
-          MachineFinding(*service, "limits-unset",
-                         "limits of " + service->name + " can't be set: no cgroup can be written here",
-                         "run muster as root, or where cgroups are delegated to you"));
-      findings.back().severity = Severity::kWarning;
-    }
+    CheckLimits(*service, instance, machine.limits, told, findings);
   }
   return findings;
 }

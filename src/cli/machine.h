@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "cli/limits.h"
 #include "model/cluster.h"
 #include "model/finding.h"
 #include "model/instance.h"
@@ -42,7 +43,7 @@ std::vector<std::string> AddressesHere();
 struct Machine {
   std::vector<Listener> listeners;
   std::vector<std::string> addresses;
-  bool limits = true;                                   // cgroups can be written
+  LimitSupport limits;
   int first_free_port = 0;                              // whoever wants one below it has to be root
   bool namespaces = true;                               // rehearsed hosts can get a network of their own
   bool apart = false;                                   // and will, unless the server was told otherwise
@@ -63,8 +64,5 @@ std::vector<Finding> CheckMachine(const Cluster& cluster, const std::vector<Inst
 
 // "host-elsewhere" for each host of the file that isn't this machine. Names are looked up.
 std::vector<Finding> CheckHosts(const Cluster& cluster);
-
-// Can limits be set? Under cgroup version 2 or 1.
-bool CgroupsWritable();
 
 }  // namespace muster::cli

@@ -268,16 +268,19 @@ TEST(CheckMachine, FindsPortsThatSomebodyElseHas) {
 
 TEST(CheckMachine, WarnsOfLimitsAndNetworksThatItCannotGive) {
   Machine machine = MachineWith({}, true);
-  machine.limits = false;
+  machine.limits = {.memory = false, .cpus = true, .why = "the reason", .fix = "the way"};
   machine.namespaces = false;
   Cluster cluster = HereAndThere();
   cluster.rehearsal = true;
   Instance limited = InstanceOn("here", "web", 80);
+  limited.limits.cpus = 1;
+  EXPECT_THAT(CheckMachine(cluster, {limited}, machine), SizeIs(1));
   limited.limits.memory_bytes = 1 << 20;
   const auto findings = CheckMachine(cluster, {limited, limited}, machine);
   ASSERT_THAT(findings, SizeIs(2));
   EXPECT_EQ(findings[0].code, "rehearsal-plain");
   EXPECT_EQ(findings[1].code, "limits-unset");
+  EXPECT_EQ(findings[1].message, "limits of web can't be set (memory): the reason");
   EXPECT_FALSE(HasErrors(findings));
 }
 

@@ -1,12 +1,10 @@
 """What dies is started again; what can't live is given up on; the rest goes on."""
 
 import contextlib
-import json
 import os
 import signal
 
-import pytest
-from conftest import edge, free_ports, get, wait_until, web
+from conftest import edge, get, wait_until, web
 
 
 def test_a_killed_instance_leaves_the_balancer_and_returns(muster):
@@ -188,81 +186,6 @@ def test_random_deaths_under_load_end_green(muster):
     # A request that was being served by the very instance that died may fail; nothing else may.
     assert served[0] > 50 and len(failures) <= max(6 * 3, served[0] // 100), (len(failures), served, failures[:10])
     assert len(muster.app_pids()) == 4
-
-
-def test_limits_are_in_force_or_told(muster):
-    port = free_ports(1)
-    file = muster.file(f"""
-cluster: tight
-services:
-  box:
-    kind: app
-    command: "{muster.app} --port={{{{ports.http}}}} --id={{{{instance}}}}"
-    ports: {{ http: {port} }}
-    limits: {{ memory: 64m, cpus: 0.5, open_files: 500 }}
-    health: {{ http: /health }}
-""")
-    muster.run("up", file)
-    pid = muster.instances("tight")["box-1"]["pid"]
-    limits = open(f"/proc/{pid}/limits").read()
-    assert "Max open files            500" in limits
-    memory = limit_of(pid, "memory", ("memory.max", "memory.limit_in_bytes"))
-    cpu = limit_of(pid, "cpu", ("cpu.max", "cpu.cfs_quota_us"))
-    told = [one for one in json.loads(muster.run("check", "--json", file, code=None).stdout)["findings"]
-            if one["code"] == "limits-unset"]
-    if memory_can_be_limited():
-        assert memory == str(64 << 20), memory
-    else:
-        assert told, "memory isn't limited, and nobody says so"
-    if cpu_can_be_limited():
-        quota, period = (cpu.split() + ["100000"])[:2]
-        assert int(quota) * 2 == int(period), cpu
-    else:
-        assert told, "processors aren't limited, and nobody says so"
-
-
-def limit_of(pid, controller, files):
-    """What the kernel holds the process to, read where /proc says its cgroup is. "" where it is in none."""
-    for line in open(f"/proc/{pid}/cgroup").read().splitlines():
-        _, controllers, path = line.split(":", 2)
-        if controllers and controller not in controllers.split(","):
-            continue
-        for root in ([f"/sys/fs/cgroup/{controllers}", f"/sys/fs/cgroup/{controller}"] if controllers
-                     else ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"]):
-            for file in files:
-                if "tight" in path and os.path.exists(f"{root}{path}/{file}"):
-                    return open(f"{root}{path}/{file}").read().strip()
-    return ""
-
-
-def cpu_can_be_limited():
-    return any(os.access(f"/sys/fs/cgroup{below}", os.W_OK) and os.path.exists(f"/sys/fs/cgroup{below}/{file}")
-               for below, file in (("/cpu", "cpu.cfs_quota_us"), ("", "cgroup.controllers")))
-
-
-def memory_can_be_limited():
-    return any(os.access(f"/sys/fs/cgroup{below}", os.W_OK) and os.path.exists(f"/sys/fs/cgroup{below}/{file}")
-               for below, file in (("/memory", "memory.limit_in_bytes"), ("", "cgroup.controllers")))
-
-
-@pytest.mark.skipif(not memory_can_be_limited(), reason="no cgroup of memory can be made here")
-def test_what_is_killed_at_its_memory_limit_is_said_to_be(muster):
-    hog = muster.folder / "hog.py"
-    hog.write_text("print('grows', flush=True)\nx = bytearray(200 << 20)\nprint('whole', flush=True)\n")
-    file = muster.file(f"""
-cluster: greedy
-services:
-  hog:
-    kind: app
-    command: "/usr/bin/python3 {hog}"
-    limits: {{ memory: 40m }}
-    health: {{ log: "^whole$" }}
-    restart: {{ first: 10ms, crashes: 2 }}
-""")
-    failed = muster.run("up", file, code=1)
-    assert "killed at its memory limit of 40m" in failed.stdout + failed.stderr, failed.stdout + failed.stderr
-    assert "limits: memory" in failed.stdout + failed.stderr
-    assert muster.instances("greedy")["hog-1"]["last_exit"] == "killed at its memory limit of 40m"
 
 
 def test_an_agent_that_hangs_is_replaced_and_what_it_missed_is_made_up_for(muster):

@@ -10,6 +10,7 @@
 #include <cstdlib>
 
 #include "base/files.h"
+#include "runtime/process.h"
 
 namespace muster::agent {
 
@@ -67,6 +68,7 @@ void AgentTest::TearDown() {
   }
   EXPECT_TRUE(Left().empty());
   listener_.reset();
+  runtime::RemoveCgroups("test", "");
   (void)RemoveTree(home_);
 }
 

@@ -402,11 +402,11 @@ TEST_F(MemberTest, StopsWhatKeepsDying) {
 // What the process before it said says nothing about this one.
 TEST_F(MemberTest, DoesNotTakeTheLastProcesssLogForReadiness) {
   Instance instance = Shell("test -e {data}/second || echo up; exec sleep 1000");
-  instance.ready_within = 300ms;
   ASSERT_EQ(Do("start", instance), "");
   ASSERT_EQ(Do("stop"), "");
   ASSERT_TRUE(WriteFile(member->paths().data + "/second", "").ok());
-  EXPECT_EQ(Do("start"), "not-ready");
+  instance.ready_within = 300ms;
+  EXPECT_EQ(Do("start", instance), "not-ready");
 }
 
 // --- After the death of the agent.

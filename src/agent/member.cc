@@ -51,10 +51,11 @@ void Member::Restore() {
   if (launch.ok()) {
     if (auto adopted = runtime::Process::Adopt(*launch); adopted.ok()) process = std::move(*adopted);
   }
+  if (process && process->leftover()) process = EndLeftover(std::move(process));
   const bool running = process != nullptr;
   if (running) {
-    // A child that is all that is left of it serves nobody.
-    if (process->hash().empty()) process->KillAll();
+    // Nobody knows what it was started from.
+    if (process->hash().empty() || process->leftover()) process->KillAll();
     Watch(std::move(process), true);
   }
   reported_ = remembered_->memory.state;

@@ -104,6 +104,7 @@ class Member : public std::enable_shared_from_this<Member> {
   void Ask();
   void AwaitOthers(Duration pause);
   void Bury();
+  std::unique_ptr<runtime::Process> EndLeftover(std::unique_ptr<runtime::Process> left) const;
   void KillStrays() const;
   void FailStart(const Error& error, bool for_good);
   void StartProbing(bool eager);

@@ -1,4 +1,6 @@
 // How an instance's processes end.
+#include <poll.h>
+
 #include <algorithm>
 
 #include "agent/member.h"
@@ -7,6 +9,7 @@ namespace muster::agent {
 namespace {
 
 constexpr Duration kOthersMost = 50ms;
+constexpr Duration kLeftoverMost = 200ms;
 
 }  // namespace
 
@@ -40,6 +43,17 @@ void Member::Bury() {
   remembered_->running_hash.clear();
   log_care_->Look(WallNow(), false);
   Feed(Exited{.how = how, .cause = CauseOfDeath()});
+}
+
+// The main process died while no agent looked, and left others. They are killed as they would have been then;
+// nullptr where that is done, and what still lives where the kernel takes its time.
+std::unique_ptr<runtime::Process> Member::EndLeftover(std::unique_ptr<runtime::Process> left) const {
+  left->KillAll();
+  if (!left->in_group()) KillStrays();
+  pollfd ended{left->pidfd(), POLLIN, 0};
+  if (::poll(&ended, 1, static_cast<int>(kLeftoverMost.count())) != 1) return left;
+  left->Reap();
+  return nullptr;
 }
 
 std::vector<std::string> Member::Joins() const {

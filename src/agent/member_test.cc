@@ -450,6 +450,17 @@ TEST_F(MemberTest, StartsAnewWhatDiedWhileNoAgentLooked) {
   EXPECT_EQ(Now().last_exit, "unknown");
 }
 
+TEST_F(MemberTest, StartsAnewWhatLeftOnlyAChild) {
+  ASSERT_EQ(Do("start", Shell("sleep 1000 & echo up; wait")), "");
+  const int pid = Now().pid;
+  member.reset();
+  ::kill(pid, SIGKILL);
+  ASSERT_EQ(::waitpid(pid, nullptr, 0), pid);
+  ReplaceAgent();
+  ASSERT_TRUE(UntilState(InstanceState::kReady));
+  EXPECT_EQ(Now().restarts, 1);
+}
+
 TEST_F(MemberTest, LeavesWhatWasStoppedAlone) {
   ASSERT_EQ(Do("start", Sleeper()), "");
   ASSERT_EQ(Do("stop"), "");

@@ -47,13 +47,25 @@ std::optional<ProcStat> Living(const std::optional<Record>& record) {
   return stat;
 }
 
+// Whether it was started with all of these words, "NAME=VALUE", in its environment.
+bool IsMarked(int pid, const std::vector<std::string>& words) {
+  const Result<std::string> read = ReadFile("/proc/" + std::to_string(pid) + "/environ", 1 << 20);
+  if (!read.ok()) return false;
+  const std::string environment = std::string(1, '\0') + *read;
+  return std::all_of(words.begin(), words.end(), [&](const std::string& word) {
+    return environment.find(std::string(1, '\0') + word + std::string(1, '\0')) != std::string::npos;
+  });
+}
+
 class LocalProcess : public Process {
  public:
-  LocalProcess(const ProcStat& stat, Fd pidfd, std::string hash, std::string lock_path, InstanceCgroup cgroup,
-               MemoryCounts memory_before)
+  // `main` is what was started: `stat` itself, or what that is left of.
+  LocalProcess(const ProcStat& stat, const ProcStat& main, Fd pidfd, std::string hash, std::string lock_path,
+               InstanceCgroup cgroup, MemoryCounts memory_before)
       : pid_(stat.pid),
-        session_(stat.session),
-        start_(stat.start),
+        leftover_(stat.pid != main.pid),
+        session_(main.session),
+        start_(main.start),
         pidfd_(std::move(pidfd)),
         hash_(std::move(hash)),
         lock_path_(std::move(lock_path)),
@@ -63,6 +75,7 @@ class LocalProcess : public Process {
   int pid() const override { return pid_; }
   int pidfd() const override { return pidfd_.get(); }
   std::string hash() const override { return hash_; }
+  bool leftover() const override { return leftover_; }
 
   void Signal(int signal_number) override {
     // Through the pidfd, so that it can't reach another process that was given the pid since.
@@ -185,6 +198,7 @@ class LocalProcess : public Process {
   }
 
   const int pid_;
+  const bool leftover_;
   const int session_;
   const uint64_t start_;
   Fd pidfd_;
@@ -232,7 +246,7 @@ Result<std::string> ProgramOf(const Launch& launch) {
   return found;
 }
 
-Result<std::unique_ptr<Process>> AdoptPid(const ProcStat& stat, const std::string& hash,
+Result<std::unique_ptr<Process>> AdoptPid(const ProcStat& stat, const ProcStat& main, const std::string& hash,
                                           const Launch& launch) {
   Fd pidfd(static_cast<int>(syscall(SYS_pidfd_open, stat.pid, 0)));
   if (!pidfd.valid()) {
@@ -245,7 +259,24 @@ Result<std::unique_ptr<Process>> AdoptPid(const ProcStat& stat, const std::strin
   InstanceCgroup cgroup = InstanceCgroup::Of(launch);
   const MemoryCounts memory = cgroup.memory_counts();
   return std::unique_ptr<Process>(std::make_unique<LocalProcess>(
-      stat, std::move(pidfd), hash, launch.lock_path, std::move(cgroup), memory));
+      stat, main, std::move(pidfd), hash, launch.lock_path, std::move(cgroup), memory));
+}
+
+// What lives of a recorded process that is dead: of its session, and started for this instance. Children that
+// close all descriptors they don't know have let go of the lock. The session's id alone says too little: once
+// all of it is gone, the pid may be given to somebody else.
+std::optional<ProcStat> LeftoverOf(const Record& record, const Launch& launch) {
+  std::vector<std::string> words;
+  for (const char* name : {"MUSTER_CLUSTER", "MUSTER_INSTANCE"}) {
+    const auto found = launch.env.find(name);
+    if (found == launch.env.end()) return std::nullopt;
+    words.push_back(std::string(name) + "=" + found->second);
+  }
+  for (const ProcStat& process : AllProcesses()) {
+    const bool in_session = process.session == record.pid && process.start >= record.start;
+    if (in_session && process.alive() && IsMarked(process.pid, words)) return process;
+  }
+  return std::nullopt;
 }
 
 }  // namespace
@@ -255,13 +286,7 @@ void KillMarked(const std::vector<std::string>& words) {
     bool any = false;
     for (const ProcStat& process : AllProcesses()) {
       if (!process.alive() || process.pid == getpid()) continue;
-      const Result<std::string> read = ReadFile("/proc/" + std::to_string(process.pid) + "/environ", 1 << 20);
-      if (!read.ok()) continue;
-      const std::string environment = std::string(1, '\0') + *read;
-      const bool marked = std::all_of(words.begin(), words.end(), [&](const std::string& word) {
-        return environment.find(std::string(1, '\0') + word + std::string(1, '\0')) != std::string::npos;
-      });
-      if (!marked) continue;
+      if (!IsMarked(process.pid, words)) continue;
       kill(process.pid, SIGKILL);
       any = true;
     }
@@ -297,7 +322,7 @@ Result<std::unique_ptr<Process>> Process::Start(const Launch& launch) {
   // A child that is not yet reaped keeps its entry, so this finds it even where it has ended already.
   if (const std::optional<ProcStat> read = ReadStat(spawned->pid)) stat.start = read->start;
   return std::unique_ptr<Process>(std::make_unique<LocalProcess>(
-      stat, std::move(spawned->pidfd), launch.hash, launch.lock_path, std::move(cgroup), memory));
+      stat, stat, std::move(spawned->pidfd), launch.hash, launch.lock_path, std::move(cgroup), memory));
 }
 
 Result<std::unique_ptr<Process>> Process::Adopt(const Launch& launch) {
@@ -305,8 +330,14 @@ Result<std::unique_ptr<Process>> Process::Adopt(const Launch& launch) {
   // lock: so long it is worth waiting to learn what it was started from.
   for (int attempt = 0;; ++attempt) {
     const std::optional<Record> record = ReadRecord(launch.record_path);
-    if (const std::optional<ProcStat> living = Living(record)) return AdoptPid(*living, record->hash, launch);
-    if (!IsLocked(launch.lock_path)) return std::unique_ptr<Process>();
+    if (const std::optional<ProcStat> living = Living(record))
+      return AdoptPid(*living, *living, record->hash, launch);
+    const ProcStat dead =
+        record ? ProcStat{.pid = record->pid, .session = record->pid, .start = record->start} : ProcStat{};
+    if (!IsLocked(launch.lock_path)) {
+      const auto leftover = record ? LeftoverOf(*record, launch) : std::nullopt;
+      return leftover ? AdoptPid(*leftover, dead, record->hash, launch) : std::unique_ptr<Process>();
+    }
     const std::vector<ProcStat> holders = HoldersOf(launch.lock_path);
     if (holders.empty()) {
       if (attempt < 20) {  // On its way out, or just forked.
@@ -320,11 +351,18 @@ Result<std::unique_ptr<Process>> Process::Adopt(const Launch& launch) {
     // A leftover of the recorded process is in its session; its hash is what it was started from.
     for (const ProcStat& holder : holders) {
       if (record && holder.session == record->pid && holder.start >= record->start) {
-        return AdoptPid(holder, record->hash, launch);
+        return AdoptPid(holder, dead, record->hash, launch);
       }
     }
-    if (attempt >= 20) return AdoptPid(holders[0], "", launch);
-    poll(nullptr, 0, 5);
+    if (attempt < 20) {
+      poll(nullptr, 0, 5);
+      continue;
+    }
+    // No record of it was ever written. It leads a session of its own; what doesn't is some child.
+    for (const ProcStat& holder : holders) {
+      if (holder.pid == holder.session) return AdoptPid(holder, holder, "", launch);
+    }
+    return AdoptPid(holders[0], {.session = holders[0].session, .start = holders[0].start}, "", launch);
   }
 }
 

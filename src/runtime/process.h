@@ -40,15 +40,18 @@ class Process {
  public:
   // Codes: "program-missing" (names the package), "not-executable", "already-running", "os-error".
   static Result<std::unique_ptr<Process>> Start(const Launch& launch);
-  // The process of the record, if it (same pid, same start time) or a child that holds the lock still lives;
-  // nullptr if nothing does. Waits up to 100 ms for a child that was just forked. Codes: "already-running"
-  // where the lock is held by what can't be seen, "os-error".
+  // The process of the record, if it (same pid, same start time) still lives. Where it is dead, but something
+  // of it lives, that one as a leftover(). nullptr if nothing does. Waits up to 100 ms for a child that was
+  // just forked. Codes: "already-running" where the lock is held by what can't be seen, "os-error".
   static Result<std::unique_ptr<Process>> Adopt(const Launch& launch);
   virtual ~Process() = default;
 
   virtual int pid() const = 0;
-  virtual int pidfd() const = 0;               // readable when it has ended
-  virtual std::string hash() const = 0;        // what it was started from
+  virtual int pidfd() const = 0;         // readable when it has ended
+  virtual std::string hash() const = 0;  // what it was started from
+  // The main process is dead, and this is one of those that it left: it can't stand for the instance, and is
+  // good for nothing but KillAll.
+  virtual bool leftover() const = 0;
   virtual void Signal(int signal_number) = 0;  // to the main process
   // To the main process and all else that belongs to it: a shell that ends by the signal doesn't hand it on.
   virtual void AskToStop(int signal_number) = 0;

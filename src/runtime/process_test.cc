@@ -244,14 +244,17 @@ TEST_F(Processes, IsNotMistakenForAnotherWithItsPid) {
   EXPECT_EQ(Process::Adopt(Of({})).value(), nullptr);
 }
 
-TEST_F(Processes, LeavesAChildThatIsFoundWithItsHash) {
+TEST_F(Processes, LeavesAChildThatIsFoundAsALeftover) {
   const ProcessPointer started = Process::Start(Shell("sleep 1000 & echo ready; wait")).value();
+  EXPECT_FALSE(started->leftover());
+  EXPECT_FALSE(Process::Adopt(Of({})).value()->leftover());
   ASSERT_TRUE(Until([&] { return Log() == "ready\n"; }));
   started->Signal(SIGKILL);
   ASSERT_TRUE(Ended(*started));
   // The main process is a zombie now, which counts as dead.
   const ProcessPointer child = Process::Adopt(Of({})).value();
   ASSERT_TRUE(child);
+  EXPECT_TRUE(child->leftover()) << "it can't stand for the instance";
   EXPECT_NE(child->pid(), started->pid());
   EXPECT_EQ(child->hash(), "abc123");
   EXPECT_EQ(started->Reap(), "signal 9");
@@ -260,6 +263,32 @@ TEST_F(Processes, LeavesAChildThatIsFoundWithItsHash) {
   ASSERT_TRUE(Ended(*child));
   child->Reap();
   EXPECT_EQ(Process::Adopt(Of({})).value(), nullptr);
+}
+
+// Such as Python's subprocess starts them: without any descriptor but three.
+TEST_F(Processes, LeavesAChildThatIsFoundWithoutTheLock) {
+  Launch launch = Shell(
+      "for fd in /proc/self/fd/*; do fd=${fd##*/}; test $fd -lt 3 || eval \"exec $fd>&-\"; done; "
+      "sleep 1000 & echo ready; wait");
+  launch.env["MUSTER_CLUSTER"] = cluster;
+  launch.env["MUSTER_INSTANCE"] = "web-1";
+  launch.cgroup_root = "";
+  const ProcessPointer started = Process::Start(launch).value();
+  ASSERT_TRUE(Until([&] { return Log() == "ready\n"; }));
+  ASSERT_FALSE(AnythingHoldsTheLock());
+  started->Signal(SIGKILL);
+  ASSERT_TRUE(Ended(*started));
+  EXPECT_EQ(started->Reap(), "signal 9");
+  Launch other = launch;
+  other.env["MUSTER_INSTANCE"] = "web-2";
+  EXPECT_EQ(Process::Adopt(other).value(), nullptr) << "a session's id alone may be somebody else's by now";
+  const ProcessPointer child = Process::Adopt(launch).value();
+  ASSERT_TRUE(child);
+  EXPECT_TRUE(child->leftover());
+  child->KillAll();
+  ASSERT_TRUE(Ended(*child));
+  child->Reap();
+  EXPECT_EQ(Process::Adopt(launch).value(), nullptr);
 }
 
 class Killing : public Processes, public ::testing::WithParamInterface<const char*> {};

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import pathlib
 import signal
 
 from conftest import edge, get, wait_until, web
@@ -122,6 +123,42 @@ def test_an_instance_that_dies_while_no_agent_looks_is_started_again(muster):
     muster.run("server", "start")
     wait_until(lambda: muster.state("web@rehearsal", "app-1") == "ready", what="app-1 to return")
     assert len(muster.app_pids()) == 2
+
+
+@pytest.mark.parametrize("what", ["nginx", "shell"])
+def test_what_a_dead_main_process_left_is_no_instance(muster, what):
+    """Agents and the main process die in one go, its children live: they can't stand for it."""
+    if what == "nginx":
+        muster.run("up", muster.file(web(muster, instances=2)), "--rehearse")
+        name = "edge-1"
+    else:
+        program = "sh -c 'echo up; sleep 1234 & while :; do sleep 1235; done'"
+        muster.run("up", muster.file("cluster: web\nservices:\n  job:\n    kind: app\n"
+                                     f"    command: {json.dumps(program)}\n"
+                                     "    health: { log: '^up$' }\n"), "--rehearse")
+        name = "job-1"
+    before = muster.instances("web@rehearsal")[name]
+    children = [int(pid) for pid in pathlib.Path(f"/proc/{before['pid']}/task/{before['pid']}/children")
+                .read_text().split()]
+    assert children
+    for pid in [*muster.agent_pids(), before["pid"]]:
+        os.kill(pid, signal.SIGKILL)
+
+    def returned():
+        one = muster.instances("web@rehearsal")[name]
+        return one if one["state"] == "ready" and one["pid"] != before["pid"] else None
+
+    after = wait_until(returned, what="it to be started again")
+    assert after["pid"] not in children and after["restarts"] == before["restarts"] + 1, after
+    assert after["last_exit"] == "unknown"
+    assert not [pid for pid in children if os.path.exists(f"/proc/{pid}/exe")], "leftovers were killed"
+    if what == "nginx":
+        wait_until(lambda: muster.status("web@rehearsal")["health"] == "green", what="green")
+        # A reload works: what is out comes back, which takes one.
+        muster.run("stop", "--cluster", "web@rehearsal", "app-1")
+        muster.run("start", "--cluster", "web@rehearsal", "app-1")
+        wait_until(lambda: {get(edge(muster, "web@rehearsal"))[1].get("X-Instance") for _ in range(8)}
+                   == {"app-1", "app-2"}, what="both behind the edge")
 
 
 def test_after_all_is_gone_the_server_alone_brings_back_what_ran(muster):

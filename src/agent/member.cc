@@ -24,6 +24,11 @@ Overloaded(Fs...) -> Overloaded<Fs...>;
 
 }  // namespace
 
+Duration MinReady(const Step& step) {
+  const auto found = step.args.find("min_ready_ms");
+  return found == step.args.end() ? 0ms : Duration(std::atoll(found->second.c_str()));
+}
+
 Member::Member(HostContext* host, const std::string& name)
     : host_(host), paths_(PathsOf(host->folder, name)), supervisor_(name, {}) {
   auto waker = host->log_waker.lock();
@@ -195,7 +200,7 @@ net::Task<Result<Values>> Member::Perform(Step step, std::optional<Instance> des
     }
   }
   if (step.verb == "stop") status = co_await Stop();
-  if (step.verb == "reload") status = co_await Reload();
+  if (step.verb == "reload") status = co_await Reload(step);
   if (step.verb == "remove") {
     const auto data = step.args.find("delete_data");
     const bool delete_data = data != step.args.end() && data->second == "yes";
@@ -215,27 +220,26 @@ net::Task<Result<Values>> Member::Perform(Step step, std::optional<Instance> des
 net::Task<Status> Member::Start(const Step& step) {
   const net::Promised<Status> ready;
   starting_.push_back(ready);
-  Duration min_ready = 0ms;
-  if (const auto found = step.args.find("min_ready_ms"); found != step.args.end()) {
-    min_ready = Duration(std::atoll(found->second.c_str()));
-  }
+  const Duration min_ready = MinReady(step);
   MUSTER_FAULT("agent.before-start");
   Feed(
       StartWanted{.within = step.deadline > 2s + min_ready ? step.deadline - 1s - min_ready : step.deadline});
   if (!lane_.empty()) GiveUpStart();  // another order came while this one waited for its turn
   Status status = co_await ready;
-  if (status.ok() && min_ready > 0ms) {
-    const int starts = starts_;
-    co_await host_->loop->Sleep(min_ready);
-    if (supervisor_.state() != InstanceState::kReady || starts != starts_) {
-      status = Error::Unavailable("not-ready", "{} was ready, but did not stay so for {}", paths_.name,
-                                  FormatDuration(min_ready))
-                   .Hint("its log tells why: muster logs {}", paths_.name);
-    }
-  }
+  if (status.ok()) status = co_await StaysReady(min_ready);
   if (!status.ok()) co_return WithEvidence(status.error());
   MUSTER_FAULT("agent.ready");
   co_return Done();
+}
+
+net::Task<Status> Member::StaysReady(Duration min_ready) {
+  if (min_ready == 0ms) co_return Done();
+  const int starts = starts_;
+  co_await host_->loop->Sleep(min_ready);
+  if (supervisor_.state() == InstanceState::kReady && starts == starts_) co_return Done();
+  co_return Error::Unavailable("not-ready", "{} was ready, but did not stay so for {}", paths_.name,
+                               FormatDuration(min_ready))
+      .Hint("its log tells why: muster logs {}", paths_.name);
 }
 
 Status Member::NobodyWaits() const {
@@ -247,6 +251,7 @@ void Member::GiveUpStart() {
   for (const auto& waiting : std::exchange(starting_, {})) {
     host_->loop->Post([waiting, cancelled] { waiting.Set(cancelled); });
   }
+  SettleReload(cancelled);
 }
 
 net::Task<Status> Member::Stop() {
@@ -256,23 +261,6 @@ net::Task<Status> Member::Stop() {
   Feed(StopWanted{});
   co_await stopped;
   MUSTER_FAULT("agent.stopped");
-  co_return Done();
-}
-
-net::Task<Status> Member::Reload() {
-  if (!remembered_) co_return Error::Conflict("not-installed", "{} is not installed", paths_.name);
-  if (!process_) co_return Error::Conflict("not-running", "{} does not run", paths_.name);
-  if (const Held held = Hold(); held.recipe) {
-    const Status prepared = co_await held.recipe->Prepare(held.context);
-    if (!prepared.ok()) co_return prepared.error();
-    const Held now = Hold();  // it may have been started anew meanwhile
-    const Status reloaded = co_await held.recipe->Reload(now.context);
-    if (!reloaded.ok()) co_return reloaded.error();
-  }
-  remembered_->running_hash = remembered_->desired.hash;
-  StartProbing(false);
-  SaveState();
-  host_->changed(Observe(false));
   co_return Done();
 }
 
@@ -468,7 +456,15 @@ void Member::StartProbing(bool eager) {
   prober_ = Prober::Start(*host_->loop, std::move(target), eager, [weak = weak_from_this()](Status seen) {
     auto self = weak.lock();
     if (!self || !self->process_) return;
-    if (seen.ok()) return self->Feed(ProbeOk{});
+    if (seen.ok()) {
+      self->SettleReload(Done());
+      return self->Feed(ProbeOk{});
+    }
+    // Asked this often it would soon count as unwell, and be killed: whoever waits for it gives up in time.
+    if (self->reloading_) {
+      self->reload_failure_ = seen.error().message();
+      return;
+    }
     ProbeFailed failed{.why = seen.error().message()};
     if (seen.error().code() == "port-taken") failed.cause = seen.error();
     self->Feed(failed);

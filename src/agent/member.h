@@ -41,6 +41,9 @@ struct HostContext {
 
 using Values = std::map<std::string, std::string>;
 
+// How long a start or a reload has to stay ready for its step to be done.
+Duration MinReady(const Step& step);
+
 // Loop thread only. Owned by the agent through a shared_ptr, since its tasks hold it while they run.
 class Member : public std::enable_shared_from_this<Member> {
  public:
@@ -85,7 +88,10 @@ class Member : public std::enable_shared_from_this<Member> {
   net::Task<Status> Install(const Step& step, Instance desired);
   net::Task<Status> Start(const Step& step);
   net::Task<Status> Stop();
-  net::Task<Status> Reload();
+  net::Task<Status> StaysReady(Duration min_ready);
+  net::Task<Status> Reload(Step step);
+  net::Task<Status> LivesOn(net::Promised<Status> proven, Step step);
+  void SettleReload(Status status);
   net::Task<Status> Remove(bool delete_data);
   // On the pool, one at a time.
   net::Task<Result<User>> FindUser(std::string name);
@@ -147,9 +153,11 @@ class Member : public std::enable_shared_from_this<Member> {
   bool files_change_ = false;  // the pool writes or removes them
   std::vector<net::Promised<bool>> files_settled_;
 
-  std::vector<net::Promised<Status>> starting_;  // who waits for StartSettled
-  std::vector<net::Promised<bool>> stopping_;    // … for StopSettled
-  bool busy_ = false;                            // a step other than the recipe's own is under way
+  std::vector<net::Promised<Status>> starting_;     // who waits for StartSettled
+  std::optional<net::Promised<Status>> reloading_;  // who waits for it to live on after a reload
+  std::string reload_failure_;                      // the last probe's, meanwhile
+  std::vector<net::Promised<bool>> stopping_;       // … for StopSettled
+  bool busy_ = false;                               // a step other than the recipe's own is under way
   std::vector<net::Promised<bool>> lane_;
 };
 

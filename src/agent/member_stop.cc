@@ -39,6 +39,10 @@ void Member::Bury() {
   process_->KillAll();  // children that it left would keep its ports
   if (!process_->in_group()) KillStrays();
   const std::string how = process_->Reap();
+  SettleReload(Error::Unavailable("reload-failed", "{} died when it was to reload ({})", paths_.name, how)
+                   .Hint("`on_change: restart` does without, `reload: USR1` asks by another signal; its log "
+                         "may tell more: muster logs {}",
+                         paths_.name));
   process_.reset();
   remembered_->running_hash.clear();
   log_care_->Look(WallNow(), false);

@@ -190,7 +190,8 @@ void RunMachine::Settle(const std::string& step_id, Progress progress) {
     return;
   }
   ++done_;
-  if (step.verb == "start") started_.insert(step.instance);
+  // What was reloaded runs what the run has brought, as what was started does.
+  if (step.verb == "start" || step.verb == "reload") started_.insert(step.instance);
   for (const size_t follower : followers_[found->second]) {
     if (--needs_[follower] == 0) ready_.insert(follower);
   }

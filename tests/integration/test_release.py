@@ -1,6 +1,7 @@
 """Releases: rolling, failing, being interrupted, and getting in each other's way."""
 
 import os
+import pathlib
 import shutil
 import signal
 import socket
@@ -290,3 +291,71 @@ services:
     assert len(untouched) >= 2, after
     muster.run("rollback", "--cluster", "web@rehearsal")
     assert muster.status("web@rehearsal")["health"] == "green"
+
+
+def test_a_reload_that_kills_stops_at_the_first_member_and_goes_back(muster):
+    """python3 -m http.server knows no SIGHUP: it dies of it."""
+    port = free_ports(5)
+
+    def text(value):
+        return f"""
+cluster: hup
+services:
+  web:
+    kind: app
+    command: python3 -m http.server {{{{ports.http}}}} --bind {{{{address}}}}
+    ports: {{ http: {port} }}
+    instances: 4
+    files: {{ app.ini: {{ content: "v={value}", on_change: reload }} }}
+    health: {{ http: /, every: 200ms }}
+    update: {{ max_unavailable: 1, on_failure: rollback }}
+  edge: {{ kind: nginx, listen: {port + 4}, routes: [ {{ path: /, to: web }} ] }}
+"""
+
+    muster.run("up", muster.file(text(1)), "--rehearse")
+    before = {name: one["pid"] for name, one in muster.instances("hup@rehearsal").items()}
+    up = muster.run("up", muster.file(text(2)), "--rehearse", code=None)
+    told = up.stdout + up.stderr
+    assert up.returncode not in (0, 2), told
+    assert "reload-failed" in told and "signal 1" in told, told
+    after = muster.instances("hup@rehearsal")
+    changed = {name for name, one in after.items() if one["pid"] != before[name]}
+    assert changed == {"web-1"}, told
+    wait_until(lambda: muster.status("hup@rehearsal")["health"] == "green", what="green")
+    muster.run("plan", muster.file(text(1)), "--rehearse", code=0)
+    assert [path.read_text() for path in pathlib.Path(muster.home).glob("m/hosts/hup@rehearsal/*/instances/web-*/app.ini")
+            ] == ["v=1"] * 4
+
+
+@pytest.mark.parametrize("hangs", [False, True])
+def test_reloads_go_one_after_the_other_each_proven(muster, hangs):
+    port = free_ports(2)
+    hup = "__import__('time').sleep(1000)" if hangs else "print('reloaded', flush=True)"
+    program = ("import signal,http.server,sys\\n"
+               f"signal.signal(signal.SIGHUP, lambda *_: {hup})\\n"
+               "http.server.HTTPServer((sys.argv[2], int(sys.argv[1])),"
+               " http.server.SimpleHTTPRequestHandler).serve_forever()\\n")
+
+    def text(value):
+        return f"""
+cluster: hup
+services:
+  web:
+    kind: app
+    command: python3 -u {{{{folder}}}}/serve.py {{{{ports.http}}}} {{{{address}}}}
+    ports: {{ http: {port} }}
+    instances: 2
+    files: {{ app.ini: {{ content: "v={value}", on_change: reload }}, serve.py: {{ content: "{program}" }} }}
+    health: {{ http: /, every: 30s, timeout: 100ms }}
+    update: {{ max_unavailable: 1, deadline: 3s }}
+"""
+
+    muster.run("up", muster.file(text(1)), "--rehearse")
+    before = muster.instances("hup@rehearsal")
+    up = muster.run("up", muster.file(text(2)), "--rehearse", code=None, timeout=25)  # `every` isn't waited for
+    assert (up.returncode == 0) != hangs and ("not-ready" in up.stderr) == hangs, up.stdout + up.stderr
+    assert before.keys() == muster.instances("hup@rehearsal").keys()
+    assert all(muster.instances("hup@rehearsal")[name]["pid"] == one["pid"] for name, one in before.items())
+    for name in before:
+        assert ("reloaded" in muster.run("logs", "--cluster", "hup@rehearsal", name).stdout) != hangs
+    assert not hangs or "web-2" not in up.stdout, "the other serves as before"

@@ -12,11 +12,7 @@ namespace {
 class AppOperator : public Operator {
  public:
   net::Task<Status> Reload(Context context) override {
-    static const std::map<std::string, int> signals{{"HUP", SIGHUP}, {"USR1", SIGUSR1}, {"USR2", SIGUSR2}};
-    const auto word = context.instance->extra.find("reload");
-    const auto signal =
-        word == context.instance->extra.end() ? signals.find("HUP") : signals.find(word->second);
-    if (context.pid > 0 && signal != signals.end()) ::kill(context.pid, signal->second);
+    if (context.pid > 0) ::kill(context.pid, common::ReloadSignal(*context.instance));
     co_return Done();
   }
 
@@ -58,7 +54,7 @@ class AppOperator : public Operator {
 
 Recipe MakeAppRecipe() {
   auto layout = std::make_unique<app::AppLayout>();
-  auto change = std::make_unique<common::MemberChange>(layout.get());
+  auto change = std::make_unique<common::MemberChange>(layout.get(), true);
   Recipe recipe;
   recipe.layout = std::move(layout);
   recipe.change = std::move(change);

@@ -1,5 +1,7 @@
 #include <gtest/gtest.h>
 
+#include <csignal>
+
 #include "recipes/common/member_change.h"
 #include "recipes/common/placement.h"
 #include "recipes/common/shapes.h"
@@ -131,13 +133,14 @@ struct World {
   }
   Change::Output Steps() {
     const TestLayout layout;
-    const MemberChange change(&layout);
+    const MemberChange change(&layout, rolls_reloads);
     input.service = &service;
     input.cluster = &cluster;
     input.desired = &desired;
     input.observed = &observed;
     return change.StepsFor(input);
   }
+  bool rolls_reloads = true;
   Names Ids() {
     Names ids;
     for (const Step& step : Steps().steps) {
@@ -256,6 +259,43 @@ TEST(MemberChange, PutsRightWhatWasChangedByHand) {
       {.path = "conf/x", .content = "", .blob = "", .mode = 0640, .impact = Impact::kReload}};
   world.observed["web-1"].drift = {{.path = "conf/x", .what = "changed", .difference = {}}};
   EXPECT_EQ(world.Ids(), (Names{"web-1.install", "web-1.reload <web-1.install"}));
+}
+
+// --- Reloads.
+
+World WithAFile(int members) {
+  World world(members);
+  world.service.update.max_unavailable = {1, false};
+  for (Instance& instance : world.desired) {
+    instance.parts["file:x"] = "new";
+    instance.files = {{.path = "x", .content = "", .blob = "", .mode = 0640, .impact = Impact::kReload}};
+  }
+  world.Stands(InstanceState::kReady, "old", {{"command", "1"}, {"probe", "1"}, {"file:x", "old"}});
+  return world;
+}
+
+TEST(MemberChange, RollsReloadsThatMayCostTheMember) {
+  World world = WithAFile(2);
+  EXPECT_EQ(world.Ids(), (Names{"web-1.install", "web-1.reload <web-1.install",  //
+                                "web-2.install <web-1.reload", "web-2.reload <web-2.install"}));
+  EXPECT_EQ(world.Steps().outages, Names{});
+  world.service.update.max_unavailable = {2, false};
+  EXPECT_EQ(world.Ids()[2], "web-2.install");
+  world.service.update.max_unavailable = {1, false};
+  world.rolls_reloads = false;
+  EXPECT_EQ(world.Ids()[2], "web-2.install") << "one that proves its reloads does them all at once";
+}
+
+TEST(MemberChange, RestartsInPlaceOfAReloadWhoWouldDieOfIt) {
+  World world = WithAFile(3);
+  world.observed["web-1"].last_exit = fmt::format("signal {}", SIGHUP);
+  world.observed["web-2"].state = InstanceState::kBackoff;
+  EXPECT_EQ(world.Ids(),
+            (Names{"web-2.stop", "web-2.install <web-2.stop", "web-2.start <web-2.install",
+                   "web-1.stop <web-2.start", "web-1.install <web-1.stop", "web-1.start <web-1.install",
+                   "web-3.install <web-1.start", "web-3.reload <web-3.install"}));
+  for (Instance& instance : world.desired) instance.extra["reload"] = "USR1";
+  EXPECT_EQ(world.Ids()[3], "web-1.install <web-2.start") << "it died of another signal";
 }
 
 Instance Guest(const std::string& name, const std::string& host) {

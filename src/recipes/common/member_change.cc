@@ -1,6 +1,7 @@
 #include "recipes/common/member_change.h"
 
 #include <algorithm>
+#include <csignal>
 #include <set>
 #include <unordered_set>
 
@@ -45,8 +46,9 @@ struct Work {
 
 class Builder {
  public:
-  Builder(const Layout& layout, const Change::Input& input)
+  Builder(const Layout& layout, bool rolls_reloads, const Change::Input& input)
       : layout_(layout),
+        rolls_reloads_(rolls_reloads),
         input_(input),
         unreachable_(input.unreachable.begin(), input.unreachable.end()),
         restart_(input.restart.begin(), input.restart.end()) {}
@@ -156,7 +158,15 @@ class Builder {
       work.impact = Impact::kRestart;
       work.reason = "runs what was installed before";
     }
+    if (work.need == Need::kReload && rolls_reloads_ && !TakesReloads(desired, *observed))
+      work.need = Need::kRestart;
     if (work.need != Need::kNothing) work_.push_back(std::move(work));
+  }
+
+  // What isn't ready may have no process just now, and what died of the signal would do so again.
+  static bool TakesReloads(const Instance& desired, const Observed& observed) {
+    if (observed.state != InstanceState::kReady) return false;
+    return observed.last_exit != fmt::format("signal {}", ReloadSignal(desired));
   }
 
   void LookAtDrift(Work& work, const Instance& desired, const Observed& observed) {
@@ -221,6 +231,9 @@ class Builder {
         Step& step = add("reload");
         step.after = "ready";
         step.deadline = kReloadWithin;
+        if (!rolls_reloads_) break;
+        SetStartTimes(desired, step);
+        step.args["prove"] = "yes";
         break;
       }
       case Need::kRestart:
@@ -307,6 +320,11 @@ class Builder {
     return away;
   }
 
+  // Whether doing it takes away what serves, so that it goes by the window.
+  bool Goes(const Work& work) const {
+    return work.serves && (work.need == Need::kRestart || (work.need == Need::kReload && rolls_reloads_));
+  }
+
   // Says what is out meanwhile, and returns how many may be replaced at a time.
   int Window(size_t serving, size_t guests) {
     const UpdatePolicy& update = input_.service->update;
@@ -346,7 +364,7 @@ class Builder {
     // What is away already needs no window, and must be back before more is taken away.
     std::vector<std::string> first;
     for (const Work& work : work_) {
-      if (work.serves && work.need == Need::kRestart) continue;
+      if (Goes(work)) continue;
       const std::string last = Emit(work, {});
       if (work.need != Need::kStop && work.need != Need::kLive && work.need != Need::kReload)
         first.push_back(last);
@@ -360,7 +378,7 @@ class Builder {
     // new.
     std::vector<std::string> lasts;
     for (const Work& work : work_) {
-      if (!work.serves || work.need != Need::kRestart) continue;
+      if (!Goes(work)) continue;
       std::vector<std::string> needs;
       if (lasts.size() >= window) {
         needs.push_back(lasts[lasts.size() - window]);
@@ -374,6 +392,7 @@ class Builder {
   }
 
   const Layout& layout_;
+  const bool rolls_reloads_;
   const Change::Input& input_;
   const std::unordered_set<std::string> unreachable_;
   const std::unordered_set<std::string> restart_;
@@ -423,7 +442,15 @@ Difference Differences(const Layout& layout, const Instance& desired, const Obse
   return difference;
 }
 
-Change::Output MemberChange::StepsFor(const Input& input) const { return Builder(*layout_, input).Build(); }
+int ReloadSignal(const Instance& instance) {
+  const auto word = instance.extra.find("reload");
+  if (word == instance.extra.end()) return SIGHUP;
+  return word->second == "USR1" ? SIGUSR1 : word->second == "USR2" ? SIGUSR2 : SIGHUP;
+}
+
+Change::Output MemberChange::StepsFor(const Input& input) const {
+  return Builder(*layout_, rolls_reloads_, input).Build();
+}
 
 ServiceHealth MemberHealth(const std::vector<Instance>& desired,
                            const std::map<std::string, Observed>& observed) {

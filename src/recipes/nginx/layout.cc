@@ -215,7 +215,7 @@ namespace muster {
 Recipe MakeNginxRecipe() {
   Recipe recipe;
   auto layout = std::make_unique<nginx::NginxLayout>();
-  recipe.change = std::make_unique<common::MemberChange>(layout.get());
+  recipe.change = std::make_unique<common::MemberChange>(layout.get(), false);
   recipe.layout = std::move(layout);
   recipe.make_mender = nginx::MakeMender;
   recipe.health = nginx::HealthOf;

@@ -380,7 +380,8 @@ void AddFileCommands(std::vector<Command>& commands) {
       .More(
           "Writes nothing. Exit code 0: nothing to do, 2: there are changes. Where a server has been here "
           "before\n"
-          "and none runs, one is started: only it knows what stands.")
+          "and none runs, one is started: only it knows what stands. After a reboot its agents then start\n"
+          "what ran before.")
       .Example("muster plan demo.yaml --rehearse");
   commands.push_back(plan.Run(MakePlan));
 

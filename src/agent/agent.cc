@@ -108,7 +108,7 @@ class Agent {
     } else if (const auto* order = std::get_if<api::OrderMessage>(&*message)) {
       OnOrder(*order);
     } else if (const auto* observe = std::get_if<api::Observe>(&*message)) {
-      OnObserve(*observe);
+      net::Spawn(OnObserve(*observe));
     } else if (const auto* blob = std::get_if<api::Blob>(&*message)) {
       OnBlob(*blob);
     } else if (const auto* logs = std::get_if<api::Logs>(&*message)) {
@@ -214,7 +214,15 @@ class Agent {
     }
   }
 
-  void OnObserve(const api::Observe& observe) {
+  net::Task<void> OnObserve(api::Observe observe) {
+    if (observe.drift) {
+      const auto members = members_;
+      for (const auto& [name, member] : members) {
+        if (!member->installed() || !member->UnsureOfBlobs(*member->desired())) continue;
+        const Status checked = co_await member->CheckBlobs(*member->desired());
+        (void)checked;
+      }
+    }
     api::ObservedMessage answer{.id = observe.id, .instances = {}};
     for (const auto& [name, member] : members_) {
       if (member->installed()) answer.instances.push_back(member->Observe(observe.drift));

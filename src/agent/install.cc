@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <set>
 
+#include "agent/artifacts.h"
 #include "base/file_error.h"
 #include "base/files.h"
 #include "base/subprocess.h"
@@ -104,13 +105,12 @@ bool Same(const Fd& folder, const std::string& name, const std::string& before) 
 }  // namespace
 
 std::vector<std::string> MissingBlobs(const Paths& paths, const Instance& instance) {
-  std::set<std::string> missing;
-  const auto need = [&](const std::string& sha256) {
-    if (!sha256.empty() && !fs::exists(ArtifactPath(paths, sha256, "blob"))) missing.insert(sha256);
-  };
-  need(instance.artifact.sha256);
-  for (const InstanceFile& file : instance.files) need(file.blob);
-  return {missing.begin(), missing.end()};
+  std::vector<std::string> missing;
+  for (const std::string& sha256 : BlobsOf(instance)) {
+    const Bytes seen = LookAtBlob(paths, sha256);
+    if (seen == Bytes::kMissing || seen == Bytes::kWrong) missing.push_back(sha256);
+  }
+  return missing;
 }
 
 Status TakeBlob(const Paths& paths, const std::string& sha256, const std::string& from) {
@@ -123,6 +123,7 @@ Status TakeBlob(const Paths& paths, const std::string& sha256, const std::string
   if (::chmod(from.c_str(), 0755) != 0) return Error::Os("chmod " + from, errno);
   const std::string path = ArtifactPath(paths, sha256, "blob");
   if (::rename(from.c_str(), path.c_str()) != 0) return Error::Os("rename to " + path, errno);
+  NoteBlob(paths, sha256);
   return Done();
 }
 
@@ -143,14 +144,7 @@ Status WriteInstance(const Paths& paths, const Instance& instance, const Instanc
     if (!Inside(folder)) return Error::Invalid("bad-path", "{} is not a path inside of {{data}}", folder);
     MUSTER_DO(MakeFolderWithin(paths.folder, "data/" + folder, owner));
   }
-  if (!instance.artifact.name.empty()) {
-    // A second name for the same bytes; the name is what the program sees itself called.
-    const std::string blob = ArtifactPath(paths, instance.artifact.sha256, "blob");
-    const std::string named = ArtifactPath(paths, instance.artifact.sha256, instance.artifact.name);
-    if (!fs::exists(named) && ::link(blob.c_str(), named.c_str()) != 0 && errno != EEXIST) {
-      return Error::Os("link " + named, errno);
-    }
-  }
+  MUSTER_DO(LinkArtifact(paths, instance));
   // All blobs are there first: one that is missing must not leave half of the files new.
   for (const InstanceFile& file : instance.files) {
     if (!file.blob.empty()) MUSTER_DO(OpenBlob(paths, file));
@@ -209,6 +203,10 @@ void RemoveUnusedArtifacts(const std::string& host_folder, const std::vector<con
 
 std::vector<Drift> DriftWatch::Look(const Paths& paths, const Instance& instance) {
   std::vector<Drift> drifts;
+  if (const std::string what = LookAtArtifact(paths, instance); !what.empty()) {
+    // In words that are no path in its folder: there a file may have the same name.
+    drifts.push_back({.path = "artifact " + instance.artifact.name, .what = what, .difference = {}});
+  }
   for (const InstanceFile& file : instance.files) {
     const std::string name = NameOf(file.path);
     const auto folder = OpenFolder(paths.folder, FolderOf(file.path));

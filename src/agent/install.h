@@ -15,7 +15,8 @@
 
 namespace muster::agent {
 
-// The SHA-256 of what `instance` needs and this host doesn't have yet.
+// The SHA-256 of what `instance` needs and this host doesn't have, or has with other bytes as far as a
+// CheckBlob has seen.
 std::vector<std::string> MissingBlobs(const Paths& paths, const Instance& instance);
 
 // Takes a received blob (a file at `from`) into artifacts/. Code "digest-differs".
@@ -35,8 +36,8 @@ Status RemoveInstance(const Paths& paths, bool delete_data);
 // Artifacts that none of `instances` uses go.
 void RemoveUnusedArtifacts(const std::string& host_folder, const std::vector<const Instance*>& instances);
 
-// Compares files with what was written. Looks into a file only where it has changed on disk since the last
-// look.
+// Compares files with what was written, and the artifact with what came ("artifact NAME"). Looks into a file
+// only where it has changed on disk since the last look.
 class DriftWatch {
  public:
   std::vector<Drift> Look(const Paths& paths, const Instance& instance);

@@ -356,8 +356,10 @@ net::Task<void> Member::PrepareAndSpawn() {
     FailStart(user.error(), for_good);
     co_return;
   }
-  Status prepared = Done();
-  if (const Held held = Hold(); held.recipe) prepared = co_await held.recipe->Prepare(held.context);
+  Status prepared = co_await PutArtifactRight();
+  if (!still_wanted()) co_return;
+  if (const Held held = Hold(); prepared.ok() && held.recipe)
+    prepared = co_await held.recipe->Prepare(held.context);
   if (!still_wanted()) co_return;
   if (prepared.ok()) prepared = CheckPortsFree(remembered_->desired, {});
   if (!prepared.ok()) {

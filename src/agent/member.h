@@ -1,6 +1,6 @@
 // One instance on its host: its files, its process, its probe, and the machine that decides over them.
 // A step's errors are those of install.h, users.h, ports.h, Process::Start and the recipe's operator,
-// StartSettled's, and "not-installed", "not-running", "cancelled".
+// StartSettled's, and "not-installed", "not-running", "reload-failed", "artifact-differs", "cancelled".
 #pragma once
 
 #include <functional>
@@ -66,6 +66,10 @@ class Member : public std::enable_shared_from_this<Member> {
   // How it is now; with `drift` its files are looked at.
   Observed Observe(bool drift);
 
+  // Reads what a look at its artifact would otherwise know nothing of. Seldom: once it is seen, it is known.
+  net::Task<Status> CheckBlobs(Instance instance);
+  bool UnsureOfBlobs(const Instance& instance) const;
+
   // About each second: logs are looked after.
   void Tick(WallTime now);
 
@@ -93,6 +97,8 @@ class Member : public std::enable_shared_from_this<Member> {
   net::Task<Status> LivesOn(net::Promised<Status> proven, Step step);
   void SettleReload(Status status);
   net::Task<Status> Remove(bool delete_data);
+  net::Task<Status> BringBlobs(Instance instance);
+  net::Task<Status> PutArtifactRight();
   // On the pool, one at a time.
   net::Task<Result<User>> FindUser(std::string name);
   net::Task<Status> WriteFiles(Instance wanted, std::optional<Instance> before);

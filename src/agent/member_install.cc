@@ -1,4 +1,7 @@
 // A member's files: written, and taken away. All of it on the pool.
+#include <algorithm>
+
+#include "agent/artifacts.h"
 #include "agent/member.h"
 #include "base/fault.h"
 
@@ -8,11 +11,8 @@ net::Task<Status> Member::Install(const Step& step, Instance desired) {
   const Impact impact = step.impact;
   auto user = co_await FindUser(desired.user);
   if (!user.ok()) co_return user.error();
-  const std::vector<std::string> missing = MissingBlobs(paths_, desired);
-  for (const std::string& sha256 : missing) {
-    const Status fetched = co_await host_->fetch_blob(sha256);
-    if (!fetched.ok()) co_return fetched.error();
-  }
+  const Status brought = co_await BringBlobs(desired);
+  if (!brought.ok()) co_return brought.error();
   std::optional<Instance> before;
   if (remembered_) before = remembered_->desired;
   user_ = *user;
@@ -65,6 +65,54 @@ net::Task<Status> Member::Install(const Step& step, Instance desired) {
   SaveState();
   host_->changed(Observe(false));
   co_return Done();
+}
+
+bool Member::UnsureOfBlobs(const Instance& instance) const {
+  const std::vector<std::string> blobs = BlobsOf(instance);
+  return std::any_of(blobs.begin(), blobs.end(), [&](const std::string& sha256) {
+    return LookAtBlob(paths_, sha256) == Bytes::kUnknown;
+  });
+}
+
+net::Task<Status> Member::CheckBlobs(Instance instance) {
+  if (!UnsureOfBlobs(instance)) co_return Done();
+  std::function<Status()> check = [paths = paths_, blobs = BlobsOf(instance)]() -> Status {
+    for (const std::string& sha256 : blobs) (void)CheckBlob(paths, sha256);
+    return Done();
+  };
+  co_return co_await host_->loop->Blocking(std::move(check));
+}
+
+net::Task<Status> Member::BringBlobs(Instance instance) {
+  auto self = shared_from_this();
+  MUSTER_CO_DO(co_await CheckBlobs(instance));
+  const std::vector<std::string> missing = MissingBlobs(paths_, instance);
+  for (const std::string& sha256 : missing) {
+    Status fetched = co_await host_->fetch_blob(sha256);
+    if (!fetched.ok()) co_return fetched.error();
+  }
+  co_return Done();
+}
+
+// Somebody may have put another program in its place since it was installed.
+net::Task<Status> Member::PutArtifactRight() {
+  auto self = shared_from_this();
+  const Instance instance = remembered_->desired;
+  if (!UnsureOfBlobs(instance) && LookAtArtifact(paths_, instance).empty()) co_return Done();
+  MUSTER_CO_DO(co_await CheckBlobs(instance));
+  const std::string what = LookAtArtifact(paths_, instance);
+  if (what.empty()) co_return Done();
+  Status right = co_await BringBlobs(instance);
+  if (right.ok()) {
+    std::function<Status()> link = [paths = paths_, instance] { return LinkArtifact(paths, instance); };
+    right = co_await host_->loop->Blocking(std::move(link));
+  }
+  if (right.ok()) co_return Done();
+  co_return Error::Unavailable("artifact-differs",
+                               "the artifact {} of {} is not what was installed ({}), and "
+                               "can't be put right: {}",
+                               instance.artifact.name, instance.name, what, right.error().message())
+      .Hint("muster up brings it again");
 }
 
 net::Task<Result<User>> Member::FindUser(std::string name) {

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import signal
 
 from conftest import edge, free_ports, get, wait_until
 
@@ -89,3 +90,40 @@ def test_two_services_of_one_artifact_share_it(muster):
     artifact(muster, "desk", "2")  # now only one of them
     muster.run("up", file, "--rehearse")
     assert versions(muster) == {"shop": {"1"}, "desk": {"2"}}
+
+
+def test_another_program_in_its_place_is_seen_and_never_run(muster):
+    artifact(muster, "shop", "1")
+    artifact(muster, "desk", "1")
+    file = cluster(muster)
+    muster.run("up", file, "--rehearse")
+    named = next(pathlib.Path(muster.home).glob(f"m/hosts/{KEY}/*/artifacts/*/shop.sh"))
+
+    def replace():
+        foreign = named.with_name("foreign")
+        foreign.write_text(f"#!/bin/sh\nexec {muster.app} --version=foreign \"$@\"\n")
+        foreign.chmod(0o755)
+        foreign.rename(named)
+
+    replace()
+    plan = muster.run("plan", file, "--rehearse", code=2)
+    assert "shop-1" in plan.stdout and "artifact shop.sh changed by hand" in plan.stdout
+    assert "desk" not in plan.stdout
+    muster.run("up", file, "--rehearse")
+    muster.run("plan", file, "--rehearse", code=0)
+    assert versions(muster)["shop"] == {"1"}
+    # What is started before anybody plans is put right first.
+    replace()
+    muster.run("restart", "--cluster", KEY, "shop-1")
+    assert versions(muster)["shop"] == {"1"}
+    # Written over, it has to come once more: this host has no other.
+    with named.open("r+b") as inside:
+        inside.write(b"#!/bin/sh\necho foreign; exit 1\n")
+    before = muster.instances(KEY)["shop-2"]["pid"]
+    os.kill(before, signal.SIGKILL)
+    wait_until(lambda: muster.instances(KEY)["shop-2"]["pid"] not in (0, before), what="shop-2 to return")
+    wait_until(lambda: muster.state(KEY, "shop-2") == "ready", what="shop-2 to be ready")
+    assert "foreign" not in muster.run("logs", "--cluster", KEY, "shop-2").stdout
+    assert versions(muster)["shop"] == {"1"}
+    muster.run("up", file, "--rehearse")
+    muster.run("plan", file, "--rehearse", code=0)

@@ -240,8 +240,11 @@ class Agent {
       auto checks = co_await member->Verify(message.args);
       if (checks.ok()) {
         for (const Check& check : *checks) {
-          verified.checks.push_back(
-              {.name = check.name, .passed = check.passed, .evidence = check.evidence, .hint = check.hint});
+          verified.checks.push_back({.name = check.name,
+                                     .passed = check.passed,
+                                     .evidence = check.evidence,
+                                     .hint = check.hint,
+                                     .skipped = check.skipped});
         }
       } else {
         verified.error = checks.error();

@@ -428,14 +428,8 @@ std::optional<Error> Member::CauseOfDeath() const {
   return std::nullopt;
 }
 
-void Member::StartProbing(bool eager) {
-  if (prober_) prober_->Stop();
-  prober_.reset();
+Prober::Target Member::ProbeTarget() const {
   const Instance& desired = remembered_->desired;
-  if (desired.probe.kind == Probe::Kind::kNone || !process_) return;
-  // A line that made it ready once isn't written again, and may have been rotated away.
-  if (desired.probe.kind == Probe::Kind::kLog && !eager && supervisor_.state() == InstanceState::kReady)
-    return;
   Prober::Target target{.probe = desired.probe, .address = desired.address};
   if (desired.probe.kind == Probe::Kind::kCommand) {
     if (auto words = SplitCommand(FillIn(desired.probe.target, paths_, desired)); words.ok())
@@ -448,6 +442,18 @@ void Member::StartProbing(bool eager) {
   target.joins = Joins();
   target.uid = user_.uid;
   target.gid = user_.gid;
+  return target;
+}
+
+void Member::StartProbing(bool eager) {
+  if (prober_) prober_->Stop();
+  prober_.reset();
+  const Instance& desired = remembered_->desired;
+  if (desired.probe.kind == Probe::Kind::kNone || !process_) return;
+  // A line that made it ready once isn't written again, and may have been rotated away.
+  if (desired.probe.kind == Probe::Kind::kLog && !eager && supervisor_.state() == InstanceState::kReady)
+    return;
+  Prober::Target target = ProbeTarget();
   const bool asks_a_port =
       desired.probe.kind == Probe::Kind::kHttp || desired.probe.kind == Probe::Kind::kTcp;
   if (eager && asks_a_port) {
@@ -516,14 +522,6 @@ Observed Member::Observe(bool drift) {
 void Member::Tick(WallTime now) {
   if (remembered_ && (process_ || supervisor_.state() == InstanceState::kBackoff))
     log_care_->Look(now, process_ != nullptr);
-}
-
-net::Task<Result<std::vector<Check>>> Member::Verify(Values args) {
-  auto self = shared_from_this();
-  const Held held = Hold();
-  if (!held.recipe) co_return Error::Conflict("not-installed", "{} is not installed", paths_.name);
-  std::vector<Check> checks = co_await held.recipe->Verify(held.context, std::move(args));
-  co_return checks;
 }
 
 }  // namespace muster::agent

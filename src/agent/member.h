@@ -73,6 +73,7 @@ class Member : public std::enable_shared_from_this<Member> {
   // About each second: logs are looked after.
   void Tick(WallTime now);
 
+  // What its recipe tries, where it is ready and nobody else has its ports; else that it isn't so.
   net::Task<Result<std::vector<Check>>> Verify(Values args);
 
   // A first or another install is under way: what it has fetched is needed though nothing names it yet.
@@ -119,7 +120,10 @@ class Member : public std::enable_shared_from_this<Member> {
   std::unique_ptr<runtime::Process> EndLeftover(std::unique_ptr<runtime::Process> left) const;
   void KillStrays() const;
   void FailStart(const Error& error, bool for_good);
+  Prober::Target ProbeTarget() const;
   void StartProbing(bool eager);
+  net::Task<Status> AskHealth();
+  net::Task<Status> HasUdp(int port);
   void Report();
   void SaveState();
   Result<runtime::Launch> MakeLaunch() const;

@@ -25,11 +25,13 @@ struct Listener {
   std::string address;
 };
 
-// IPv4 and IPv6 sockets in state LISTEN, by port.
-std::multimap<int, Listener> Listeners() {
-  std::multimap<int, Listener> listeners;
-  for (const char* table : {"/proc/self/net/tcp", "/proc/self/net/tcp6"}) {
-    const auto text = ReadFile(table);
+using ByPort = std::multimap<int, Listener>;
+
+// IPv4 and IPv6 sockets in this state, by port.
+ByPort Sockets(const std::string& protocol, std::string_view wanted_state) {
+  ByPort listeners;
+  for (const char* version : {"", "6"}) {
+    const auto text = ReadFile("/proc/self/net/" + protocol + version);
     if (!text.ok()) continue;
     std::istringstream lines(*text);
     std::string line;
@@ -39,13 +41,17 @@ std::multimap<int, Listener> Listeners() {
       std::string slot, local, remote, state, queues, timer, retransmits, uid, timeout, inode;
       words >> slot >> local >> remote >> state >> queues >> timer >> retransmits >> uid >> timeout >> inode;
       const size_t colon = local.find(':');
-      if (state != "0A" || colon == std::string::npos) continue;
+      if (state != wanted_state || colon == std::string::npos) continue;
       const int port = static_cast<int>(std::strtol(local.c_str() + colon + 1, nullptr, 16));
       listeners.emplace(port, Listener{.inode = inode, .address = local.substr(0, colon)});
     }
   }
   return listeners;
 }
+
+ByPort Listeners() { return Sockets("tcp", "0A"); }
+// A socket that is connected to one peer is no service: those have the state 01.
+ByPort UdpSockets() { return Sockets("udp", "07"); }
 
 bool Collides(const Listener& listener, const std::string& address, bool any_address) {
   if (any_address) return !listener.address.ends_with(kRehearsed);
@@ -111,6 +117,37 @@ bool AnyMayBeTaken(const Instance& instance) {
   return false;
 }
 
+enum class Whose { kNobodys, kOwn, kUnseen };  // kUnseen: or of who only passes connections on
+
+// Who has the socket that gets what is sent to this port; an error where that is a stranger.
+Result<Whose> WhoHas(const ByPort& sockets, const Instance& instance, int port, const std::vector<int>& own) {
+  constexpr std::string_view kPassOn[] = {"docker-proxy", "rootlessport", "slirp4netns", "pasta",
+                                          "pasta.avx2"};
+  std::vector<std::string> here, everywhere;
+  const auto [begin, end] = sockets.equal_range(port);
+  for (auto found = begin; found != end; ++found) {
+    const Listener& listener = found->second;
+    if (!Collides(listener, instance.address, false)) continue;
+    const bool on_all = listener.address.find_first_not_of('0') == std::string::npos;
+    (on_all ? everywhere : here).push_back(listener.inode);
+  }
+  // Who listens on the address itself is given the connections to it.
+  const std::vector<std::string>& inodes = here.empty() ? everywhere : here;
+  for (const std::string& inode : inodes) {
+    for (const int pid : own) {
+      if (HasSocket(pid, inode)) return Whose::kOwn;
+    }
+  }
+  for (const std::string& inode : inodes) {
+    const int pid = OwnerOf(inode);
+    if (pid == 0) continue;
+    const std::string name = NameOf(pid);
+    if (std::find(std::begin(kPassOn), std::end(kPassOn), name) == std::end(kPassOn))
+      return Taken(instance, port, pid);
+  }
+  return inodes.empty() ? Whose::kNobodys : Whose::kUnseen;
+}
+
 }  // namespace
 
 Status CheckPortsFree(const Instance& instance, const std::vector<int>& own, bool any_address) {
@@ -132,32 +169,25 @@ Status CheckPortsFree(const Instance& instance, const std::vector<int>& own, boo
 }
 
 Status CheckListener(const Instance& instance, int port, const std::vector<int>& own) {
-  constexpr std::string_view kPassOn[] = {"docker-proxy", "rootlessport", "slirp4netns", "pasta",
-                                          "pasta.avx2"};
-  const auto listeners = Listeners();
-  std::vector<std::string> here, everywhere;
-  const auto [begin, end] = listeners.equal_range(port);
-  for (auto found = begin; found != end; ++found) {
-    const Listener& listener = found->second;
-    if (!Collides(listener, instance.address, false)) continue;
-    const bool on_all = listener.address.find_first_not_of('0') == std::string::npos;
-    (on_all ? everywhere : here).push_back(listener.inode);
-  }
-  // Who listens on the address itself is given the connections to it.
-  const std::vector<std::string>& inodes = here.empty() ? everywhere : here;
-  for (const std::string& inode : inodes) {
-    for (const int pid : own) {
-      if (HasSocket(pid, inode)) return Done();
+  const auto whose = WhoHas(Listeners(), instance, port, own);
+  return whose.ok() ? Done() : Status(whose.error());
+}
+
+Status CheckListeners(const Instance& instance, const std::vector<int>& own) {
+  const ByPort listeners = Listeners();
+  for (const auto& [name, range] : instance.ports) {
+    for (int port = range.first; !range.udp && port < range.first + range.count; ++port) {
+      if (const auto whose = WhoHas(listeners, instance, port, own); !whose.ok()) return whose.error();
     }
   }
-  for (const std::string& inode : inodes) {
-    const int pid = OwnerOf(inode);
-    if (pid == 0) continue;
-    const std::string name = NameOf(pid);
-    if (std::find(std::begin(kPassOn), std::end(kPassOn), name) == std::end(kPassOn))
-      return Taken(instance, port, pid);
-  }
   return Done();
+}
+
+Status CheckUdpOpen(const Instance& instance, int port, const std::vector<int>& own) {
+  MUSTER_TRY(const Whose whose, WhoHas(UdpSockets(), instance, port, own));
+  if (whose != Whose::kNobodys) return Done();
+  return Error::Unavailable("port-closed", "nothing has the UDP port {} of {} open on {}", port,
+                            instance.name, instance.address);
 }
 
 }  // namespace muster::agent

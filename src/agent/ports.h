@@ -20,4 +20,11 @@ Status CheckPortsFree(const Instance& instance, const std::vector<int>& own, boo
 // is no stranger.
 Status CheckListener(const Instance& instance, int port, const std::vector<int>& own);
 
+// The same for all TCP ports of the instance.
+Status CheckListeners(const Instance& instance, const std::vector<int>& own);
+
+// Whether one of `own` has the UDP port open: "port-closed" where nobody has, "port-taken" naming who has it
+// instead, as above.
+Status CheckUdpOpen(const Instance& instance, int port, const std::vector<int>& own);
+
 }  // namespace muster::agent

@@ -98,6 +98,29 @@ TEST(CheckListener, LooksAtWhoIsGivenTheConnections) {
   EXPECT_EQ(CodeOf(CheckListener(On("127.0.0.1", {}), all.port, {getpid()})), "");
 }
 
+TEST(CheckListeners, LooksAtAllPorts) {
+  const Socket listening = Listening("127.0.0.1");
+  const Instance instance = On("127.0.0.1", {.first = listening.port - 1, .count = 3});
+  EXPECT_EQ(CodeOf(CheckListeners(instance, {1})), "port-taken");
+  EXPECT_EQ(CodeOf(CheckListeners(instance, {1, getpid()})), "");
+  EXPECT_EQ(CodeOf(CheckListeners(On("127.0.0.1", {.first = listening.port, .udp = true}), {1})), "");
+}
+
+TEST(CheckUdpOpen, FindsWhoHasThePort) {
+  const Socket open = Bound("127.0.0.1", SOCK_DGRAM);
+  const Instance instance = On("127.0.0.1", {.first = open.port, .udp = true});
+  EXPECT_EQ(CodeOf(CheckUdpOpen(instance, open.port, {1, getpid()})), "");
+  EXPECT_EQ(CodeOf(CheckUdpOpen(instance, open.port, {1})), "port-taken");
+  EXPECT_EQ(CodeOf(CheckUdpOpen(On("127.77.9.9", {}), open.port, {getpid()})), "port-closed");
+  const Socket all = Bound("0.0.0.0", SOCK_DGRAM);
+  EXPECT_EQ(CodeOf(CheckUdpOpen(instance, all.port, {getpid()})), "");
+}
+
+TEST(CheckUdpOpen, TakesNoTcpListenerForIt) {
+  const Socket listening = Listening("127.0.0.1");
+  EXPECT_EQ(CodeOf(CheckUdpOpen(On("127.0.0.1", {}), listening.port, {getpid()})), "port-closed");
+}
+
 TEST(CheckPortsFree, FindsAListenerInTheMiddleOfARange) {
   const Socket taken = Listening("127.0.0.1");
   EXPECT_EQ(CodeOf(CheckPortsFree(On("127.0.0.1", {.first = taken.port - 1, .count = 3}), {})), "port-taken");

@@ -43,6 +43,13 @@ class LoopProber : public Prober, public std::enable_shared_from_this<LoopProber
     Wait(Duration(static_cast<int64_t>(spread % static_cast<size_t>(std::max<int64_t>(1, Every().count())))));
   }
 
+  // Without any of the waiting.
+  static net::Task<Status> AskOnce(std::shared_ptr<LoopProber> self) {
+    if (self->target_.probe.kind == Probe::Kind::kLog) co_return Done();
+    Status status = co_await Ask(self);
+    co_return status;
+  }
+
   int64_t age_ms() const override { return ended_ ? (Now() - *ended_).count() : -1; }
 
   void Stop() override {
@@ -208,6 +215,12 @@ std::shared_ptr<Prober> Prober::Start(net::Loop& loop, Target target, bool eager
   auto prober = std::make_shared<LoopProber>(loop, std::move(target), eager, std::move(seen));
   prober->Begin();
   return prober;
+}
+
+net::Task<Status> Prober::Ask(net::Loop& loop, Target target) {
+  auto prober = std::make_shared<LoopProber>(loop, std::move(target), false, nullptr);
+  Status status = co_await LoopProber::AskOnce(std::move(prober));
+  co_return status;
 }
 
 }  // namespace muster::agent

@@ -38,6 +38,8 @@ class Prober {
   // `eager` until the first success. `seen` is called on the loop after each probe. Codes: "probe-failed",
   // "bad-pattern", and those of TryConnect, Fetch and RunCommand.
   static std::shared_ptr<Prober> Start(net::Loop& loop, Target target, bool eager, Seen seen);
+  // Asks once, the same way. Of kLog nothing is asked: a line that was written is written.
+  static net::Task<Status> Ask(net::Loop& loop, Target target);
   virtual ~Prober() = default;
   // Milliseconds since the last probe has ended; -1 before the first.
   virtual int64_t age_ms() const = 0;

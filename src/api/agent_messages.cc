@@ -53,8 +53,11 @@ Json Body(const VerifyMessage& m) { return {{"id", m.id}, {"instance", m.instanc
 Json Body(const Verified& m) {
   Json checks = Json::array();
   for (const CheckResult& check : m.checks) {
-    checks.push_back(
-        {{"name", check.name}, {"passed", check.passed}, {"evidence", check.evidence}, {"hint", check.hint}});
+    checks.push_back({{"name", check.name},
+                      {"passed", check.passed},
+                      {"skipped", check.skipped},
+                      {"evidence", check.evidence},
+                      {"hint", check.hint}});
   }
   return {{"id", m.id}, {"checks", std::move(checks)}, {"error", ErrorJson(m.error)}};
 }
@@ -129,7 +132,7 @@ void Read(Fields& f, Verified& m) {
     CheckResult check;
     Fields fields(item, "check");
     fields.Text("name", check.name).Bool("passed", check.passed).Texts("evidence", check.evidence);
-    fields.Text("hint", check.hint);
+    fields.Text("hint", check.hint).Bool("skipped", check.skipped);
     return fields.Give(std::move(check));
   });
 }

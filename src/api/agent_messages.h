@@ -134,6 +134,7 @@ struct CheckResult {
   bool passed = false;
   std::vector<std::string> evidence;
   std::string hint;
+  bool skipped = false;
 };
 struct Verified {
   std::string id;

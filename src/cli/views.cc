@@ -229,21 +229,25 @@ std::string AuditText(const Json& answer, const View& view) {
 
 std::string ChecksText(const Json& answer, const View& view) {
   std::string text;
-  int passed = 0, failed = 0;
+  int passed = 0, failed = 0, skipped = 0;
   for (const Json& check : List(answer, "checks")) {
+    const bool skip = Flag(check, "skipped");
     const bool good = Flag(check, "passed");
-    (good ? passed : failed)++;
-    text +=
-        fmt::format("{}  {}\n", Paint(good ? "pass" : "FAIL", good ? Color::kGreen : Color::kRed, view.color),
-                    Text(check, "name"));
-    if (good) continue;
+    (skip ? skipped : good ? passed : failed)++;
+    const std::string word = skip   ? Paint("skip", Color::kYellow, view.color)
+                             : good ? Paint("pass", Color::kGreen, view.color)
+                                    : Paint("FAIL", Color::kRed, view.color);
+    text += fmt::format("{}  {}\n", word, Text(check, "name"));
+    if (good && !skip) continue;
     for (const Json& line : List(check, "evidence")) {
       if (line.is_string()) text += "      | " + line.get<std::string>() + "\n";
     }
     const std::string hint = Text(check, "hint");
     if (!hint.empty()) text += "      fix: " + hint + "\n";
   }
-  return text + fmt::format("{} passed, {} failed\n", passed, failed);
+  text += fmt::format("{} passed, {} failed", passed, failed);
+  if (skipped > 0) text += fmt::format(", {} skipped", skipped);
+  return text + "\n";
 }
 
 std::string SummaryText(const Json& status, const std::string& option, Duration took, const View& view) {

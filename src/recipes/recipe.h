@@ -3,6 +3,7 @@
 // recipes/list.cc.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <set>
@@ -139,6 +140,7 @@ struct Check {
   bool passed = false;
   std::vector<std::string> evidence;
   std::string hint;
+  bool skipped = false;  // it couldn't be tried, and `evidence` says why; `passed` is true then
 };
 
 namespace net {
@@ -160,6 +162,11 @@ class Operator {
     int pid = 0;               // 0: not running
     uid_t uid = 0;             // what it runs as
     gid_t gid = 0;
+    // For Verify; valid until the instance is removed. Asks its health once, as supervision does.
+    std::function<net::Task<Status>()> ask_health = {};
+    // Whether one of its own processes has this UDP port open. Codes: "port-closed"; "port-taken" naming who
+    // has it instead.
+    std::function<net::Task<Status>(int port)> has_udp = {};
   };
   virtual ~Operator() = default;
 
@@ -172,7 +179,8 @@ class Operator {
       Context context, std::string verb, std::map<std::string, std::string> args);
   // What the recipe knows of the running instance (role, offset, who is out). Cheap; asked with each report.
   virtual std::map<std::string, std::string> Facts(const Context& context);
-  // `muster verify`: what the guides tell the reader to try.
+  // `muster verify`: what the guides tell the reader to try. Asked only of an instance that is ready and
+  // whose ports nobody else listens on.
   virtual net::Task<std::vector<Check>> Verify(Context context, std::map<std::string, std::string> args);
 };
 

@@ -413,6 +413,7 @@ net::Task<Answer> Api::Verify(Call call) {
     list.push_back({{"service", name},
                     {"name", check.name},
                     {"passed", check.passed},
+                    {"skipped", check.skipped},
                     {"evidence", check.evidence},
                     {"hint", check.hint}});
   }

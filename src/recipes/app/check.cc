@@ -246,6 +246,14 @@ void CheckMeaning(const Service& service, const Cluster& cluster, std::vector<Fi
           fmt::format("{} has no port called {}", service.name, port->text),
           names.empty() ? "add it to ports:" : "known are: " + Join(names, ", "));
     }
+    const bool only_udp = !ports.empty() && std::all_of(ports.begin(), ports.end(),
+                                                        [](const auto& port) { return port.second.udp; });
+    if (const Value* http = health->Find("http");
+        http && only_udp && !ports_untold && !health->Find("port")) {
+      common::AddBadValue(*http,
+                          fmt::format("{} has only UDP ports: nobody can ask them by HTTP", service.name),
+                          "add a TCP port, or tell health by log: or command:", findings);
+    }
     if (ports.empty() && !ports_untold && (health->Find("http") || health->Find("tcp"))) {
       Add(findings, "unknown-port", health->mark, service.name + " has no ports to ask", "add ports:");
     }

@@ -107,16 +107,17 @@ std::string MainPort(const std::map<std::string, PortRange>& ports) {
 
 Probe ReadHealth(const Value* health, const std::map<std::string, PortRange>& ports) {
   Probe probe;
+  std::map<std::string, PortRange> tcp_ports = ports;
+  std::erase_if(tcp_ports, [](const auto& port) { return port.second.udp; });
   const auto port_named = [&](std::string name) {
-    if (name.empty()) name = MainPort(ports);
+    if (name.empty()) name = MainPort(tcp_ports);
     const auto found = ports.find(name);
     return found == ports.end() ? 0 : found->second.first;
   };
   if (!health) {
     // Without a word about health, a program is ready once its port takes connections.
     probe.port = port_named("");
-    const std::string main = MainPort(ports);
-    if (probe.port != 0 && !ports.at(main).udp) probe.kind = Probe::Kind::kTcp;
+    if (probe.port != 0) probe.kind = Probe::Kind::kTcp;
     return probe;
   }
   if (const Value* http = health->Find("http")) {

@@ -1,0 +1,68 @@
+// What `muster verify` asks of one instance.
+#include <algorithm>
+
+#include "agent/member.h"
+#include "agent/ports.h"
+#include "base/text.h"
+
+namespace muster::agent {
+namespace {
+
+constexpr Duration kAnswerWithin = 5s;
+
+}  // namespace
+
+net::Task<Status> Member::AskHealth() {
+  auto self = shared_from_this();
+  if (!remembered_) co_return Error::Conflict("not-installed", "{} is not installed", paths_.name);
+  Prober::Target target = ProbeTarget();
+  // A probe that comes late once in a while is nothing to supervision; here there is just one.
+  target.probe.timeout = std::max(target.probe.timeout, kAnswerWithin);
+  Status status = co_await Prober::Ask(*host_->loop, std::move(target));
+  co_return status;
+}
+
+net::Task<Status> Member::HasUdp(int port) {
+  auto self = shared_from_this();
+  if (!remembered_ || !process_) co_return Error::Conflict("not-running", "{} does not run", paths_.name);
+  std::function<Status()> look = [desired = remembered_->desired, port, pids = process_->PidFinder()] {
+    return CheckUdpOpen(desired, port, pids());
+  };
+  Status status = co_await host_->loop->Blocking(std::move(look));
+  co_return status;
+}
+
+net::Task<Result<std::vector<Check>>> Member::Verify(Values args) {
+  auto self = shared_from_this();
+  Held held = Hold();
+  if (!held.recipe) co_return Error::Conflict("not-installed", "{} is not installed", paths_.name);
+  const bool has_ports = !held.instance->ports.empty();
+  Check check{.name = paths_.name + (has_ports ? " answers" : " runs")};
+  const InstanceState state = supervisor_.state();
+  if (state != InstanceState::kReady || !process_) {
+    // Whoever answered on its ports would be another.
+    check.evidence.push_back(fmt::format("it is {}", StateName(state)));
+    if (state == InstanceState::kFailed) {
+      const std::vector<std::string> why = WhyFailed();
+      check.evidence.insert(check.evidence.end(), why.begin(), why.end());
+    }
+    const char* command = state == InstanceState::kStopped ? "start" : "logs";
+    check.hint = fmt::format("muster {} {}", command, paths_.name);
+    co_return std::vector<Check>{check};
+  }
+  std::function<Status()> look = [instance = held.instance, pids = process_->PidFinder()] {
+    return CheckListeners(*instance, pids());
+  };
+  const Status own = co_await host_->loop->Blocking(std::move(look));
+  if (!own.ok()) {
+    check.evidence = {own.error().message()};
+    check.hint = own.error().hint();
+    co_return std::vector<Check>{check};
+  }
+  held.context.ask_health = [self] { return self->AskHealth(); };
+  held.context.has_udp = [self](int port) { return self->HasUdp(port); };
+  std::vector<Check> checks = co_await held.recipe->Verify(held.context, std::move(args));
+  co_return checks;
+}
+
+}  // namespace muster::agent

@@ -28,11 +28,6 @@ std::string DurationText(Duration duration) {
   return ms % 1000 == 0 ? fmt::format("{}s", ms / 1000) : fmt::format("{}ms", ms);
 }
 
-bool SameHeader(std::string_view a, std::string_view b) {
-  return std::equal(a.begin(), a.end(), b.begin(), b.end(),
-                    [](unsigned char x, unsigned char y) { return std::tolower(x) == std::tolower(y); });
-}
-
 void SetHeader(Pairs& headers, const std::string& name, const std::string& value) {
   for (auto& [known, text] : headers) {
     if (!SameHeader(known, name)) continue;
@@ -287,6 +282,11 @@ class Renderer {
 };
 
 }  // namespace
+
+bool SameHeader(std::string_view a, std::string_view b) {
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(),
+                    [](unsigned char x, unsigned char y) { return std::tolower(x) == std::tolower(y); });
+}
 
 std::string CertificatePath(size_t server) { return fmt::format("conf/tls-{}.crt", server + 1); }
 std::string KeyPath(size_t server) { return fmt::format("conf/tls-{}.key", server + 1); }

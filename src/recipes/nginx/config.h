@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 
 #include "model/instance.h"
 #include "recipes/nginx/targets.h"
@@ -12,6 +13,8 @@ namespace muster::nginx {
 inline constexpr std::string_view kHealthPath = "/.muster/health";
 // Rendered by the operator, included by nginx.conf.
 inline constexpr std::string_view kUpstreamsFile = "conf/upstreams.conf";
+
+bool SameHeader(std::string_view a, std::string_view b);
 
 // Below the instance's folder.
 std::string CertificatePath(size_t server);

@@ -8,6 +8,7 @@
 #include "base/files.h"
 #include "base/text.h"
 #include "base/within.h"
+#include "model/words.h"
 #include "recipes/nginx/config.h"
 #include "recipes/nginx/layout.h"
 #include "recipes/nginx/reload.h"
@@ -323,6 +324,13 @@ class NginxOperator : public Operator {
                       .upstreams = state->Members(),
                       .out = state->marked()};
     if (tries != context.instance->extra.end()) input.tries = ParseTries(tries->second);
+    for (const InstanceFile& file : context.instance->files) {
+      if (!file.path.starts_with("www/")) continue;
+      const auto as_it_stands = [](std::string_view) { return std::optional<std::string>(); };
+      const std::string digest =
+          file.blob.empty() ? Sha256Hex(FillWords(file.content, as_it_stands)) : file.blob;
+      input.files.push_back({.path = file.path, .sha256 = digest});
+    }
     co_return co_await VerifyRoutes(input);
   }
 

@@ -3,32 +3,30 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <functional>
 
+#include "base/digest.h"
 #include "base/files.h"
 #include "base/text.h"
 #include "net/http.h"
 #include "net/websocket.h"
 #include "recipes/nginx/sources.h"
+#include "recipes/nginx/verdicts.h"
 
 namespace muster::nginx {
 namespace {
 
 constexpr Duration kAnswerWithin = 5s;
 constexpr size_t kClients = 16;  // addresses made up to see whether ip_hash spreads them
+constexpr int kRounds = 2;
+constexpr size_t kPlacesMost = 32;   // further ports and names of a server
+constexpr size_t kFilesMost = 1000;  // of one route
+constexpr Duration kFilesWithin = 15s;
+constexpr size_t kWrongMost = 5;
+constexpr size_t kCompressedTries = 8;
+constexpr uint64_t kCompressedMost = 16u << 20;
 
 using Answer = Result<net::Response>;
-
-std::string Header(const net::Response& response, std::string_view name) {
-  const auto found = response.headers.find(name);
-  return found == response.headers.end() ? std::string() : found->second;
-}
-
-// The member that answered: where nginx tried several, the last.
-std::string UpstreamOf(const net::Response& response) {
-  const std::string all = Header(response, "x-muster-upstream");
-  const size_t comma = all.rfind(", ");
-  return comma == std::string::npos ? all : all.substr(comma + 2);
-}
 
 std::string Show(const Answer& answer) {
   if (!answer.ok()) return answer.error().Text();
@@ -42,25 +40,31 @@ class Verifier {
 
   net::Task<std::vector<Check>> Run() {
     for (const Try& one : input_.tries) {
-      if (one.path.empty()) continue;
+      if (one.path.empty()) {
+        Skip(one, "is tried", one.untried.empty() ? "there is no path to ask for" : one.untried);
+        continue;
+      }
       source_.clear();
       // nginx gives a fixed answer to everybody.
       if (one.limited && one.status == 0) {
         const bool lets_in = co_await LetsIn(one);
         if (!lets_in) continue;
       }
-      if (one.status != 0) {
-        co_await FixedAnswer(one);
-      } else if (one.is_static) {
-        co_await StaticFile(one);
-      } else if (!one.upstream.empty()) {
-        co_await Reaches(one);
+      Check first = co_await Basic(one);
+      const bool good = first.passed;
+      checks_.push_back(std::move(first));
+      if (one.is_static && one.status == 0 && !one.files_at.empty()) co_await ServesFiles(one);
+      if (!one.headers.empty()) co_await SendsHeaders(one);
+      if (!one.upstream.empty() && one.status == 0) {
+        if (good) co_await ArrivesAs(one);
         co_await Spreads(one);
         co_await LimitsBody(one);
         if (one.websocket) co_await Echoes(one);
       }
       if (one.gzip && one.status == 0) co_await Compresses(one);
+      if (good) co_await Elsewhere(one);
     }
+    TellPlaces();
     co_return std::move(checks_);
   }
 
@@ -76,25 +80,41 @@ class Verifier {
     return endpoint;
   }
 
-  net::Task<Answer> Ask(const Try& one, net::Headers headers, std::string_view method = "GET") {
+  net::Request RequestFor(const Try& one, const std::string& target) const {
     net::Request request;
-    request.method = method;
-    request.target = one.path;
-    request.headers = std::move(headers);
+    request.target = target;
     request.headers["x-muster-verify"] = input_.token;
     if (!one.host.empty()) request.headers["host"] = one.host;
+    return request;
+  }
+
+  net::Task<Answer> Ask(const Try& one, net::Headers headers, std::string_view method = "GET",
+                        std::string path = "") {
+    net::Request request = RequestFor(one, path.empty() ? one.path : path);
+    request.method = method;
+    for (const auto& [name, value] : headers) request.headers[name] = value;
     const net::Endpoint endpoint = EndpointOf(one);
     co_return co_await net::Fetch(*input_.loop, endpoint, request, kAnswerWithin);
   }
 
   std::string FromWhere() const { return source_.empty() ? "" : " as " + source_; }
 
+  Check Judged(const Try& one, std::string_view what, bool passed, std::vector<std::string> evidence,
+               std::string hint = "") const {
+    return {.name = fmt::format("{}: {} {}", input_.instance, one.route, what),
+            .passed = passed,
+            .evidence = std::move(evidence),
+            .hint = passed ? "" : std::move(hint)};
+  }
   void Say(const Try& one, std::string_view what, bool passed, std::vector<std::string> evidence,
            std::string hint = "") {
+    checks_.push_back(Judged(one, what, passed, std::move(evidence), std::move(hint)));
+  }
+  void Skip(const Try& one, std::string_view what, std::string why) {
     checks_.push_back({.name = fmt::format("{}: {} {}", input_.instance, one.route, what),
-                       .passed = passed,
-                       .evidence = std::move(evidence),
-                       .hint = passed ? "" : std::move(hint)});
+                       .passed = true,
+                       .evidence = {std::move(why)},
+                       .skipped = true});
   }
 
   // By `allow_from`, not by a member, which may have reasons of its own.
@@ -138,53 +158,211 @@ class Verifier {
     co_return !allowed.empty() || !tried;  // where nobody got an answer the route's own try tells why
   }
 
-  net::Task<void> FixedAnswer(const Try& one) {
+  // What the route is there for, asked once.
+  net::Task<Check> Basic(const Try& one) {
     const net::Headers none;
     const Answer answer = co_await Ask(one, none);
-    const bool status = answer.ok() && answer->status == one.status;
+    if (one.status != 0) co_return FixedAnswer(one, answer);
+    if (one.is_static) co_return StaticFile(one, answer);
+    if (!one.upstream.empty()) co_return Reaches(one, answer);
+    co_return Judged(one, "is answered", answer.ok(), {Show(answer)});
+  }
+
+  std::string Asked(const Try& one, const Answer& answer) const {
+    const std::string from = answer.ok() ? UpstreamOf(*answer) : "";
+    return fmt::format("GET {}{}: {}{}", one.path, FromWhere(), Show(answer),
+                       from.empty() ? "" : " from " + from);
+  }
+
+  Check FixedAnswer(const Try& one, const Answer& answer) const {
+    // What a service answers is not nginx's own word.
+    const bool status = answer.ok() && answer->status == one.status && UpstreamOf(*answer).empty();
     if (one.location.empty()) {
-      Say(one, fmt::format("answers {}", one.status), status,
-          {fmt::format("GET {}: {}", one.path, Show(answer))}, "another route may catch this path");
-      co_return;
+      return Judged(one, fmt::format("answers {}", one.status), status, {Asked(one, answer)},
+                    "another route may catch this path");
     }
     const std::string location = answer.ok() ? Header(*answer, "location") : "";
-    // nginx fills in $variables, and a path gets scheme and host before it.
-    const std::string fixed = one.location.substr(0, one.location.find('$'));
-    const bool there =
-        fixed.starts_with('/') ? location.find(fixed) != std::string::npos : location.starts_with(fixed);
-    Say(one, fmt::format("redirects to {}", one.location), status && there,
-        {fmt::format("GET {}: {}, Location: {}", one.path, Show(answer), location)},
-        "another route may catch this path");
+    return Judged(
+        one, fmt::format("redirects to {}", one.location), status && IsRedirectTo(one.location, location),
+        {fmt::format("{}, Location: {}", Asked(one, answer), location)}, "another route may catch this path");
   }
 
-  net::Task<void> StaticFile(const Try& one) {
-    const net::Headers none;
-    const Answer answer = co_await Ask(one, none);
-    bool passed = answer.ok() && answer->status == 200;
-    std::vector<std::string> evidence = {fmt::format("GET {}{}: {}", one.path, FromWhere(), Show(answer))};
-    if (passed && !one.file.empty()) {
-      const auto file = ReadFile(input_.folder + "/" + one.file);
-      passed = file.ok() && *file == answer->body;
-      evidence.push_back(passed ? fmt::format("{} bytes, as sent along", answer->body.size())
-                                : "its content is not the file's");
+  // "" : it isn't known.
+  std::string DigestOf(std::string_view file) const {
+    for (const ServedFile& one : input_.files) {
+      if (one.path == file) return one.sha256;
     }
-    Say(one, "serves its files", passed, std::move(evidence),
-        "see whether the file is there and nginx's user may read it");
+    return "";
   }
 
-  net::Task<void> Reaches(const Try& one) {
+  Check StaticFile(const Try& one, const Answer& answer) const {
+    bool passed = answer.ok() && answer->status == 200 && UpstreamOf(*answer).empty();
+    std::vector<std::string> evidence = {Asked(one, answer)};
+    const std::string wanted = DigestOf(one.file);
+    if (passed && !wanted.empty()) {
+      passed = Sha256Hex(answer->body) == wanted;
+      evidence.push_back(passed ? fmt::format("{} bytes, as sent along", answer->body.size())
+                                : "its content is not that of the file that was sent along");
+    }
+    return Judged(one, "serves its files", passed, std::move(evidence),
+                  "see whether the file is there and nginx's user may read it: muster plan tells what was "
+                  "changed by hand");
+  }
+
+  // The rest of them. What they weigh isn't known: they are digested as they come.
+  net::Task<void> ServesFiles(const Try& one) {
+    const size_t slash = one.file.find('/', std::string_view("www/").size());
+    const std::string folder = one.file.substr(0, slash + 1);
+    std::vector<const ServedFile*> files;
+    for (const ServedFile& file : input_.files) {
+      if (!folder.empty() && file.path.starts_with(folder)) files.push_back(&file);
+    }
+    const Time end = Now() + kFilesWithin;
+    std::vector<std::string> wrong;
+    size_t asked = 0;
+    for (const ServedFile* file : files) {
+      if (asked >= kFilesMost || Now() > end || wrong.size() >= kWrongMost) break;
+      ++asked;
+      const std::string url = one.files_at + UrlPath(std::string_view(file->path).substr(folder.size()));
+      Digest digest;
+      net::Request request = RequestFor(one, url);
+      const net::Endpoint endpoint = EndpointOf(one);
+      std::function<bool(std::string_view)> add = [&digest](std::string_view chunk) {
+        digest.AddRaw(chunk);
+        return true;
+      };
+      const Answer answer = co_await net::FetchStream(*input_.loop, endpoint, std::move(request),
+                                                      std::move(add), kAnswerWithin);
+      if (!answer.ok() || answer->status != 200) {
+        wrong.push_back(fmt::format("GET {}{}: {}", url, FromWhere(), Show(answer)));
+      } else if (!UpstreamOf(*answer).empty()) {
+        wrong.push_back(fmt::format("GET {}: from {}, which is no file", url, UpstreamOf(*answer)));
+      } else if (digest.Hex() != file->sha256) {
+        wrong.push_back(fmt::format("GET {}: its content is not that of the file that was sent along", url));
+      }
+    }
+    const bool passed = wrong.empty();
+    if (passed) wrong.push_back(fmt::format("{} files asked for", asked));
+    if (files.size() > 1) {
+      const std::string what = asked == files.size() || !passed
+                                   ? fmt::format("serves each of its {} files", files.size())
+                                   : fmt::format("serves {} of its {} files", asked, files.size());
+      Say(one, what, passed, std::move(wrong),
+          "muster plan tells what was changed by hand; muster up mends it");
+    }
+  }
+
+  net::Task<void> SendsHeaders(const Try& one) {
     const net::Headers none;
     const Answer answer = co_await Ask(one, none);
+    std::vector<std::string> names, missing;
+    for (const auto& [name, value] : one.headers) {
+      names.push_back(name);
+      const std::string sent = answer.ok() ? Header(*answer, Lower(name)) : "";
+      // The service may have sent one of that name, too.
+      if (sent.find(value) == std::string::npos) missing.push_back(fmt::format("{}: {}", name, sent));
+    }
+    const bool passed = answer.ok() && missing.empty();
+    if (!answer.ok()) missing = {Show(answer)};
+    Say(one, "sends " + Join(names, ", "), passed, std::move(missing), "another route may catch this path");
+  }
+
+  Check Reaches(const Try& one, const Answer& answer) const {
     const std::string from = answer.ok() ? UpstreamOf(*answer) : "";
-    const bool good = answer.ok() && !from.empty() && (answer->status < 502 || answer->status > 504);
-    Say(one, fmt::format("reaches {}", one.upstream), good,
-        {fmt::format("GET {}{}: {}{}", one.path, FromWhere(), Show(answer),
-                     from.empty() ? "" : " from " + from)},
-        "see whether its instances are ready: muster ps");
-    if (!good || one.arrives == one.path) co_return;
-    const std::string arrived = Header(*answer, "x-muster-uri");
+    const Upstream* upstream = FindUpstream(one);
+    const bool member = !from.empty() && (!upstream || FindMember(*upstream, from));
+    const bool good = member && answer->status < 500;
+    std::string what = fmt::format("reaches {}", one.upstream);
+    if (good && answer->status >= 400) what += fmt::format(", which answers {}", answer->status);
+    std::vector<std::string> evidence = {Asked(one, answer)};
+    std::string hint = "see whether its instances are ready: muster ps";
+    if (!from.empty() && !member) {
+      evidence.push_back(fmt::format("{} is none of the members of {}", from, one.upstream));
+      hint = "another route may catch this path";
+    } else if (answer.ok() && from.empty()) {
+      evidence.push_back("nginx answered it by itself");
+      hint = "another route may catch this path";
+    } else if (member && (answer->status < 502 || answer->status > 504)) {
+      hint = "its instances answer so themselves: see muster logs, or set `try:` to a path that they answer";
+    }
+    return Judged(one, what, good, std::move(evidence), hint);
+  }
+
+  net::Task<void> ArrivesAs(const Try& one) {
+    if (one.arrives == one.path) co_return;
+    const net::Headers none;
+    const Answer answer = co_await Ask(one, none);
+    const std::string arrived = answer.ok() ? Header(*answer, "x-muster-uri") : "";
     Say(one, fmt::format("arrives as {}", one.arrives), arrived == one.arrives,
         {fmt::format("{} arrived as {}", one.path, arrived)});
+  }
+
+  // The same through the server's further ports and names.
+  net::Task<void> Elsewhere(const Try& one) {
+    std::vector<Try> others;
+    for (const int port : one.ports) {
+      others.push_back(one);
+      others.back().port = port;
+    }
+    for (const std::string& name : one.names) {
+      others.push_back(one);
+      others.back().host = name;
+    }
+    const std::string first = WayOf(one);
+    for (const std::string& pattern : one.patterns) {
+      Place& place = PlaceOf(pattern, first);
+      place.why_not = "it is a pattern: nobody can tell which name it catches";
+    }
+    for (size_t i = 0; i < others.size(); ++i) {
+      const Try& other = others[i];
+      Place& place = PlaceOf(WayOf(other), first);
+      if (i >= kPlacesMost) {
+        place.why_not = fmt::format("{} others were tried", kPlacesMost);
+        continue;
+      }
+      const Check check = co_await Basic(other);
+      Place& now = PlaceOf(WayOf(other), first);
+      ++now.tried;
+      if (check.passed) continue;
+      now.wrong.push_back(check.name);
+      now.wrong.insert(now.wrong.end(), check.evidence.begin(), check.evidence.end());
+    }
+  }
+
+  // Another port or name of a server, and how its routes did there.
+  struct Place {
+    std::string way, first;
+    size_t tried = 0;
+    std::vector<std::string> wrong;
+    std::string why_not;
+  };
+
+  static std::string WayOf(const Try& one) {
+    return one.host.empty() ? fmt::format("port {}", one.port) : fmt::format("{}:{}", one.host, one.port);
+  }
+
+  Place& PlaceOf(const std::string& way, const std::string& first) {
+    for (Place& place : places_) {
+      if (place.way == way && place.first == first) return place;
+    }
+    places_.push_back({.way = way, .first = first});
+    return places_.back();
+  }
+
+  void TellPlaces() {
+    for (Place& place : places_) {
+      Check check{.name = fmt::format("{}: {} answers as {}", input_.instance, place.way, place.first),
+                  .passed = place.wrong.empty()};
+      if (place.tried == 0) {
+        check.skipped = true;
+        check.evidence = {place.why_not};
+      } else {
+        check.evidence = place.wrong;
+        if (check.passed) check.evidence = {fmt::format("{} routes asked", place.tried)};
+        if (!check.passed) check.hint = "another server may have the same name or port";
+      }
+      checks_.push_back(std::move(check));
+    }
   }
 
   const Upstream* FindUpstream(const Try& one) const {
@@ -194,22 +372,13 @@ class Verifier {
     return nullptr;
   }
 
-  // Which member answered how often, to `count` requests of as many clients as there are `addresses`.
-  net::Task<std::map<std::string, size_t>> Count(const Try& one, size_t count,
-                                                 std::vector<std::string> addresses) {
-    std::map<std::string, size_t> counts;
-    for (size_t i = 0; i < count; ++i) {
-      net::Headers headers;
-      if (!addresses.empty()) headers[Lower(one.real_ip_header)] = addresses[i % addresses.size()];
-      const Answer answer = co_await Ask(one, headers);
-      if (answer.ok()) ++counts[UpstreamOf(*answer)];
+  // Adds which member answered how often. What isn't answered counts for "".
+  net::Task<void> Count(const Try& one, size_t requests, std::map<std::string, size_t>& counts) {
+    const net::Headers none;
+    for (size_t i = 0; i < requests; ++i) {
+      const Answer answer = co_await Ask(one, none);
+      ++counts[answer.ok() ? UpstreamOf(*answer) : ""];
     }
-    co_return counts;
-  }
-
-  static std::string Lower(std::string text) {
-    for (char& c : text) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-    return text;
   }
 
   std::vector<std::string> Told(const Upstream& upstream, const std::map<std::string, size_t>& counts) const {
@@ -220,50 +389,89 @@ class Verifier {
                                   found == counts.end() ? 0 : found->second,
                                   input_.out.contains(member.instance) ? ", out" : ""));
     }
+    for (const auto& [address, count] : counts) {
+      if (!FindMember(upstream, address))
+        lines.push_back(fmt::format("{}: {}", address.empty() ? "no member" : address, count));
+    }
     return lines;
   }
 
   net::Task<void> Spreads(const Try& one) {
     const Upstream* upstream = FindUpstream(one);
     if (!upstream) co_return;
-    std::vector<std::string> in;
-    for (const Member& member : upstream->members) {
-      if (!input_.out.contains(member.instance)) in.push_back(member.address);
-    }
-    if (in.size() < 2) co_return;
+    const std::set<std::string> marked = MarkedIn(*upstream, input_.out);
+    const size_t in = upstream->members.size() - marked.size();
+    if (in < 2) co_return;
     if (upstream->balance == Balance::kIpHash) {
       co_await SticksToClient(one, *upstream);
       co_return;
     }
-    const size_t requests = in.size() * 4;
-    const std::vector<std::string> nobody;
-    const std::map<std::string, size_t> counts = co_await Count(one, requests, nobody);
-    // Other clients take turns, too, so each gets a share, if not exactly a fourth of the requests.
-    const auto gets_some = [&](const std::string& address) {
-      const auto found = counts.find(address);
-      if (found == counts.end()) return false;
-      return found->second >= 1 && found->second <= 12;
-    };
-    const bool balanced = upstream->balance == Balance::kLeastConn
-                              ? counts.size() >= 2
-                              : std::all_of(in.begin(), in.end(), gets_some);
-    Say(one, fmt::format("spreads {} requests over {} instances", requests, in.size()), balanced,
-        Told(*upstream, counts), "see the logs of the instances that got none");
+    // Others' requests take turns, too, and `least_conn` gives one that has just answered its turn again: who
+    // got none has another chance.
+    Spread spread;
+    size_t requests = 0;
+    for (int round = 0; round < kRounds; ++round) {
+      co_await Count(one, in * 4, spread.counts);
+      requests += in * 4;
+      if (Silent(*upstream, input_.out, spread).empty()) break;
+    }
+    if (upstream->balance == Balance::kLeastConn && !Silent(*upstream, input_.out, spread).empty()) {
+      const auto table = ReadFile("/proc/self/net/tcp");
+      if (table.ok()) spread.connections = CountConnections(*table);
+    }
+    const Verdict verdict = JudgeSpread(*upstream, input_.out, spread);
+    const std::string what = fmt::format("spreads {} requests over {} instances", requests, in);
+    std::vector<std::string> told = Told(*upstream, spread.counts);
+    if (verdict == Verdict::kBusy) {
+      Skip(one, what,
+           "those that got none have more connections than the others just now: " + Join(told, ", "));
+    } else {
+      Say(one, what, verdict == Verdict::kGood, std::move(told),
+          "see the logs of the instances that got none");
+    }
   }
 
   net::Task<void> SticksToClient(const Try& one, const Upstream& upstream) {
-    std::vector<std::string> nobody;
-    const std::map<std::string, size_t> counts = co_await Count(one, 8, nobody);
-    Say(one, "sends one client to one instance", counts.size() == 1 && !counts.begin()->first.empty(),
-        Told(upstream, counts));
-    // Clients that are made up aren't let in.
-    if (one.real_ip_header.empty() || one.limited) co_return;
-    std::vector<std::string> clients;
-    // ip_hash looks at the first three numbers of an address; neighbours fall on different members.
-    for (size_t i = 0; i < kClients; ++i) clients.push_back(fmt::format("198.18.{}.7", i));
-    const std::map<std::string, size_t> spread = co_await Count(one, kClients, clients);
-    Say(one, fmt::format("spreads {} clients", kClients), spread.size() >= 2, Told(upstream, spread),
-        "add the address of this host to real_ip.from if clients come through a proxy on it");
+    std::map<std::string, size_t> counts;
+    co_await Count(one, 8, counts);
+    Say(one, "sends one client to one instance",
+        counts.size() == 1 && FindMember(upstream, counts.begin()->first), Told(upstream, counts));
+    co_await SpreadsClients(one, upstream);
+  }
+
+  // As many clients as can be made up: by the header that nginx believes where it does, else by the addresses
+  // of the loopback network.
+  net::Task<void> SpreadsClients(const Try& one, const Upstream& upstream) {
+    const std::string what = fmt::format("spreads {} clients", kClients);
+    if (one.limited) co_return Skip(one, what, "clients that are made up aren't let in");
+    const std::string before = source_;
+    const bool by_header = !one.real_ip_header.empty();
+    if (by_header && !one.real_ip_from.empty()) {
+      const Sources sources = SourcesFor(one.real_ip_from, OwnAddresses(), input_.address);
+      if (sources.allowed.empty())
+        co_return Skip(one, what,
+                       "no address of this host is in real_ip.from, so nginx takes no client's name from it");
+      source_ = sources.allowed.front();
+    } else if (!by_header && !input_.address.starts_with("127.")) {
+      co_return Skip(one, what, "all requests of this host come from one client");
+    }
+    std::map<std::string, size_t> counts;
+    for (size_t i = 0; i < kClients; ++i) {
+      // ip_hash looks at the first three numbers of an address; neighbours fall on different members.
+      net::Headers headers;
+      if (by_header) {
+        headers[Lower(one.real_ip_header)] = fmt::format("198.18.{}.7", i);
+      } else {
+        source_ = fmt::format("127.18.{}.7", i);
+      }
+      const Answer answer = co_await Ask(one, headers);
+      ++counts[answer.ok() ? UpstreamOf(*answer) : ""];
+    }
+    source_ = before;
+    const bool members = std::all_of(counts.begin(), counts.end(), [&](const auto& count) {
+      return FindMember(upstream, count.first) != nullptr;
+    });
+    Say(one, what, counts.size() >= 2 && members, Told(upstream, counts));
   }
 
   // Only says how long its body would be: nginx refuses it for that already.
@@ -274,25 +482,51 @@ class Verifier {
     constexpr std::string_view method = "PATCH";
     const Answer answer = co_await Ask(one, headers, method);
     Say(one, fmt::format("refuses a body over {}", SizeText(one.body_limit)),
-        answer.ok() && answer->status == 413,
+        answer.ok() && answer->status == 413 && UpstreamOf(*answer).empty(),
         {fmt::format("a request of {} bytes: {}", one.body_limit + 1, Show(answer))});
   }
 
+  // The path that is asked for, and of a route with files the largest of them.
+  std::vector<std::string> PathsToCompress(const Try& one) const {
+    std::vector<std::pair<uint64_t, std::string>> sized;
+    const size_t slash = one.file.find('/', std::string_view("www/").size());
+    const std::string folder = one.file.substr(0, slash + 1);
+    for (const ServedFile& file : input_.files) {
+      if (one.files_at.empty() || folder.empty() || !file.path.starts_with(folder)) continue;
+      std::error_code error;
+      const auto size = fs::file_size(input_.folder + "/" + file.path, error);
+      if (error || size > kCompressedMost) continue;
+      sized.emplace_back(size, one.files_at + UrlPath(std::string_view(file.path).substr(folder.size())));
+    }
+    std::sort(sized.rbegin(), sized.rend());
+    std::vector<std::string> paths;
+    for (const auto& [size, path] : sized) {
+      if (paths.size() < kCompressedTries) paths.push_back(path);
+    }
+    if (paths.empty()) paths.push_back(one.path);
+    return paths;
+  }
+
   net::Task<void> Compresses(const Try& one) {
-    net::Headers headers;
-    const Answer plain = co_await Ask(one, headers);
-    if (!plain.ok()) co_return;
-    std::string type = Header(*plain, "content-type");
-    type = type.substr(0, type.find(';'));
-    const bool fits = std::find(one.gzip_types.begin(), one.gzip_types.end(), type) != one.gzip_types.end();
-    // What isn't to be compressed can't be tried here.
-    const bool known = std::ssize(plain->body) >= one.gzip_min_length && plain->status == 200;
-    if (!fits || !known || !Header(*plain, "content-encoding").empty()) co_return;
-    headers["accept-encoding"] = "gzip";
-    const Answer answer = co_await Ask(one, headers);
-    const std::string encoding = answer.ok() ? Header(*answer, "content-encoding") : "";
-    Say(one, "is compressed", encoding == "gzip",
-        {fmt::format("{} bytes of {}: Content-Encoding: {}", plain->body.size(), type, encoding)});
+    std::vector<std::string> why_not;
+    for (const std::string& path : PathsToCompress(one)) {
+      net::Headers headers;
+      constexpr std::string_view method = "GET";
+      const Answer plain = co_await Ask(one, headers, method, path);
+      std::string why = plain.ok() ? WhyPlain(one, *plain) : Show(plain);
+      if (!why.empty()) {
+        why_not.push_back(fmt::format("GET {}: {}", path, why));
+        continue;
+      }
+      headers["accept-encoding"] = "gzip";
+      const Answer answer = co_await Ask(one, headers, method, path);
+      const std::string encoding = answer.ok() ? Header(*answer, "content-encoding") : "";
+      Say(one, "is compressed", encoding == "gzip",
+          {fmt::format("GET {}: {} bytes of {}: Content-Encoding: {}", path, plain->body.size(),
+                       Header(*plain, "content-type"), encoding)});
+      co_return;
+    }
+    Skip(one, "is compressed", Join(why_not, "; "));
   }
 
   net::Task<void> Echoes(const Try& one) {
@@ -346,6 +580,7 @@ class Verifier {
   VerifyInput input_;
   std::string source_;  // whom it asks as; "" : as the kernel chooses
   std::vector<Check> checks_;
+  std::vector<Place> places_;
 };
 
 }  // namespace

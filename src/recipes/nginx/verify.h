@@ -11,6 +11,12 @@ class Loop;
 
 namespace muster::nginx {
 
+// A file that nginx is to serve, below the instance's folder.
+struct ServedFile {
+  std::string path;
+  std::string sha256;  // of what was sent along
+};
+
 struct VerifyInput {
   net::Loop* loop = nullptr;
   std::string instance, service;
@@ -18,6 +24,7 @@ struct VerifyInput {
   std::string folder;
   std::string token;  // makes nginx tell where a request went
   std::vector<Try> tries;
+  std::vector<ServedFile> files;
   std::vector<Upstream> upstreams;
   std::set<std::string> out;  // members that are expected to get nothing
 };

@@ -236,6 +236,34 @@ TEST(NginxTries, ComeBackAsTheyWere) {
   EXPECT_THAT(ParseTries("nonsense"), IsEmpty());
 }
 
+TEST(NginxTries, NameEveryWayToAServer) {
+  const Settings settings = ReadSettings(ToValue(nlohmann::ordered_json::parse(R"({"servers": [
+      {"listen": [80, 81], "server_name": ["_", "a_b.example", "*.c.example", "~^d"],
+       "response_headers": {"X-A": "1", "X-B": "$host"}, "real_ip": {"from": "10.0.0.0/8"},
+       "routes": [{"path": "/s", "response_headers": {"x-a": "2"}, "static": {"files": {"a b": "f", "c": "g"}}},
+                  {"path": "/one", "match": "exact", "static": {"files": {"x": "f"}}}]},
+      {"listen": [81, 82], "routes": [{"path": "/", "status": 404}]},
+      {"listen": 80, "server_name": "~^e", "routes": [{"path": "/", "status": 404}]}]})")));
+  const std::vector<Try> tries = TriesOf(settings, {});
+  ASSERT_EQ(tries.size(), 4u);
+  EXPECT_EQ(ParseTries(FormatTries(tries)), tries);
+  EXPECT_EQ(tries[0].host, "a_b.example");
+  EXPECT_EQ(tries[0].names, (std::vector<std::string>{"muster-verify.c.example"}));
+  EXPECT_EQ(tries[0].patterns, (std::vector<std::string>{"~^d"}));
+  EXPECT_EQ(tries[0].ports, (std::vector<int>{81}));
+  EXPECT_EQ(tries[0].headers, (Pairs{{"x-a", "2"}}));
+  EXPECT_EQ(tries[0].path, "/s/a%20b");
+  EXPECT_EQ(tries[0].file, "www/1-1/a b");
+  EXPECT_EQ(tries[0].files_at, "/s/");
+  EXPECT_EQ(tries[1].file, "www/1-2/x");
+  EXPECT_EQ(tries[1].files_at, "");
+  // Without a name it gets what comes to a port that it has for itself; else nobody gets there.
+  EXPECT_EQ(tries[2].port, 82);
+  EXPECT_EQ(tries[2].untried, "");
+  EXPECT_EQ(tries[3].path, "");
+  EXPECT_THAT(tries[3].untried, ::testing::HasSubstr("another server"));
+}
+
 TEST(NginxGuests, StandWhereAllMembersOfTheirServiceDo) {
   const Cluster cluster = MakeCluster(R"({"listen": 80, "routes": [
       {"path": "/", "to": "app"}, {"path": "/admin", "to": "app:admin", "balance": "ip_hash"},

@@ -419,5 +419,13 @@ TEST(MemberHealth, IsYellowWhileSomeAreAwayAndRedWhereAllAre) {
   EXPECT_EQ(MemberHealth(world.desired, world.observed).health, Health::kRed);
 }
 
+TEST(ReadHealth, AsksOnlyTcpPorts) {
+  const std::map<std::string, PortRange> both{{"dns", {.first = 5353, .udp = true}}, {"web", {.first = 80}}};
+  const Probe probe = ReadHealth(nullptr, both);
+  EXPECT_EQ(probe.kind, Probe::Kind::kTcp);
+  EXPECT_EQ(probe.port, 80);
+  EXPECT_EQ(ReadHealth(nullptr, {{"dns", {.first = 5353, .udp = true}}}).kind, Probe::Kind::kNone);
+}
+
 }  // namespace
 }  // namespace muster::common

@@ -8,6 +8,7 @@
 #include "agent/ports.h"
 #include "base/fault.h"
 #include "base/text.h"
+#include "model/listens.h"
 
 namespace muster::agent {
 namespace {
@@ -516,6 +517,8 @@ Observed Member::Observe(bool drift) {
   observed.memory_bytes = process_ ? process_->memory_bytes() : 0;
   if (drift && !installing_ && !files_change_) observed.drift = drift_watch_.Look(paths_, desired);
   if (Operator* recipe = GetOperator()) observed.facts = recipe->Facts(OperatorContext());
+  const std::string listens = FormatListens(desired.address, desired.ports);
+  if (!listens.empty()) observed.facts[kListensFact] = listens;
   return observed;
 }
 

@@ -62,11 +62,11 @@ class Layout {
     return {};
   }
 
-  // Of a load balancer: the arguments that an `admit` of this guest needs beside `member`; empty where it
-  // sends nothing to the guest's service.
+  // Of a load balancer: the arguments that an `admit` of this guest, or a `restore` of a member that moved to
+  // other ports, needs beside `member`; empty where it sends nothing to its service.
   virtual std::map<std::string, std::string> AdmissionOf(const Service& /*service*/,
                                                          const Cluster& /*cluster*/,
-                                                         const Instance& /*guest*/) const {
+                                                         const Instance& /*instance*/) const {
     return {};
   }
 

@@ -288,5 +288,28 @@ TEST(NginxGuests, StandWhereAllMembersOfTheirServiceDo) {
   EXPECT_TRUE(layout.AdmissionOf(cluster.services[2], cluster, guest).empty());
 }
 
+TEST(NginxMembers, ThatMovedStandWhereTheyCameBack) {
+  const Cluster cluster = MakeCluster(R"({"listen": 80, "routes": [
+      {"path": "/", "to": "app"}, {"path": "/upload", "to": "app-1"}, {"path": "/two", "to": "app-2"}]})");
+  Instance member;
+  member.name = "app-1";
+  member.service = "app";
+  member.ordinal = 1;
+  member.address = "10.0.0.1";
+  member.ports = {{"http", {.first = 8201}}, {"admin", {.first = 9104}}};
+  const std::string at = NginxLayout().AdmissionOf(cluster.services[2], cluster, member).at("at");
+  EXPECT_EQ(at, "app-1=10.0.0.1:8201,app=10.0.0.1:8201");
+  const std::vector<Upstream> before = {
+      {.name = "app", .members = {{"app-1", "10.0.0.1:8101"}, {"app-2", "10.0.0.1:8201"}}},
+      {.name = "app-1", .members = {{"app-1", "10.0.0.1:8101"}}},
+      {.name = "feed", .members = {{"feed-1", "10.0.0.1:8201"}, {"feed-2", "10.0.0.1:8101"}}}};
+  const auto now = WithMoved(before, {{"app-1", at}});
+  // Nobody else is where it is now.
+  EXPECT_EQ(now[0].members, (std::vector<Member>{{"app-1", "10.0.0.1:8201"}}));
+  EXPECT_EQ(now[1].members, (std::vector<Member>{{"app-1", "10.0.0.1:8201"}}));
+  EXPECT_EQ(now[2].members, (std::vector<Member>{{"feed-2", "10.0.0.1:8101"}}));
+  EXPECT_EQ(WithMoved(before, {{"app-1", "other=10.0.0.1:9"}}), before);
+}
+
 }  // namespace
 }  // namespace muster::nginx

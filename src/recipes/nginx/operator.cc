@@ -39,6 +39,8 @@ struct State {
   bool loaded = false;
   Names run, health;                          // who is out, by whom
   std::map<std::string, std::string> guests;  // who stands in for a while, and where
+  std::map<std::string, std::string> moved;   // members that stand elsewhere than in `moved_in`, and where
+  std::string moved_in;                       // the digest of the desired upstreams that this is about
   std::string token;                          // who knows it is shown where requests go
   std::string applied;                        // the upstreams that the running nginx has; "" : not known
   // It has not what it should have, as far as is known, and nothing is under way that would change that: told
@@ -62,7 +64,17 @@ struct State {
     both.insert(health.begin(), health.end());
     return both;
   }
-  std::vector<Upstream> Members() const { return WithGuests(ParseUpstreams(upstreams), guests); }
+  std::vector<Upstream> Members() const {
+    std::vector<Upstream> members = ParseUpstreams(upstreams);
+    // A new list of members knows where they are.
+    if (!moved.empty() && moved_in == Sha256Hex(upstreams)) members = WithMoved(std::move(members), moved);
+    return WithGuests(std::move(members), guests);
+  }
+  void Move(const std::string& member, const std::string& seats) {
+    const std::string in = Sha256Hex(upstreams);
+    if (std::exchange(moved_in, in) != in) moved.clear();
+    moved[member] = seats;
+  }
   // Those that really are marked.
   Names marked() const {
     Names marked;
@@ -91,6 +103,8 @@ Status Save(const State& state) {
       fmt::format("token {}\nrun {}\nhealth {}\n", state.token, Listed(state.run), Listed(state.health));
   text += fmt::format("applied {}\n", state.applied.empty() ? "" : Sha256Hex(state.applied));
   for (const auto& [name, seats] : state.guests) text += fmt::format("guest {} {}\n", name, seats);
+  if (!state.moved.empty()) text += fmt::format("moved-in {}\n", state.moved_in);
+  for (const auto& [name, seats] : state.moved) text += fmt::format("moved {} {}\n", name, seats);
   return WriteFile(StatePath(state), text, {.mode = 0600});
 }
 
@@ -106,6 +120,8 @@ void Load(State& state) {
       if (line.starts_with("health ")) state.health = Listed(std::string_view(line).substr(7));
       const std::vector<std::string> words = Split(line, ' ');
       if (words.size() == 3 && words[0] == "guest") state.guests[words[1]] = words[2];
+      if (words.size() == 3 && words[0] == "moved") state.moved[words[1]] = words[2];
+      if (line.starts_with("moved-in ")) state.moved_in = line.substr(9);
     }
   }
   if (state.token.empty()) state.token = RandomHex(16);
@@ -238,7 +254,12 @@ class NginxOperator : public Operator {
       state->stale = false;
     }
     MUSTER_CO_DO(Save(*state));
-    co_return co_await WriteAndTest(state, content);
+    MUSTER_CO_DO(co_await WriteAndTest(state, content));
+    if (!state->moved.empty() && state->moved_in != Sha256Hex(state->upstreams)) {
+      state->moved.clear();  // it must not come back with a list of members that is as an earlier one was
+      co_return Save(*state);
+    }
+    co_return Done();
   }
 
   net::Task<Status> Reload(Context context) override {
@@ -263,6 +284,7 @@ class NginxOperator : public Operator {
         drained = names.insert(member).second;
       } else {
         names.erase(member);
+        if (!args["at"].empty()) state->Move(member, args["at"]);
         // Who says ready=yes has just seen it so. Otherwise it stays out until the mender finds it well.
         if (args["ready"] == "yes") {
           state->health.erase(member);

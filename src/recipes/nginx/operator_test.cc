@@ -37,6 +37,31 @@ TEST_F(NginxOperatorTest, SendsToAGuestUntilItIsDismissed) {
   EXPECT_THAT(Order("admit", {{"member", "app-x1"}}), HasSubstr("bad-args"));
 }
 
+TEST_F(NginxOperatorTest, SendsToAMemberWhereItCameBackUntilItsNewListIsThere) {
+  const int port =
+      std::exchange(placement_.at("app-1").ports.at("http").first, 1);  // nothing is there any more
+  Install(Plain());
+  ASSERT_TRUE(loop_.RunTask(operator_->Prepare(Context())).ok());
+  StartNginx();
+  EXPECT_EQ(Order("drain", {{"member", "app-1"}, {"by", "run"}}), "app-1");
+  const std::string at = fmt::format("app=127.0.0.1:{}", port);
+  EXPECT_EQ(Order("restore", {{"member", "app-1"}, {"by", "run"}, {"ready", "yes"}, {"at", at}}), "");
+  operator_ = MakeOperator();
+  EXPECT_EQ(Order("drain", {{"member", "app-2"}, {"by", "run"}}), "app-2");
+  EXPECT_EQ(WhoAnswers(), (std::set<std::string>{"app-1"}));
+
+  placement_.at("app-1").ports.at("http").first = port;
+  Install(Plain());
+  ASSERT_TRUE(loop_.RunTask(operator_->Prepare(Context())).ok());
+  ASSERT_TRUE(loop_.RunTask(operator_->Reload(Context())).ok());
+  EXPECT_EQ(WhoAnswers(), (std::set<std::string>{"app-1"}));
+  // With that it is over: another list, though it has been there before, is as it says.
+  placement_.at("app-1").ports.at("http").first = 1;
+  Install(Plain());
+  ASSERT_TRUE(loop_.RunTask(operator_->Prepare(Context())).ok());
+  EXPECT_THAT(ReadFile(folder_ + "/" + std::string(kUpstreamsFile)).value(), HasSubstr("127.0.0.1:1 "));
+}
+
 TEST_F(NginxOperatorTest, DrainsRestoresAndRemembers) {
   Install(Plain());
   const Status prepared = loop_.RunTask(operator_->Prepare(Context()));

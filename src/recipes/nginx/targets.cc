@@ -151,22 +151,56 @@ Result<Upstreams> ResolveUpstreams(const Settings& settings, const Cluster& clus
   return upstreams;
 }
 
-std::string SeatsOf(const Settings& settings, const Cluster& cluster, const Instance& guest) {
+std::string SeatsOf(const Settings& settings, const Cluster& cluster, const Instance& instance) {
+  const bool guest = common::IsGuestName(instance.service, instance.name);
   std::set<std::string> seats;
   for (const Server& server : settings.servers) {
     for (const Route& route : server.routes) {
       for (const Target& target : route.to) {
         const ParsedTarget parsed = ParseTarget(target.text, cluster);
+        if (!parsed.service || parsed.service->name != instance.service) continue;
         // A route to a chosen member means that one, and no other.
-        if (!parsed.service || parsed.service->name != guest.service || parsed.ordinal != 0) continue;
-        const std::string wanted = parsed.port.empty() ? DefaultPort(TcpPorts(guest.ports)) : parsed.port;
-        const auto port = guest.ports.find(wanted);
-        if (port == guest.ports.end()) continue;
-        seats.insert(UpstreamName(route) + "=" + HostPort(guest.address, port->second.first));
+        if (parsed.ordinal != 0 && (guest || parsed.ordinal != instance.ordinal)) continue;
+        const std::string wanted = parsed.port.empty() ? DefaultPort(TcpPorts(instance.ports)) : parsed.port;
+        const auto port = instance.ports.find(wanted);
+        if (port == instance.ports.end()) continue;
+        seats.insert(UpstreamName(route) + "=" + HostPort(instance.address, port->second.first));
       }
     }
   }
   return Join({seats.begin(), seats.end()}, ",");
+}
+
+std::vector<Upstream> WithMoved(std::vector<Upstream> upstreams,
+                                const std::map<std::string, std::string>& moved) {
+  if (moved.empty()) return upstreams;
+  std::map<std::string, std::map<std::string, std::vector<std::string>>> seats_in;  // upstream, name
+  std::map<std::string, std::string> taken;                                         // address -> by whom
+  for (const auto& [name, seats] : moved) {
+    for (const std::string& seat : Split(seats, ',')) {
+      const size_t equals = seat.find('=');
+      if (equals == std::string::npos) continue;
+      seats_in[seat.substr(0, equals)][name].push_back(seat.substr(equals + 1));
+      taken[seat.substr(equals + 1)] = name;
+    }
+  }
+  for (Upstream& upstream : upstreams) {
+    auto& seats = seats_in[upstream.name];
+    std::vector<Member> members;
+    for (Member& member : upstream.members) {
+      const auto own = seats.find(member.instance);
+      const auto other = taken.find(member.address);
+      if (own != seats.end()) {
+        // All its seats where its first was.
+        for (std::string& address : std::exchange(own->second, {}))
+          members.push_back({.instance = member.instance, .address = std::move(address)});
+      } else if (other == taken.end() || other->second == member.instance) {
+        members.push_back(std::move(member));
+      }
+    }
+    upstream.members = std::move(members);
+  }
+  return upstreams;
 }
 
 std::vector<Upstream> WithGuests(std::vector<Upstream> upstreams,

@@ -53,9 +53,13 @@ struct Upstreams {
 Result<Upstreams> ResolveUpstreams(const Settings& settings, const Cluster& cluster,
                                    const Placement& placement);
 
-// Where a guest of the service that routes send to is to stand: "UPSTREAM=host:port,UPSTREAM=host:port"; ""
-// where none of them sends to all its members.
-std::string SeatsOf(const Settings& settings, const Cluster& cluster, const Instance& guest);
+// Where a guest or a member of the service that routes send to is to stand: "UPSTREAM=host:port,UPSTREAM=…";
+// "" where none of them sends to it.
+std::string SeatsOf(const Settings& settings, const Cluster& cluster, const Instance& instance);
+// The upstreams with members that stand elsewhere by now; `moved` has seats by name. Whoever stood on such a
+// seat before doesn't: it is left out.
+std::vector<Upstream> WithMoved(std::vector<Upstream> upstreams,
+                                const std::map<std::string, std::string>& moved);
 // The upstreams with their guests; `guests` has seats by name. Upstreams that aren't there are passed over.
 std::vector<Upstream> WithGuests(std::vector<Upstream> upstreams,
                                  const std::map<std::string, std::string>& guests);

@@ -30,6 +30,7 @@ Result<Json> ReadAnswer(const net::Response& response) {
     for (const Json& finding : *findings) {
       if (!finding.is_object()) continue;
       lines.push_back(Text(finding, "message") + " [" + Text(finding, "code") + "]");
+      if (const std::string fix = Text(finding, "fix"); !fix.empty()) lines.push_back("fix: " + fix);
     }
     return std::move(error).Evidence(std::move(lines));
   }

@@ -131,6 +131,20 @@ void GiveTime(Step& step, const Service* service) {
   step.deadline += service->update.drain;
 }
 
+// A member that comes back on other ports is found there before its balancer has its new list of members.
+void AddNewSeat(const Cluster& cluster, const Instance& member, const Situation& situation,
+                const Balancer& balancer, Step& restore) {
+  const auto observed = situation.observed.find(member.name);
+  const Service* service = cluster.FindService(balancer.instance->service);
+  if (observed == situation.observed.end() || !service) return;
+  const auto same = [&](const char* part) {
+    const auto was = observed->second.parts.find(part), is = member.parts.find(part);
+    return was != observed->second.parts.end() && is != member.parts.end() && was->second == is->second;
+  };
+  if (same("ports") && same("address")) return;
+  restore.args.merge(FindRecipe(service->kind)->layout->AdmissionOf(*service, cluster, member));
+}
+
 // Puts guests before the balancers once they are ready, and takes them away before they stop.
 class Guests {
  public:
@@ -234,9 +248,11 @@ bool OnlyTakesAway(const Steps& steps) {
 }  // namespace
 
 void TakeOutOfBalancers(const Cluster& cluster, const Desired& desired, const Situation& situation,
-                        Steps& steps, std::vector<std::string>& outages) {
+                        Steps& steps) {
   std::unordered_map<std::string, std::vector<Balancer>> in_front_of;
   std::vector<Balancer> all;
+  std::unordered_map<std::string, const Instance*> desired_of;
+  for (const Instance& instance : desired.instances) desired_of[instance.name] = &instance;
   std::unordered_map<std::string, std::unordered_set<std::string>> ids;  // of steps, by service
   for (const Instance& instance : desired.instances) {
     if (instance.fronts.empty()) continue;
@@ -269,6 +285,7 @@ void TakeOutOfBalancers(const Cluster& cluster, const Desired& desired, const Si
         continue;
       }
       const auto balancers = in_front_of.find(step.instance);
+      const auto member = desired_of.find(step.instance);
       const bool replaced = !leaving.contains(step.instance) && own.contains(step.instance + ".start") &&
                             own.contains(step.instance + ".stop");
       if (step.verb == "stop" && leaving.contains(step.instance)) {
@@ -312,6 +329,7 @@ void TakeOutOfBalancers(const Cluster& cluster, const Desired& desired, const Si
           Step restore = OrderTo(balancer, "restore", step.instance, step.reason);
           restore.after = "restored";
           restore.args["ready"] = "yes";  // seen by this run, perhaps before the mender has heard of it
+          if (member != desired_of.end()) AddNewSeat(cluster, *member->second, situation, balancer, restore);
           restore.needs = {step.id};
           instead[step.id].push_back(restore.id);
           restores.push_back(std::move(restore));
@@ -336,19 +354,6 @@ void TakeOutOfBalancers(const Cluster& cluster, const Desired& desired, const Si
     list = std::move(wrapped);
   }
   TakeBack(all, situation, steps);
-  // Members that come back on other ports are found again only once their balancer has its new file.
-  std::set<std::string> told;
-  for (const Instance& instance : desired.instances) {
-    const auto observed = situation.observed.find(instance.name);
-    const bool moved = observed != situation.observed.end() &&
-                       observed->second.state == InstanceState::kReady &&
-                       observed->second.parts.contains("ports") && instance.parts.contains("ports") &&
-                       observed->second.parts.at("ports") != instance.parts.at("ports");
-    if (moved && in_front_of.contains(instance.name) && told.insert(instance.service).second) {
-      outages.push_back(instance.service +
-                        " changes its ports: some requests fail until its balancer has been reloaded");
-    }
-  }
 }
 
 void OrderServices(const Cluster& cluster, const Desired& desired, Steps& steps) {

@@ -16,9 +16,10 @@ struct Steps {
 
 // Each member that is stopped and started is drained from the balancers in front of it before, and restored
 // after; whatever waited for its start now waits for that. A surplus member leaves once its balancers know it
-// no more. A guest is admitted to them once it is ready, and dismissed before it stops.
+// no more. A member that comes back on other ports is restored there. A guest is admitted to them once it is
+// ready, and dismissed before it stops.
 void TakeOutOfBalancers(const Cluster& cluster, const Desired& desired, const Situation& situation,
-                        Steps& steps, std::vector<std::string>& outages);
+                        Steps& steps);
 
 // A service goes after those it uses and those it stands in front of; before them where all goes away.
 void OrderServices(const Cluster& cluster, const Desired& desired, Steps& steps);

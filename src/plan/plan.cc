@@ -7,6 +7,7 @@
 #include "base/text.h"
 #include "plan/hash.h"
 #include "plan/order.h"
+#include "plan/ports.h"
 #include "plan/secrets.h"
 #include "recipes/common/placement.h"
 #include "recipes/recipe.h"
@@ -266,9 +267,10 @@ Result<Plan> MakePlan(const Cluster& cluster, const Desired& desired, const Situ
     for (const auto& [name, observed] : situation.observed) {
       for (const Drift& drift : observed.drift) plan.drift.emplace_back(name, drift);
     }
-    TakeOutOfBalancers(cluster, desired, situation, steps, plan.outages);
+    TakeOutOfBalancers(cluster, desired, situation, steps);
   }
   OrderServices(cluster, desired, steps);
+  if (!situation.remove_all) MUSTER_DO(HandPortsOver(desired, situation, steps, plan.outages));
   for (const std::string& host : plan.unreachable) {
     plan.notes.push_back(host + (situation.remove_all
                                      ? " does not answer: what stands there is not taken down yet"

@@ -51,7 +51,7 @@ struct Situation {
 };
 
 // The plan from `situation` to `desired`. Refusals are errors of kind kRefused: "require-not-met" (too few
-// hosts answer), "plan-circle".
+// hosts answer), "plan-circle", "port-held" (a port is wanted that somebody has who stays as he is).
 Result<Plan> MakePlan(const Cluster& cluster, const Desired& desired, const Situation& situation);
 
 // For people: one line a step, grouped; what `muster plan` prints.

@@ -2,10 +2,13 @@
 
 #include <algorithm>
 #include <csignal>
+#include <functional>
 #include <set>
+#include <tuple>
 #include <unordered_set>
 
 #include "base/text.h"
+#include "model/listens.h"
 #include "recipes/common/placement.h"
 
 namespace muster::common {
@@ -41,8 +44,18 @@ struct Work {
   bool install = true;  // of a restart: there is something new
   Impact impact = Impact::kNone;
   std::string reason;
-  bool serves = false;  // taking it away costs something
+  bool serves = false;        // taking it away costs something
+  bool after_window = false;  // its port is one of a member that serves yet
 };
+
+// The numbers of all ports, each with whether it is UDP.
+std::vector<std::pair<bool, int>> NumbersOf(const std::vector<PortRange>& ports) {
+  std::vector<std::pair<bool, int>> numbers;
+  for (const PortRange& range : ports) {
+    for (int i = 0; i < range.count; ++i) numbers.emplace_back(range.udp, range.first + i);
+  }
+  return numbers;
+}
 
 class Builder {
  public:
@@ -354,6 +367,42 @@ class Builder {
     return std::max(window, 1);
   }
 
+  // Members whose ports move along hand them on: who has one goes before who gets it. In a circle, plan/
+  // stops one early.
+  void FreePortsFirst() {
+    const auto wanted = [&](size_t i) {
+      const Instance& desired = *work_[i].desired;
+      return ParseListens(FormatListens(desired.address, desired.ports));
+    };
+    std::map<std::tuple<std::string, bool, int>, size_t> holders;  // of those whose ports change
+    for (size_t i = 0; i < work_.size(); ++i) {
+      if (!Runs(work_[i].observed)) continue;
+      const Listens listens = ListensOf(*work_[i].observed);
+      if (listens.ports.empty() || listens == wanted(i)) continue;
+      for (const auto& [udp, port] : NumbersOf(listens.ports)) holders[{listens.address, udp, port}] = i;
+    }
+    if (holders.empty()) return;
+    std::vector<size_t> sequence;
+    std::vector<bool> seen(work_.size());
+    const std::function<void(size_t)> visit = [&](size_t i) {
+      if (seen[i]) return;
+      seen[i] = true;
+      const Listens listens = wanted(i);
+      for (const auto& [udp, port] : NumbersOf(listens.ports)) {
+        const auto holder = holders.find({listens.address, udp, port});
+        if (holder == holders.end() || holder->second == i) continue;
+        visit(holder->second);
+        const Work& before = work_[holder->second];
+        work_[i].after_window |= !Goes(work_[i]) && (Goes(before) || before.after_window);
+      }
+      sequence.push_back(i);
+    };
+    for (size_t i = 0; i < work_.size(); ++i) visit(i);
+    std::vector<Work> ordered;
+    for (const size_t i : sequence) ordered.push_back(std::move(work_[i]));
+    work_ = std::move(ordered);
+  }
+
   void Order() {
     const int members = static_cast<int>(input_.desired->size());
     size_t serving = 0;
@@ -361,10 +410,11 @@ class Builder {
     const int surge = input_.service->update.max_surge.RoundUp(members);
     const auto guests = ChooseGuests(std::min(serving, static_cast<size_t>(std::max(surge, 0))));
     const auto window = static_cast<size_t>(Window(serving, guests.size()));
+    FreePortsFirst();
     // What is away already needs no window, and must be back before more is taken away.
     std::vector<std::string> first;
     for (const Work& work : work_) {
-      if (Goes(work)) continue;
+      if (Goes(work) || work.after_window) continue;
       const std::string last = Emit(work, {});
       if (work.need != Need::kStop && work.need != Need::kLive && work.need != Need::kReload)
         first.push_back(last);
@@ -378,6 +428,10 @@ class Builder {
     // new.
     std::vector<std::string> lasts;
     for (const Work& work : work_) {
+      if (work.after_window) {
+        Emit(work, lasts.empty() ? first : std::vector<std::string>{lasts.back()});
+        continue;
+      }
       if (!Goes(work)) continue;
       std::vector<std::string> needs;
       if (lasts.size() >= window) {

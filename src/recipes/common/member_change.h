@@ -11,6 +11,8 @@
 // agent is to make of it. Who isn't ready, or died of its reload signal before, is restarted in place of a
 // reload.
 //
+// Where members get ports that others have yet, those others go before them.
+//
 // With `max_surge`, guests stand in: install → start, before the first that serves is touched, and stop →
 // remove after the last. The window is wider by their number. A run that ends early removes them (put back of
 // their install). Guests that an earlier run left behind go at once, and their names aren't used.

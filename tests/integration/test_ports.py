@@ -104,3 +104,12 @@ def test_no_request_fails_while_all_members_move_to_other_ports(muster, by):
     assert sorted(one["ports"]["http"] - port for name, one in found.items() if name != "edge-1") == \
         [by, by, by + 1, by + 1]
     assert load.served > 20 and load.failures == []
+
+
+def test_a_port_that_is_another_services_is_refused_with_what_to_do(muster):
+    port = free_ports(2)
+    up(muster, write(muster, app(muster, "db", port), app(muster, "web", port + 1)))
+    refused = muster.run("scale", "db", 2, "--cluster", CLUSTER, code=None)
+    assert refused.returncode != 0
+    told = refused.stdout + refused.stderr
+    assert f"port {port + 1} " in told and "port-twice" in told and "fix: give one of them another port" in told

@@ -16,7 +16,7 @@
 namespace muster::plan {
 
 // The version of everything that turns a cluster file into desired instances. Raised when its output changes.
-constexpr int kRendererVersion = 4;  // 3: real_ip and allow_from of nginx; 4: what verify tries of nginx
+constexpr int kRendererVersion = 4;  // 3: real_ip of nginx; 4: its www/ and what verify tries
 
 // Findings of all recipes, and those that cross services: port-twice, unknown variables, cycles, localhost …
 std::vector<Finding> CheckCluster(const Cluster& cluster);

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <set>
 
+#include "base/digest.h"
 #include "base/text.h"
 #include "model/words.h"
 
@@ -200,7 +201,7 @@ class Renderer {
     } else if (!route.redirect.empty()) {
       block.Say("return {} {}", route.redirect_status, Quoted(route.redirect));
     } else if (route.files) {
-      SayStatic(block, route, server_index, index);
+      SayStatic(block, route, server_index);
     } else {
       SayProxy(block, server, route);
     }
@@ -212,10 +213,10 @@ class Renderer {
     return text + block.text + "    }\n";
   }
 
-  void SayStatic(Block& block, const Route& route, size_t server, size_t index) {
+  void SayStatic(Block& block, const Route& route, size_t server) {
     const Static& files = *route.files;
     std::string folder = files.root;
-    if (folder.empty()) folder = kFolder + "/" + StaticFolder(server, index);
+    if (folder.empty()) folder = kFolder + "/" + StaticFolder(server, route);
     while (folder.size() > 1 && folder.ends_with('/')) folder.pop_back();
     switch (route.match) {
       case Match::kExact: {
@@ -290,8 +291,9 @@ bool SameHeader(std::string_view a, std::string_view b) {
 
 std::string CertificatePath(size_t server) { return fmt::format("conf/tls-{}.crt", server + 1); }
 std::string KeyPath(size_t server) { return fmt::format("conf/tls-{}.key", server + 1); }
-std::string StaticFolder(size_t server, size_t route) {
-  return fmt::format("www/{}-{}", server + 1, route + 1);
+std::string StaticFolder(size_t server, const Route& route) {
+  const std::string key = fmt::format("{} {}", static_cast<int>(route.match), route.path);
+  return fmt::format("www/{}-{}", server + 1, Sha256Hex(key).substr(0, 8));
 }
 
 std::string RenderConfig(const Settings& settings, const Upstreams& upstreams, std::string_view address) {

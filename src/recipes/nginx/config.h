@@ -19,7 +19,8 @@ bool SameHeader(std::string_view a, std::string_view b);
 // Below the instance's folder.
 std::string CertificatePath(size_t server);
 std::string KeyPath(size_t server);
-std::string StaticFolder(size_t server, size_t route);
+// Named by the route itself, so that another that comes or goes before it moves no files.
+std::string StaticFolder(size_t server, const Route& route);
 
 // `address` is the host's: nginx listens there and nowhere else. Holds the word {folder}.
 std::string RenderConfig(const Settings& settings, const Upstreams& upstreams, std::string_view address);

@@ -57,7 +57,8 @@ Result<std::vector<InstanceFile>> FilesOf(const Settings& settings, const Cluste
     for (size_t r = 0; r < server.routes.size(); ++r) {
       if (!server.routes[r].files) continue;
       for (const auto& [name, path] : server.routes[r].files->files) {
-        MUSTER_TRY(InstanceFile file, FileFrom(cluster, path, StaticFolder(s, r) + "/" + name, 0640));
+        MUSTER_TRY(InstanceFile file,
+                   FileFrom(cluster, path, StaticFolder(s, server.routes[r]) + "/" + name, 0640));
         file.impact = Impact::kLive;  // Read anew with each request.
         files.push_back(std::move(file));
       }

@@ -169,7 +169,7 @@ TEST(NginxConfig, HasSeveralServersTlsAndClientAddresses) {
   EXPECT_THAT(config, HasSubstr("real_ip_recursive on;"));
   EXPECT_EQ(FileOf(edge, "conf/tls-2.crt"), "CERT");
   EXPECT_EQ(FileOf(edge, "conf/tls-2.key"), SecretMarker("b-key"));
-  EXPECT_EQ(edge.files[2].path, "www/2-1/index.html");
+  EXPECT_EQ(edge.files[2].path, "www/2-9c0a7e31/index.html");
   EXPECT_EQ(edge.files[2].blob, "abc");
   EXPECT_EQ(edge.ports.at("http").first, 8080);
   EXPECT_EQ(edge.ports.at("https").first, 8443);
@@ -253,15 +253,34 @@ TEST(NginxTries, NameEveryWayToAServer) {
   EXPECT_EQ(tries[0].ports, (std::vector<int>{81}));
   EXPECT_EQ(tries[0].headers, (Pairs{{"x-a", "2"}}));
   EXPECT_EQ(tries[0].path, "/s/a%20b");
-  EXPECT_EQ(tries[0].file, "www/1-1/a b");
+  EXPECT_EQ(tries[0].file, StaticFolder(0, {.path = "/s"}) + "/a b");
   EXPECT_EQ(tries[0].files_at, "/s/");
-  EXPECT_EQ(tries[1].file, "www/1-2/x");
+  EXPECT_EQ(tries[1].file, StaticFolder(0, {.path = "/one", .match = Match::kExact}) + "/x");
   EXPECT_EQ(tries[1].files_at, "");
   // Without a name it gets what comes to a port that it has for itself; else nobody gets there.
   EXPECT_EQ(tries[2].port, 82);
   EXPECT_EQ(tries[2].untried, "");
   EXPECT_EQ(tries[3].path, "");
   EXPECT_THAT(tries[3].untried, ::testing::HasSubstr("another server"));
+}
+
+TEST(NginxFiles, StayWhereTheyAreWhenAnotherRouteGoes) {
+  const auto files_of = [](std::string_view first) {
+    Cluster cluster = MakeCluster(fmt::format(R"({{"listen": 80, "routes": [{}
+        {{"path": "/docs/", "static": {{"files": {{"index.html": "page.html"}}}}}},
+        {{"path": "/docs/", "match": "exact", "static": {{"files": {{"index.html": "page.html"}}}}}}]}})",
+                                              first));
+    cluster.files["page.html"] = {.sha256 = "abc"};
+    std::vector<std::string> paths;
+    for (const InstanceFile& file : LayOutEdge(cluster).files) {
+      if (file.path.starts_with("www/")) paths.push_back(file.path);
+    }
+    return paths;
+  };
+  const std::vector<std::string> alone = files_of("");
+  ASSERT_EQ(alone.size(), 2u);
+  EXPECT_NE(alone[0], alone[1]);
+  EXPECT_EQ(files_of(R"({"path": "/", "to": "app"},)"), alone);
 }
 
 TEST(NginxGuests, StandWhereAllMembersOfTheirServiceDo) {

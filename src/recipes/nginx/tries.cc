@@ -138,7 +138,7 @@ std::vector<Try> TriesOf(const Settings& settings, const Upstreams& upstreams) {
       }
       if (route.files) {
         const std::string name = FileServed(route, one.path);
-        if (!name.empty()) one.file = StaticFolder(s, r) + "/" + name;
+        if (!name.empty()) one.file = StaticFolder(s, route) + "/" + name;
         if (!route.files->files.empty() && !IsRegex(route) && route.match != Match::kExact)
           one.files_at = FilesAt(route);
       }

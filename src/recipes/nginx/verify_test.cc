@@ -119,7 +119,7 @@ TEST_F(NginxVerifyTest, TellsWhoIsLetIn) {
   EXPECT_THAT(of("/near-files/"), HasSubstr("+/near-files/ serves its files\n"));
 
   // A file that nginx may not read is no rule at work.
-  ASSERT_EQ(chmod((folder_ + "/www/1-5/index.html").c_str(), 0), 0);
+  ASSERT_EQ(chmod((folder_ + "/" + StaticFolder(0, {.path = "/near-files/"}) + "/index.html").c_str(), 0), 0);
   const std::map<std::string, bool> unread = verified();
   EXPECT_FALSE(unread.at("edge-1: /near-files/ serves its files"));
 }
@@ -273,13 +273,14 @@ TEST_F(NginxVerifyTest, FailsWhatIsNotAsPromised) {
 TEST_F(NginxVerifyTest, FailsWhatWasChangedOrIsGone) {
   const std::string settings = Settings("", R"({"path": "/", "to": "app"}, {"path": "/no", "to": "app-1"},
       {"path": "/s/", "static": {"files": {"a.txt": "page", "b.txt": "script", "sub/c d.txt": "page"}}})");
+  const std::string files = folder_ + "/" + StaticFolder(0, {.path = "/s/"});
   Install(settings);
   Start();
   EXPECT_THAT(Failing(), IsEmpty()) << told_;
-  ASSERT_TRUE(WriteFile(folder_ + "/www/1-3/sub/c d.txt", "mine", {.mode = 0644}).ok());
+  ASSERT_TRUE(WriteFile(files + "/sub/c d.txt", "mine", {.mode = 0644}).ok());
   EXPECT_THAT(Failing(), ElementsAre("/s/ serves each of its 3 files"));
   EXPECT_THAT(told_, HasSubstr("GET /s/sub/c%20d.txt: its content is not that of the file"));
-  ASSERT_TRUE(WriteFile(folder_ + "/www/1-3/a.txt", "mine", {.mode = 0644}).ok());
+  ASSERT_TRUE(WriteFile(files + "/a.txt", "mine", {.mode = 0644}).ok());
   EXPECT_THAT(Failing(), ElementsAre("/s/ serves its files", "/s/ serves each of its 3 files"));
   Install(settings);
   EXPECT_THAT(Failing(), IsEmpty()) << told_;

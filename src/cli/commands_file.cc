@@ -114,7 +114,7 @@ Result<int> Check(Context& context, const CheckArgs& args) {
   size_t instances = 0;
   // Layouts stand on a file that is right.
   if (!HasErrors(bundle.findings)) {
-    const auto desired = plan::LayOutCluster(bundle.cluster, {}, MaskedSecrets(bundle.cluster));
+    const auto desired = plan::LayOutCluster(bundle.cluster, {}, MaskedSecrets());
     if (!desired.ok()) {
       Finding finding;
       finding.file = bundle.file_name;
@@ -171,7 +171,7 @@ Json Options(bool refresh, const std::vector<std::string>& restart) {
 
 // The server would refuse it too, but knows neither the file's name nor its place.
 Status RefuseUnsetSecrets(Context& context, const Bundle& bundle, ApiClient* api, bool json) {
-  const auto desired = plan::LayOutCluster(bundle.cluster, {}, MaskedSecrets(bundle.cluster));
+  const auto desired = plan::LayOutCluster(bundle.cluster, {}, MaskedSecrets());
   if (!desired.ok()) return Done();
   MUSTER_TRY(const std::vector<Finding> unset, CheckSecrets(bundle, desired->instances, api));
   if (unset.empty()) return Done();
@@ -250,7 +250,7 @@ Result<int> Summarise(Context& context, ApiClient& api, const std::string& key, 
 
 // What is missing here is told before anything is stopped or started for it.
 Status CheckBeforeUp(Context& context, const Bundle& bundle, ApiClient& api, const UpArgs& args) {
-  const auto desired = plan::LayOutCluster(bundle.cluster, {}, MaskedSecrets(bundle.cluster));
+  const auto desired = plan::LayOutCluster(bundle.cluster, {}, MaskedSecrets());
   if (!desired.ok()) return Done();  // the server says the same
   std::vector<Finding> findings;
   if (!args.skip_checks) findings = CheckHere(context, bundle, desired->instances, &api);
@@ -332,8 +332,7 @@ struct RenderArgs : FileArgs {
 
 Result<int> Render(Context& context, const RenderArgs& args) {
   MUSTER_TRY(const Bundle bundle, LoadGood(context, args));
-  MUSTER_TRY(const plan::Desired desired,
-             plan::LayOutCluster(bundle.cluster, {}, MaskedSecrets(bundle.cluster)));
+  MUSTER_TRY(const plan::Desired desired, plan::LayOutCluster(bundle.cluster, {}, MaskedSecrets()));
   MUSTER_TRY(const size_t files, RenderToFiles(bundle, desired.instances, args.out));
   if (args.json) {
     PrintJson(context,

@@ -2,23 +2,10 @@
 
 #include "base/files.h"
 #include "model/secret.h"
-#include "model/template.h"
 #include "model/words.h"
 
 namespace muster::cli {
 namespace {
-
-void CollectSecrets(std::string_view text, plan::SecretDigests& secrets) {
-  for (const Variable& variable : VariablesIn(text)) {
-    if (variable.name.rfind("secret.", 0) == 0) secrets[variable.name.substr(7)] = "masked";
-  }
-}
-
-void CollectSecrets(const Value& value, plan::SecretDigests& secrets) {
-  CollectSecrets(value.text, secrets);
-  for (const Value& item : value.items) CollectSecrets(item, secrets);
-  for (const Value::Entry& entry : value.entries) CollectSecrets(entry.value, secrets);
-}
 
 // Paths of a cluster file are the recipes' own, but a folder of the user's is not the place to trust that.
 bool IsBelow(const fs::path& relative) {
@@ -44,12 +31,7 @@ Result<std::string> ContentOf(const Bundle& bundle, const InstanceFile& file) {
 
 }  // namespace
 
-plan::SecretDigests MaskedSecrets(const Cluster& cluster) {
-  plan::SecretDigests secrets;
-  for (const Service& service : cluster.services) CollectSecrets(service.settings, secrets);
-  for (const auto& [path, file] : cluster.files) CollectSecrets(file.text, secrets);
-  return secrets;
-}
+plan::SecretDigests MaskedSecrets() { return {{plan::kAnySecret, "masked"}}; }
 
 std::string ShellLine(const std::vector<std::string>& argv) {
   constexpr std::string_view kPlain =

@@ -12,9 +12,9 @@
 
 namespace muster::cli {
 
-// A digest for each secret that the cluster's settings mention, so that it can be laid out where no value is
+// A digest for any secret, however a cluster file names it, so that it can be laid out where no value is
 // known.
-plan::SecretDigests MaskedSecrets(const Cluster& cluster);
+plan::SecretDigests MaskedSecrets();
 
 // Writes HOST/INSTANCE/ with the instance's files, `command` and `env` below `folder`, and tells how many
 // files. Codes: "folder-not-empty", "bad-path", "file-missing", and those of base/files.h.

@@ -7,6 +7,7 @@
 
 #include "model/testing_values.h"
 #include "plan/explain.h"
+#include "plan/secrets.h"
 
 namespace muster::plan {
 namespace {
@@ -126,6 +127,16 @@ TEST(LayOut, NamesAllSecretsThatAreMissingWithTheirPlaces) {
             (Names{"7:10: the secret one of c@rehearsal is not set; it is needed at 8:27 too",
                    "8:12: the secret two of c@rehearsal is not set",
                    "app.env:2:3: the secret three of c@rehearsal is not set"}));
+}
+
+TEST(Secrets, OneThatASettingNamesHasItsPlaceToo) {
+  Value name = Scalar("edge-key");
+  name.mark = {.line = 9, .column = 42};
+  Service edge = App("edge");
+  edge.settings.entries.push_back({.key = "tls", .key_mark = {}, .value = Map({{"key_secret", name}})});
+  const auto findings = SecretFindings(Two({edge}), {"edge-key"});
+  ASSERT_EQ(findings.size(), 1u);
+  EXPECT_EQ(findings[0].mark, (Mark{.line = 9, .column = 42}));
 }
 
 TEST(Explain, NamesWhatChangedInTheEnvironmentAndNoValue) {

@@ -11,7 +11,8 @@ namespace muster::plan {
 namespace {
 
 constexpr std::string_view kSecret = "secret.";
-constexpr size_t kPlacesMost = 4;  // named in one finding
+constexpr std::string_view kNamesOne = "_secret";  // settings that are a secret's name: key_secret
+constexpr size_t kPlacesMost = 4;                  // named in one finding
 
 struct Place {
   std::string file;
@@ -42,7 +43,13 @@ class Collector {
       WalkFile(file->first, file->second.text);
     }
     for (const Value& item : value.items) Walk(item);
-    for (const Value::Entry& entry : value.entries) Walk(entry.value);
+    for (const Value::Entry& entry : value.entries) {
+      // A variable of an environment may be called so too: it matters only where its value is a missing name.
+      if (entry.key.ends_with(kNamesOne) && entry.value.is_scalar()) {
+        AddName(entry.value.text, {.file = "", .mark = entry.value.mark});
+      }
+      Walk(entry.value);
+    }
   }
 
   void WalkFile(const std::string& path, std::string_view text) {
@@ -58,8 +65,11 @@ class Collector {
   }
 
   void Add(const Variable& variable, Place place) {
-    if (!variable.name.starts_with(kSecret)) return;
-    std::vector<Place>& known = places[variable.name.substr(kSecret.size())];
+    if (variable.name.starts_with(kSecret)) AddName(variable.name.substr(kSecret.size()), std::move(place));
+  }
+
+  void AddName(const std::string& name, Place place) {
+    std::vector<Place>& known = places[name];
     if (std::find(known.begin(), known.end(), place) == known.end()) known.push_back(std::move(place));
   }
 

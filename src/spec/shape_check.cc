@@ -106,6 +106,16 @@ std::string Kind(const Value& value) {
   }
 }
 
+// ", with a control character in it: U+0007": it can't be seen in what is shown. "" where there is none.
+std::string ControlIn(std::string_view text) {
+  for (const char c : text) {
+    if (static_cast<unsigned char>(c) >= 0x20 && c != 0x7f) continue;
+    const std::string_view name = c == '\n' ? "a line break, " : c == '\t' ? "a tab, " : "";
+    return fmt::format(", with a control character in it: {}U+{:04X}", name, static_cast<unsigned char>(c));
+  }
+  return "";
+}
+
 bool HasUnit(Type type) { return type == Type::kDuration || type == Type::kSize; }
 
 void CheckScalar(const Value& value, const Shape& shape, const std::string& where,
@@ -166,7 +176,8 @@ void CheckScalar(const Value& value, const Shape& shape, const std::string& wher
     }
     case Type::kText:
       if (!shape.pattern.empty() && (!whole || !MatchesBothWays(value, shape.pattern))) {
-        Add(findings, "bad-pattern", value.mark, fmt::format("{} is \"{}\"", where, Shown(value.text)),
+        Add(findings, "bad-pattern", value.mark,
+            fmt::format("{} is \"{}\"{}", where, Shown(value.text), ControlIn(value.text)),
             shape.help.empty() ? "it must match " + shape.pattern : shape.help);
       }
       break;

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import json
 import os
 import socket
 import ssl
@@ -135,8 +136,18 @@ def ask(where, tls, path="/"):
 def test_tls_ends_at_the_balancer_and_the_key_may_be_a_secret(muster, certificate):
     file = with_tls(muster, certificate, "key_secret: edge-key")
     key = (certificate / "edge.key").read_text()
+    # As long as it isn't set, each command tells so with its place, and looks for all else that is wrong as well.
+    for command in ("check", "plan", "up"):
+        refused = muster.run(command, file, "--rehearse", code=1)
+        line = next(i for i, text in enumerate(open(file), 1) if "key_secret" in text)
+        assert f":{line}:49: error: the secret edge-key of web@rehearsal is not set [secret-missing]" in refused.stderr
+    muster.run("render", file, "--rehearse", "--out", muster.folder / "shown")
+    shown = list((muster.folder / "shown").glob("*/*/conf/tls-1.key"))
+    assert [one.read_text() for one in shown] == ["{{secret.edge-key}}"]
     muster.run("secret", "set", "--cluster", "web@rehearsal", "edge-key", input=key)
+    muster.run("check", file, "--rehearse")
     muster.run("up", file, "--rehearse")
+    muster.run("check", file, "--rehearse")
     url = edge(muster, "web@rehearsal")
     assert url.startswith("https://")
     where = place(url)
@@ -152,6 +163,30 @@ def test_tls_ends_at_the_balancer_and_the_key_may_be_a_secret(muster, certificat
     # The key's text is nowhere but in the file that nginx reads.
     shown = muster.run("plan", file, "--rehearse", code=0).stdout + muster.run("logs", "--cluster", "web@rehearsal").stdout
     assert key.splitlines()[1] not in shown
+
+
+def test_headers_hold_all_that_a_header_can(muster):
+    first = free_ports(3)
+    values = {"Strict-Transport-Security": "max-age=63072000; includeSubDomains",
+              "Content-Security-Policy": "default-src 'self'; script-src 'self' 'unsafe-inline'; img-src *",
+              "Report-To": '{"group":"csp","endpoints":[{"url":"https://r.example/{data}"}]}',
+              "X-Odd": 'a\\tb \\" } { ; # é'}
+    text = web(muster, instances=1, port=first, listen=first + 2)
+    lines = "".join(f"      {name}: {json.dumps(value, ensure_ascii=False)}\n" for name, value in values.items())
+    text = text.replace("    hosts: [h1]\n", "    hosts: [h1]\n    response_headers:\n" + lines, 1)
+    file = muster.file(text)
+    muster.run("up", file, "--rehearse")
+    with socket.create_connection(place(edge(muster, "web@rehearsal")), timeout=10) as sock:
+        sock.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        answer = sock.makefile("rb").read().decode()
+    for name, value in values.items():
+        assert f"\r\n{name}: {value}\r\n" in answer
+    bad = muster.file(text.replace("      X-Odd: ", '      X-Bell: "a\\ab"\n      X-Var: "{{secret.token}}"\n      X-Odd: '))
+    refused = muster.run("check", bad, "--file-only", code=1).stderr
+    assert "with a control character in it: U+0007 [bad-pattern]" in refused
+    refused = muster.run("check", muster.file(text.replace("      X-Odd: ", '      X-Var: "{{secret.token}}"\n      X-Odd: ')),
+                         "--file-only", code=1).stderr
+    assert "{{secret.token}} is not filled in here [bad-value]" in refused
 
 
 def test_a_certificate_is_replaced_without_a_broken_connection(muster, certificate):

@@ -20,8 +20,9 @@ Shape Matching(std::string pattern, std::string help) {
   return shape;
 }
 
-// One directive, or text inside one: nothing that could end it early and begin another.
-constexpr const char* kPlain = "[^\"\\\\;{}\\n\\r]*";
+// What a header's value may be; it is written between quotes.
+constexpr const char* kHeader = "[^\\x00-\\x1f\\x7f]*";
+// A word of a directive: nothing that could end it early and begin another.
 constexpr const char* kToken = "[^\\s\"'\\\\;{}]+";
 constexpr const char* kSecretName = "[A-Za-z0-9_-]{1,64}";  // as the server takes them
 constexpr const char* kAddresses = "[0-9a-fA-F.:]+(/[0-9]{1,3})?";
@@ -55,10 +56,14 @@ std::vector<Shape::Field> TuningFields() {
                {"size", Make(Type::kSize)},
                {"temp_file", Make(Type::kSize)}},
               "header: proxy_buffer_size; count and size: proxy_buffers; temp_file: the most on disk")},
-      {"headers", MapOf(Matching(kPlain, "a header's value; nginx's $variables can be used"),
-                        "headers of the request to the upstream; empty: not sent", "[A-Za-z0-9_-]+")},
+      {"headers",
+       MapOf(
+           Matching(kHeader, "a header's value, without control characters; nginx's $variables can be used"),
+           "headers of the request to the upstream; empty: not sent", "[A-Za-z0-9_-]+")},
       {"response_headers",
-       MapOf(Matching(kPlain, "a header's value"), "headers added to answers", "[A-Za-z0-9_-]+")},
+       MapOf(
+           Matching(kHeader, "a header's value, without control characters; nginx's $variables can be used"),
+           "headers added to answers", "[A-Za-z0-9_-]+")},
       {"access_log", Make(Type::kBool, "whether each request is written to the instance's log")},
       {"gzip", GzipShape()},
       {"raw", ListOf(Matching("[^{}\\n\\r]+[^;{}\\n\\r]", "one directive of nginx without its semicolon"),

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include "base/text.h"
+#include "model/template.h"
 #include "recipes/nginx/layout.h"
 
 namespace muster::nginx {
@@ -29,7 +30,21 @@ void CheckAddresses(const Value* value, std::vector<Finding>& findings) {
   });
 }
 
+// nginx would hand {{...}} on as it stands.
+void CheckHeaders(const Value* headers, std::vector<Finding>& findings) {
+  if (!headers) return;
+  for (const Value::Entry& entry : headers->entries) {
+    for (const Variable& variable : VariablesIn(entry.value.text)) {
+      if (variable.name.empty()) continue;
+      AddBadValue(entry.value, fmt::format("{{{{{}}}}} is not filled in here", variable.name),
+                  "write the value itself; nginx's $variables can be used", findings);
+    }
+  }
+}
+
 void CheckTuning(const Value& value, std::vector<Finding>& findings) {
+  CheckHeaders(value.Find("headers"), findings);
+  CheckHeaders(value.Find("response_headers"), findings);
   constexpr std::string_view kNoTime = "every request would fail at once";
   constexpr std::string_view kSomeTime = "write how long it may take, such as 60s";
   if (const Value* timeout = value.Find("timeout")) {

@@ -26,8 +26,15 @@ void MarkPartial(nlohmann::json& plan);
 // instances of an earlier release as they were); "" where no run is known. `runs`: newest first.
 std::string OutcomeOf(int64_t revision, const std::vector<store::RunRow>& runs);
 
-// The newest revision before `current` that was brought up; 0 where there is none. `revisions`: those kept.
-// One whose runs are forgotten is taken for good where nothing else is.
+// "rollback to 3", the note of a revision that a rollback made; what may follow says why. And its number
+// again: 0 where the note is another.
+std::string RollbackNote(int64_t revision);
+int64_t RollbackTarget(std::string_view note);
+
+// The newest revision before `current` that was brought up, and to go back to which changes something; 0
+// where there is none. A revision made by going back to N stands for N, so that going back again leads
+// further back and never to what was left that way. `revisions`: those kept, oldest first. One whose runs are
+// forgotten is taken for good where nothing else is.
 int64_t GoodBefore(int64_t current, const std::vector<store::RevisionRow>& revisions,
                    const std::vector<store::RunRow>& runs);
 

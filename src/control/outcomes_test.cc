@@ -1,5 +1,6 @@
 #include "control/outcomes.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 namespace muster::control {
@@ -20,6 +21,7 @@ std::vector<store::RevisionRow> Revisions(std::initializer_list<int64_t> numbers
   for (const int64_t number : numbers) {
     store::RevisionRow row;
     row.number = number;
+    row.text = fmt::format("# {}", number);
     rows.push_back(row);
   }
   return rows;
@@ -46,6 +48,60 @@ TEST(Outcomes, GoesBackToWhatWasBroughtUp) {
   EXPECT_EQ(GoodBefore(4, Revisions({1, 2, 3, 4}), runs), 2);
   EXPECT_EQ(GoodBefore(2, Revisions({1, 2, 3, 4}), runs), 1);  // its runs are forgotten
   EXPECT_EQ(GoodBefore(4, Revisions({3, 4}), runs), 0);
+}
+
+// Marks `number` as made by going back to `target`, with what that one says.
+void GoesBack(std::vector<store::RevisionRow>& revisions, int64_t number, int64_t target) {
+  for (store::RevisionRow& one : revisions) {
+    if (one.number != number) continue;
+    one.note = RollbackNote(target);
+    one.text = fmt::format("# {}", target);
+  }
+}
+
+std::vector<store::RunRow> AllDone(int64_t last) {
+  std::vector<store::RunRow> runs;
+  for (int64_t number = last; number > 0; --number) runs.push_back(Ran(number, "up", "done"));
+  return runs;
+}
+
+TEST(Outcomes, GoingBackAgainLeadsFurtherBack) {
+  auto revisions = Revisions({1, 2, 3, 4, 5, 6, 7, 8});
+  EXPECT_EQ(GoodBefore(4, revisions, AllDone(8)), 3);
+  GoesBack(revisions, 5, 3);
+  EXPECT_EQ(GoodBefore(5, revisions, AllDone(8)), 2);  // not 4, which was left
+  GoesBack(revisions, 6, 2);
+  EXPECT_EQ(GoodBefore(6, revisions, AllDone(8)), 1);
+  // What is brought up then stands on what was gone back to.
+  EXPECT_EQ(GoodBefore(7, revisions, AllDone(8)), 2);
+  // Going back by the number of a rollback means what that one has.
+  GoesBack(revisions, 8, 5);
+  EXPECT_EQ(GoodBefore(8, revisions, AllDone(8)), 2);
+}
+
+TEST(Outcomes, ARollbackThatFailedIsTriedAgain) {
+  auto revisions = Revisions({1, 2, 3, 4});
+  GoesBack(revisions, 4, 2);
+  const std::vector<store::RunRow> runs = {Ran(4, "rollback", "failed"), Ran(3, "up", "failed"),
+                                           Ran(2, "up", "done"), Ran(1, "up", "done")};
+  EXPECT_EQ(GoodBefore(4, revisions, runs), 2);
+}
+
+TEST(Outcomes, GoesBackPastWhatIsTheSameAndKnowsTargetsThatAreKeptNoMore) {
+  auto revisions = Revisions({3, 4, 5, 6});
+  GoesBack(revisions, 5, 2);  // which is kept no more
+  EXPECT_EQ(GoodBefore(5, revisions, AllDone(6)), 0);
+  EXPECT_EQ(GoodBefore(6, revisions, AllDone(6)), 5);
+  revisions = Revisions({1, 2, 3});
+  revisions[1].text = revisions[2].text;  // brought up again with another note
+  EXPECT_EQ(GoodBefore(3, revisions, AllDone(3)), 1);
+}
+
+TEST(Outcomes, ReadsTheNoteOfARollback) {
+  EXPECT_EQ(RollbackTarget(RollbackNote(12)), 12);
+  EXPECT_EQ(RollbackTarget("rollback to 3 after revision 4 failed"), 3);
+  EXPECT_EQ(RollbackTarget("rollback to the good old one"), 0);
+  EXPECT_EQ(RollbackTarget("scale web 3"), 0);
 }
 
 }  // namespace

@@ -231,7 +231,7 @@ void Controller::RollBackAfterFailure() {
   if (!bundle.ok()) return;
   bundle->author = "muster";
   bundle->action = "rollback";
-  bundle->note = fmt::format("rollback to {} after revision {} failed", good, row_.revision);
+  bundle->note = RollbackNote(good) + fmt::format(" after revision {} failed", row_.revision);
   auto self = shared_from_this();
   deps_.loop->Post([self, bundle = std::move(*bundle)]() mutable {
     net::SpawnThen(self->Up(std::move(bundle), "", {}), [self](Result<StartedRun> started) {

@@ -20,6 +20,7 @@ namespace muster::cli {
 namespace {
 
 constexpr Duration kRedrawEvery = 100ms;
+constexpr Duration kOneInterrupt = 500ms;  // two within this are one
 constexpr Duration kWayBackWithin = 10s;
 constexpr int kReopenMost = 20;  // so many times is a broken stream opened again
 
@@ -33,6 +34,7 @@ struct Following : std::enable_shared_from_this<Following> {
   Progress progress;
   size_t drawn = 0;  // lines of the live picture on the screen
   int interrupts = 0;
+  Time interrupted{};  // the last time
   bool over = false;
   net::Promised<Status> end;
 
@@ -129,6 +131,9 @@ net::Task<void> Pump(Shared following) {
 
 void OnInterrupt(Shared following) {
   if (following->over) return;
+  // What sends one to the program and to its group, as timeout(1) does, means one.
+  if (following->interrupts == 1 && Now() - following->interrupted < kOneInterrupt) return;
+  following->interrupted = Now();
   if (++following->interrupts == 1) {
     following->Say(
         "cancelling: what is under way ends, who was taken out comes back; Ctrl-C again leaves at once");

@@ -19,7 +19,7 @@ using testing::HasSubstr;
 struct FakeRun {
   std::vector<std::pair<std::string, Json>> events;
   bool wait_for_cancel = false;  // before the last event
-  bool interrupt = false;        // Ctrl-C as soon as somebody follows
+  int interrupts = 0;            // so many Ctrl-C at once, as soon as somebody follows
   std::vector<std::string> asked;
   net::Promised<bool> cancelled;
 };
@@ -31,7 +31,7 @@ net::Task<void> Serve(net::Exchange& exchange, std::shared_ptr<FakeRun> run) {
     net::Response head;
     head.headers["content-type"] = "text/event-stream";
     Status status = co_await exchange.Start(std::move(head));
-    if (run->interrupt) raise(SIGINT);
+    for (int i = 0; i < run->interrupts; ++i) raise(SIGINT);
     for (size_t i = 0; i < run->events.size(); ++i) {
       if (run->wait_for_cancel && i + 1 == run->events.size()) {
         const bool asked = co_await run->cancelled;
@@ -155,11 +155,19 @@ TEST_F(FollowTest, SaysWhoKeepsTheReleaseOfACancelledRun) {
 TEST_F(FollowTest, CancelsTheRunOnCtrlC) {
   run_->events = {{"finished", {{"run", "r1"}, {"state", "cancelled"}}}};
   run_->wait_for_cancel = true;
-  run_->interrupt = true;
+  run_->interrupts = 1;
   const Followed followed = Follow();
   EXPECT_EQ(followed.exit_code, 130);
   EXPECT_THAT(run_->asked, testing::Contains("POST /v1/runs/r1/cancel"));
   EXPECT_THAT(err_, HasSubstr("cancelling"));
+}
+
+TEST_F(FollowTest, TakesTwoInterruptsAtOnceForOne) {
+  run_->events = {{"finished", {{"run", "r1"}, {"state", "cancelled"}}}};
+  run_->wait_for_cancel = true;
+  run_->interrupts = 2;
+  EXPECT_EQ(Follow().exit_code, 130);
+  EXPECT_THAT(err_, testing::Not(HasSubstr("[left]")));
 }
 
 TEST_F(FollowTest, SaysThatAPausedRunCanBeResumed) {

@@ -1,8 +1,10 @@
 // The commands that change what runs: restart, stop, start, scale, down, rollback, resume, exec.
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <thread>
 
 #include "api/json.h"
+#include "base/files.h"
 #include "base/text.h"
 #include "cli/answer.h"
 #include "cli/commands.h"
@@ -27,6 +29,25 @@ Declare<Args>& WithAct(Declare<Args>& declare) {
       .Flag("plan-only", 0, &Args::plan_only,
             "Show what would be done, and do nothing; exit code 2 if there is something")
       .Group(kAct);
+}
+
+// Whether no agent of the cluster is there any more; `deleted`: nor any of its folders.
+bool HostsAreLeft(const fs::path& hosts, bool deleted) {
+  std::error_code error;
+  if (deleted) return !fs::exists(hosts, error);
+  for (const auto& host : fs::directory_iterator(hosts, error)) {
+    const fs::path lock = host.path() / "agent.lock";  // held as long as its agent lives
+    if (fs::exists(lock, error) && !FileLock::TryTake(lock).ok()) return false;
+  }
+  return true;
+}
+
+// Agents leave after the run, within moments: whoever called `down` may go on to remove the home.
+void AwaitHostsLeft(const fs::path& hosts, bool deleted) {
+  constexpr Duration kWithin = 10s;
+  for (const Time end = Now() + kWithin; Now() < end && !HostsAreLeft(hosts, deleted);) {
+    std::this_thread::sleep_for(20ms);
+  }
 }
 
 // Posts to the cluster, then shows the plan or follows the run. `if_nothing` is said where no run was needed.
@@ -67,6 +88,7 @@ Result<int> Act(Context& context, ApiClient& api, const std::string& key, const 
     }
   }
   const Followed followed = FollowRun(context, api, started, args.json);
+  if (followed.done && act == "down") AwaitHostsLeft(context.home / "hosts" / key, Flag(body, "delete_data"));
   if (followed.done && !args.json) context.console.OutLine(key + ": " + done);
   return followed.exit_code;
 }

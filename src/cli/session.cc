@@ -73,8 +73,14 @@ Result<std::unique_ptr<ApiClient>> Connect(Context& context, Need need) {
 }
 
 std::string ClusterOption(const std::vector<KnownCluster>& known, const std::string& key) {
-  const bool alone = known.empty() || (known.size() == 1 && known[0].key == key);
-  return alone ? "" : " -c " + key;
+  // As ChooseCluster has it: who is down isn't meant as long as another is up.
+  bool down = false;
+  for (const KnownCluster& cluster : known) down |= cluster.key == key && cluster.down;
+  const bool alone = std::none_of(known.begin(), known.end(), [&](const KnownCluster& other) {
+    return other.key != key && (down || !other.down);
+  });
+  const bool is_known = known.empty() || Knows(known, key);
+  return alone && is_known ? "" : " -c " + key;
 }
 
 Result<std::string> ChooseCluster(const std::vector<KnownCluster>& known, const std::string& named,

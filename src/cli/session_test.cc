@@ -57,6 +57,17 @@ TEST(ChooseCluster, TakesTheNamedOneOrTheOnlyOne) {
   EXPECT_THAT(ChooseCluster(both, "dmeo", "", false).error().hint(), HasSubstr("demo"));
 }
 
+TEST(ClusterOption, IsThereWhereAnotherCouldBeMeant) {
+  const KnownCluster one{"one", "one"}, two{"two", "two"}, gone{"gone", "gone", true};
+  EXPECT_EQ(ClusterOption({}, "one"), "");
+  EXPECT_EQ(ClusterOption({one}, "one"), "");
+  EXPECT_EQ(ClusterOption({one, two}, "one"), " -c one");
+  EXPECT_EQ(ClusterOption({one, gone}, "one"), "");  // only one is up
+  EXPECT_EQ(ClusterOption({one, gone}, "gone"), " -c gone");
+  EXPECT_EQ(ClusterOption({gone}, "gone"), "");
+  EXPECT_EQ(ClusterOption({one}, "new"), " -c new");
+}
+
 TEST(ChooseCluster, PrefersOneThatIsUp) {
   const std::vector<KnownCluster> known = {{"old", "old", true}, {"new", "new", false}};
   EXPECT_EQ(*ChooseCluster(known, "", "", false), "new");

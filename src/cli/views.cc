@@ -16,6 +16,7 @@ using Json = nlohmann::json;
 WallTime Moment(const Json& json, const char* name) { return WallTime(Duration(Number(json, name))); }
 
 Color HealthColor(const std::string& health) {
+  if (health == "down") return Color::kDim;
   return health == "green" ? Color::kGreen : health == "yellow" ? Color::kYellow : Color::kRed;
 }
 
@@ -122,9 +123,12 @@ std::string StatusText(const Json& status, const View& view) {
   Table hosts({"HOST", "ADDRESS", "AGENT"});
   for (const Json& host : List(status, "hosts")) {
     const bool connected = Flag(host, "connected");
+    const bool unused = host.contains("used") && !Flag(host, "used");  // nobody looks for its agent
     hosts.Add({{Text(host, "name")},
                {Text(host, "address")},
-               {connected ? "connected" : "silent", connected ? Color::kGreen : Color::kRed}});
+               connected ? Cell{"connected", Color::kGreen}
+               : unused  ? Cell{"-", Color::kDim}
+                         : Cell{"silent", Color::kRed}});
   }
   if (!hosts.empty()) text += "\n" + hosts.Text(view.color, view.columns);
   std::string tail;
@@ -137,8 +141,12 @@ std::string StatusText(const Json& status, const View& view) {
                         NameCluster("muster start", option));
   for (const Json& instance : instances) {
     for (const Json& drift : List(instance, "drift")) {
+      const std::string what = Text(drift, "what");
       tail += fmt::format("drift: {} of {} {}; muster plan shows the difference\n", Text(drift, "path"),
-                          Text(instance, "name"), Text(drift, "what"));
+                          Text(instance, "name"),
+                          what == "mode"      ? "has another mode"
+                          : what == "missing" ? "is missing"
+                                              : what);
     }
   }
   for (const Json& instance : instances) {

@@ -83,7 +83,9 @@ TEST(Views, ShowStatusWithReasonsDriftAndEvidence) {
          {"reasons", {"web-2 has failed"}},
          {"ready", 1},
          {"wanted", 2}}}},
-      {"hosts", {{{"name", "node1"}, {"address", "127.0.0.1"}, {"connected", false}}}},
+      {"hosts",
+       {{{"name", "node1"}, {"address", "127.0.0.1"}, {"used", true}, {"connected", false}},
+        {{"name", "node2"}, {"address", "127.0.0.2"}, {"used", false}, {"connected", false}}}},
       {"instances",
        {{{"name", "web-1"}, {"state", "ready"}, {"drift", {{{"path", "conf/a"}, {"what", "changed"}}}}},
         {{"name", "web-2"}, {"state", "failed"}, {"last_exit", "exit 1"}, {"evidence", {"no such table"}}}}},
@@ -94,6 +96,7 @@ TEST(Views, ShowStatusWithReasonsDriftAndEvidence) {
   EXPECT_THAT(text, HasSubstr("demo is yellow: 1 of 2 instances ready (revision 3)"));
   EXPECT_THAT(text, HasSubstr("web      app   yellow  1/2    web-2 has failed"));
   EXPECT_THAT(text, HasSubstr("node1  127.0.0.1  silent"));
+  EXPECT_THAT(text, HasSubstr("node2  127.0.0.2  -\n"));
   EXPECT_THAT(text, HasSubstr("drift: conf/a of web-1 changed"));
   EXPECT_THAT(text, HasSubstr("  | no such table"));
   EXPECT_THAT(text, HasSubstr("stopped by hand: web-3"));

@@ -86,7 +86,10 @@ std::string FormatPlan(const Plan& plan, bool color) {
     }
   }
   for (const auto& [instance, drift] : plan.drift) {
-    text += fmt::format("drift: {} of {} was {} by hand\n", drift.path, instance, drift.what);
+    text += drift.what == "mode"
+                ? fmt::format("drift: the mode of {} of {} was changed by hand\n", drift.path, instance)
+                : fmt::format("drift: {} of {} was {} by hand\n", drift.path, instance,
+                              drift.what == "missing" ? "removed" : drift.what);
     for (const std::string& line : drift.difference) {
       const char* code = line.starts_with('+') ? "32" : line.starts_with('-') ? "31" : "0";
       text += "    " + Paint(line, code, color) + "\n";

@@ -47,6 +47,11 @@ Health Worst(const std::vector<control::ServiceStatus>& services) {
   return worst;
 }
 
+// Nothing runs of a cluster that is down: it is neither well nor ill.
+std::string_view HealthOf(const control::Controller& controller, Health health) {
+  return controller.down() ? "down" : HealthName(health);
+}
+
 int Most(const Call& call, int fallback) {
   const auto query = call.request->query();
   const auto found = query.find("most");
@@ -70,6 +75,7 @@ Json Api::InstanceJson(const control::Controller& controller, const Instance* de
                        const Observed& observed) {
   Json json = api::ToJson(observed);
   json.erase("parts");
+  if (observed.pid <= 0) json["pid"] = nullptr;  // `kill 0` would end the caller's own group
   json["held"] = controller.held().contains(observed.name);
   json["ports"] = Json::object();
   if (desired) {
@@ -205,7 +211,7 @@ net::Task<Answer> Api::ListClusters(Call) {
                         {"name", row.name},
                         {"rehearsal", row.rehearsal},
                         {"revision", row.revision},
-                        {"health", HealthName(Worst(controller->ServiceStates()))},
+                        {"health", HealthOf(*controller, Worst(controller->ServiceStates()))},
                         {"down", controller->down()},
                         {"run", controller->active_run()}});
   }
@@ -225,7 +231,7 @@ net::Task<Answer> Api::ClusterStatus(Call call) {
     for (const std::string& reason : service.health.reasons) reasons.push_back(service.name + ": " + reason);
     service_list.push_back({{"name", service.name},
                             {"kind", service.kind},
-                            {"health", HealthName(service.health.health)},
+                            {"health", HealthOf(controller, service.health.health)},
                             {"reasons", service.health.reasons},
                             {"ready", service.ready},
                             {"wanted", service.wanted}});
@@ -268,7 +274,7 @@ net::Task<Answer> Api::ClusterStatus(Call call) {
                   {"name", row.name},
                   {"rehearsal", row.rehearsal},
                   {"revision", row.revision},
-                  {"health", HealthName(Worst(services))},
+                  {"health", HealthOf(controller, Worst(services))},
                   {"reasons", reasons},
                   {"down", controller.down()},
                   {"run", run},
@@ -376,7 +382,7 @@ net::Task<Answer> Api::Rollback(Call call) {
   accepted.bundle = std::move(*bundle);
   accepted.bundle.author = call.who;
   accepted.bundle.action = "rollback";
-  accepted.bundle.note = fmt::format("rollback to {}", revision);
+  accepted.bundle.note = control::RollbackNote(revision);
   std::string any_plan;
   co_return co_await Begin(std::move(accepted), std::move(any_plan), options);
 }

@@ -221,7 +221,7 @@ void CheckMeaning(const Service& service, const Cluster& cluster, std::vector<Fi
     const Value* command = settings.Find("command");
     Add(findings, "bad-quoting", command ? command->mark : service.mark,
         split.ok() ? "the command is empty" : split.error().message(),
-        "close the quote, or escape it with \\");
+        split.ok() ? "write a program and its arguments" : "close the quote, or escape it with \\");
   }
   if (const Value* health = settings.Find("health"); health && health->is_map()) {
     int kinds = 0;

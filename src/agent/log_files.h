@@ -25,7 +25,8 @@ namespace muster::agent {
 struct LogLine {
   WallTime at{};     // when it was written, to about a second
   std::string text;  // valid UTF-8 without its end of line; what isn't UTF-8 has become U+FFFD
-  bool operator==(const LogLine&) const = default;
+  int64_t end = 0;   // the position behind it, to go on from; 0 where it isn't known
+  bool operator==(const LogLine& other) const { return at == other.at && text == other.text; }
 };
 
 // Lines longer than this come in pieces, each as a line, so that a log without line ends needs no memory.

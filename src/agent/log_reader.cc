@@ -101,9 +101,10 @@ Result<std::vector<LogLine>> LogReader::Next(size_t bytes_most) {
   size_t bytes = 0;
   bool full = false;
   const auto give = [&](int64_t position, std::string_view line) {
+    if (!lines.empty()) lines.back().end = position;
     const WallTime at = stream.TimeOf(position);
     if (options_.since && at < *options_.since) return true;
-    lines.push_back({at, CleanUtf8(line)});
+    lines.push_back({.at = at, .text = CleanUtf8(line)});
     bytes += line.size() + sizeof(LogLine);
     full = bytes >= bytes_most;
     return !full;
@@ -115,6 +116,7 @@ Result<std::vector<LogLine>> LogReader::Next(size_t bytes_most) {
     return cutter.Add(piece, give) && read_to < end_;
   });
   position_ = cutter.position();
+  if (!lines.empty()) lines.back().end = position_;
   if (full) return lines;
   over_ = true;
   if (options_.partial && !cutter.rest().empty()) give(cutter.position(), cutter.rest());
@@ -222,13 +224,15 @@ Result<std::vector<LogLine>> LogFollower::Next(WallTime now) {
   size_t bytes_read = 0;
   stream.Read(position_, [&](std::string_view bytes) {
     bytes_read += bytes.size();
-    cutter.Add(bytes, [&](int64_t, std::string_view line) {
-      lines.push_back({std::min(WallTime(Duration(stream.modified_ms)), now), CleanUtf8(line)});
+    cutter.Add(bytes, [&](int64_t position, std::string_view line) {
+      if (!lines.empty()) lines.back().end = position;
+      lines.push_back({.at = std::min(WallTime(Duration(stream.modified_ms)), now), .text = CleanUtf8(line)});
       return true;
     });
     return bytes_read < kBytesMost;
   });
   position_ = cutter.position();
+  if (!lines.empty()) lines.back().end = position_;
   return lines;
 }
 

@@ -11,6 +11,7 @@ namespace {
 
 constexpr size_t kQueuedMost = 4u << 20;    // bytes for the channel, of all streams
 constexpr size_t kBatchBytes = 256u << 10;  // of a log, read at once
+constexpr Duration kLookEvery = 200ms;      // for a logs folder that isn't there yet
 
 // Puts a line in the place of what was rotated away before it could be read. `told`: bytes that others tell
 // of.
@@ -19,7 +20,8 @@ void TellMissed(int64_t missed, int64_t& told, std::vector<LogLine>& lines) {
   const WallTime at = lines.empty() ? WallNow() : lines.front().at;
   lines.insert(
       lines.begin(),
-      {at, fmt::format("(muster: {} bytes were rotated away before they could be read)", missed - told)});
+      {.at = at,
+       .text = fmt::format("(muster: {} bytes were rotated away before they could be read)", missed - told)});
   told = missed;
 }
 
@@ -113,8 +115,12 @@ struct Streams::State : std::enable_shared_from_this<Streams::State> {
     if (logs.since_ms > 0) since = WallTime(Duration(logs.since_ms));
     for (const std::string& instance : logs.instances) {
       const std::string folder = PathsOf(self->folder, instance).logs;
-      if (!fs::exists(folder)) continue;
-      const LogReadOptions options{.tail = logs.tail, .since = since, .partial = !logs.follow};
+      if (!fs::exists(folder)) {  // one that is followed is still to come
+        if (logs.follow) net::Spawn(Follow(self, stream, logs.id, instance, folder, 0));
+        continue;
+      }
+      LogReadOptions options{.tail = logs.tail, .since = since, .partial = !logs.follow};
+      if (logs.from >= 0) options = {.from = logs.from, .partial = !logs.follow};
       const auto reader = std::make_shared<LogReader>(folder, options);
       int64_t told = 0;
       while (true) {
@@ -142,12 +148,17 @@ struct Streams::State : std::enable_shared_from_this<Streams::State> {
                          .instance = instance,
                          .stream = "",
                          .data = std::move(line.text),
-                         .at_ms = line.at.time_since_epoch().count()});
+                         .at_ms = line.at.time_since_epoch().count(),
+                         .position = line.end});
     }
   }
 
   static net::Task<void> Follow(std::shared_ptr<State> self, std::shared_ptr<Stream> stream, std::string id,
                                 std::string instance, std::string folder, int64_t from) {
+    while (!fs::exists(folder)) {
+      co_await self->loop.Sleep(kLookEvery);
+      if (stream->over) co_return;
+    }
     const auto written = std::make_shared<net::Promised<bool>>();  // since it was looked at last
     const auto followed = self->waker->Follow(folder, [written] { written->Set(true); });
     if (!followed.ok()) {

@@ -36,7 +36,7 @@ Json Body(const WantBlob& m) { return {{"sha256", m.sha256}}; }
 Json Body(const Blob& m) { return {{"sha256", m.sha256}, {"size", m.size}, {"error", ErrorJson(m.error)}}; }
 Json Body(const Logs& m) {
   return {{"id", m.id},         {"instances", m.instances}, {"tail", m.tail}, {"since_ms", m.since_ms},
-          {"follow", m.follow}, {"window", m.window}};
+          {"follow", m.follow}, {"window", m.window},       {"from", m.from}};
 }
 Json Body(const ExecMessage& m) {
   return {{"id", m.id},     {"epoch", m.epoch},   {"instance", m.instance},
@@ -44,8 +44,9 @@ Json Body(const ExecMessage& m) {
 }
 Json Body(const Chunk& m) {
   Json json{{"id", m.id}, {"instance", m.instance}, {"stream", m.stream}, {"at", m.at_ms}};
-  const bool coded = m.exact && !IsUtf8(m.data);
+  const bool coded = m.exact && !IsPlain(m.data);
   json[coded ? "base64" : "data"] = coded ? EncodeBase64(m.data) : m.data;
+  if (m.position > 0) json["position"] = m.position;
   return json;
 }
 Json Body(const End& m) { return {{"id", m.id}, {"status", m.status}, {"error", ErrorJson(m.error)}}; }
@@ -106,7 +107,7 @@ void Read(Fields& f, Blob& m) {
 }
 void Read(Fields& f, Logs& m) {
   f.Text("id", m.id).Texts("instances", m.instances).Integer("tail", m.tail).Integer("since_ms", m.since_ms);
-  f.Bool("follow", m.follow).Integer("window", m.window);
+  f.Bool("follow", m.follow).Integer("window", m.window).Integer("from", m.from);
 }
 void Read(Fields& f, ExecMessage& m) {
   f.Text("id", m.id).Integer("epoch", m.epoch).Text("instance", m.instance).Texts("argv", m.argv);
@@ -117,7 +118,8 @@ void Read(Fields& f, Chunk& m) {
       .Text("instance", m.instance)
       .Text("stream", m.stream)
       .Text("data", m.data)
-      .Integer("at", m.at_ms);
+      .Integer("at", m.at_ms)
+      .Integer("position", m.position);
   m.exact = ReadBase64(f, m.data);
 }
 void Read(Fields& f, End& m) {

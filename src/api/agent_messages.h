@@ -93,6 +93,7 @@ struct Logs {
   int64_t since_ms = 0;
   bool follow = false;
   int64_t window = 0;  // bytes that may be under way before More is said; 0: any number
+  int64_t from = -1;   // begin at this position, whatever tail and since say; -1: unsaid
 };
 struct ExecMessage {
   std::string id;
@@ -118,7 +119,8 @@ struct Taken {
 struct Chunk {
   std::string id, instance, stream, data;
   int64_t at_ms = 0;
-  bool exact = false;  // data may be any bytes; else what is no UTF-8 is replaced
+  bool exact = false;    // data may be any bytes; else what is no UTF-8 is replaced
+  int64_t position = 0;  // of a log: behind this line; 0 where it isn't known
 };
 struct End {
   std::string id;

@@ -45,6 +45,10 @@ size_t CharacterLength(std::string_view bytes) {
 
 bool IsUtf8(std::string_view bytes) {
   for (size_t at = 0; at < bytes.size();) {
+    if (static_cast<unsigned char>(bytes[at]) < 0x80) {
+      ++at;
+      continue;
+    }
     const size_t length = CharacterLength(bytes.substr(at));
     if (length == 0) return false;
     at += length;
@@ -62,16 +66,30 @@ size_t WholeUtf8(std::string_view bytes) {
   return bytes.size();
 }
 
-std::string EncodeBase64(std::string_view bytes) {
-  std::string text;
-  text.reserve((bytes.size() + 2) / 3 * 4);
-  for (size_t at = 0; at < bytes.size(); at += 3) {
-    const size_t count = std::min<size_t>(3, bytes.size() - at);
-    uint32_t group = 0;
-    for (size_t i = 0; i < 3; ++i)
-      group = group << 8 | (i < count ? static_cast<unsigned char>(bytes[at + i]) : 0u);
-    for (size_t i = 0; i < 4; ++i) text += i <= count ? kDigits[group >> (18 - 6 * i) & 63] : '=';
+bool IsPlain(std::string_view bytes) {
+  constexpr size_t kEscapedMost = 15;  // of so many bytes one: as base64 makes them a third longer
+  size_t controls = 0;
+  for (const char c : bytes) {
+    controls += static_cast<unsigned char>(c) < 0x20 && c != '\n' && c != '\t' && c != '\r';
   }
+  return controls * kEscapedMost <= bytes.size() && IsUtf8(bytes);
+}
+
+std::string EncodeBase64(std::string_view bytes) {
+  std::string text((bytes.size() + 2) / 3 * 4, '=');
+  const auto byte = [&](size_t at) { return uint32_t{static_cast<unsigned char>(bytes[at])}; };
+  size_t at = 0, to = 0;
+  for (; at + 3 <= bytes.size(); at += 3, to += 4) {
+    const uint32_t group = byte(at) << 16 | byte(at + 1) << 8 | byte(at + 2);
+    text[to] = kDigits[group >> 18];
+    text[to + 1] = kDigits[group >> 12 & 63];
+    text[to + 2] = kDigits[group >> 6 & 63];
+    text[to + 3] = kDigits[group & 63];
+  }
+  const size_t count = bytes.size() - at;
+  if (count == 0) return text;
+  const uint32_t group = byte(at) << 16 | (count > 1 ? byte(at + 1) << 8 : 0u);
+  for (size_t i = 0; i <= count; ++i) text[to + i] = kDigits[group >> (18 - 6 * i) & 63];
   return text;
 }
 
@@ -96,7 +114,9 @@ std::optional<std::string> DecodeBase64(std::string_view text) {
       if (value < 0) return std::nullopt;
       group = group << 6 | static_cast<uint32_t>(value);
     }
-    for (size_t i = 0; i + 1 < digits; ++i) bytes += static_cast<char>(group >> (16 - 8 * i) & 0xFF);
+    const char three[] = {static_cast<char>(group >> 16 & 0xFF), static_cast<char>(group >> 8 & 0xFF),
+                          static_cast<char>(group & 0xFF)};
+    if (digits > 1) bytes.append(three, digits - 1);
   }
   return bytes;
 }

@@ -12,6 +12,8 @@ namespace muster {
 size_t CharacterLength(std::string_view bytes);
 
 bool IsUtf8(std::string_view bytes);
+// UTF-8 that JSON has to escape so little of that base64 would be no shorter.
+bool IsPlain(std::string_view bytes);
 
 // How many of the bytes can be handed on without cutting a character in two: all, or up to three fewer where
 // the last character of them isn't whole yet. Bytes that are no UTF-8 anyway are not waited for.

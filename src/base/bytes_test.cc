@@ -65,5 +65,13 @@ TEST(Bytes, KeepCharactersWhole) {
   EXPECT_EQ(WholeUtf8("\xed\xa0"), 2u);
 }
 
+TEST(Bytes, PlainIsTextWithFewControlCharacters) {
+  EXPECT_TRUE(IsPlain(""));
+  EXPECT_TRUE(IsPlain("a line\n\tanother, ü\r\n"));
+  EXPECT_TRUE(IsPlain("\x1b[31mred\x1b[0m and much more than that is said here"));
+  EXPECT_FALSE(IsPlain(std::string(100, '\0')));
+  EXPECT_FALSE(IsPlain("a\xff"));
+}
+
 }  // namespace
 }  // namespace muster

@@ -1,7 +1,9 @@
 // The commands that look and change nothing: status, ps, logs, history, audit, verify.
 #include <algorithm>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <thread>
 
 #include "api/json.h"
 #include "base/text.h"
@@ -9,6 +11,7 @@
 #include "cli/commands.h"
 #include "cli/hints.h"
 #include "cli/log_merge.h"
+#include "cli/server_start.h"
 #include "cli/session.h"
 #include "cli/views.h"
 
@@ -184,8 +187,11 @@ struct Reading {
   bool follow;
   LogMerge merge;
   net::Loop* loop;
-  bool waiting = false;        // a timer is set that lets lines out
-  std::vector<LogLine> whole;  // where nothing is followed
+  bool waiting = false;                           // a timer is set that lets lines out
+  std::vector<LogLine> whole;                     // where nothing is followed
+  std::map<std::string, int64_t> positions = {};  // behind the last line of each instance
+  bool ended = false;                             // the server said so
+  std::optional<Error> failure = {};
 
   void Print(const std::vector<LogLine>& lines) {
     std::string text;
@@ -201,11 +207,15 @@ struct Reading {
 // Lines of several agents come as they come; those of the same moment are let out together, in order.
 void TakeLine(const std::shared_ptr<Reading>& reading, const Json& data) {
   LogLine line{Text(data, "instance"), Number(data, "at_ms"), Text(data, "line")};
+  if (const int64_t position = Number(data, "position"); position > 0) {
+    reading->positions[line.instance] = position;
+  }
   if (!reading->follow) {  // the server has them in order
     reading->whole.push_back(std::move(line));
     if (reading->whole.size() >= kPrintedAtOnce) reading->Print(std::exchange(reading->whole, {}));
     return;
   }
+  reading->merge.Know(line.instance);
   reading->merge.Add(std::move(line));
   if (reading->waiting) return;
   reading->waiting = true;
@@ -213,6 +223,48 @@ void TakeLine(const std::shared_ptr<Reading>& reading, const Json& data) {
     reading->waiting = false;
     reading->Print(reading->merge.Take());
   });
+}
+
+// Whether there is more to come.
+bool Take(const std::shared_ptr<Reading>& reading, const std::string& name, const Json& data) {
+  const Console& console = reading->context->console;
+  if (name == "line") TakeLine(reading, data);
+  if (name == "host") {
+    console.ErrLine("the agent of " + Text(data, "host") +
+                    (Flag(data, "connected")
+                         ? " is back"
+                         : " is away: what its instances write is shown when it is back"));
+  }
+  if (name == "end") {
+    reading->ended = true;
+    if (data.contains("error") && data["error"].is_object()) reading->failure = api::ErrorFrom(data["error"]);
+  }
+  return name != "end" && !(console.out_broken && console.out_broken());
+}
+
+std::string SinceOption(WallTime since) {
+  return "&since_ms=" + std::to_string(since.time_since_epoch().count());
+}
+
+// Where to go on. Of more instances than a request's line has room for, by time.
+std::string FromOption(const Reading& reading) {
+  constexpr size_t kNamedMost = 200;
+  std::string from;
+  for (const auto& [instance, position] : reading.positions) {
+    from += fmt::format("{}{}:{}", from.empty() ? "" : ",", instance, position);
+  }
+  return from.empty() || reading.positions.size() > kNamedMost ? "" : "&from=" + net::UrlEncode(from);
+}
+
+// Until a server is there again. None is started for it: somebody may have ended it on purpose.
+Status AwaitServer(ApiClient& api) {
+  constexpr Duration kWithin = 10s;
+  for (const Time end = Now() + kWithin; Now() < end;) {
+    if (SocketAnswers(api.socket_path()) && api.Ask("GET", "/v1/version").ok()) return Done();
+    std::this_thread::sleep_for(100ms);
+  }
+  return Error::Unavailable("server-gone", "the server ended; the instances run on and go on writing")
+      .Hint("muster logs -f starts it again");
 }
 
 // Is it down, on its way there, or deleted? Its agents leave then, which is no failure of theirs.
@@ -238,32 +290,35 @@ Result<int> Logs(Context& context, const LogsArgs& args) {
   MUSTER_TRY(const Json named, NamedInstances(answer, key, args.names));
   std::vector<std::string> instances;
   for (const Json& instance : named) instances.push_back(Text(instance, "name"));
-  std::string target = ClusterTarget(key, "/logs?names=" + net::UrlEncode(Join(args.names, ",")));
+  const std::string target = ClusterTarget(key, "/logs?names=" + net::UrlEncode(Join(args.names, ",")));
+  std::string begin = args.follow ? "&follow=1" : "";
   const int tail = args.tail >= 0 ? args.tail : args.since.count() > 0 ? -1 : args.follow ? 10 : 100;
-  if (tail >= 0) target += "&tail=" + std::to_string(tail);
-  if (args.since.count() > 0) {
-    target += "&since_ms=" + std::to_string((WallNow() - args.since).time_since_epoch().count());
-  }
-  if (args.follow) target += "&follow=1";
+  if (tail >= 0) begin += "&tail=" + std::to_string(tail);
+  const WallTime since = WallNow() - args.since;
+  if (args.since.count() > 0) begin += SinceOption(since);
   auto reading =
       std::make_shared<Reading>(Reading{&context, args.json, args.follow, LogMerge(instances), &api->loop()});
-  std::optional<Error> failure;
-  OnEvent on_event = [&](const std::string& name, const Json& data) {
-    if (name == "line") TakeLine(reading, data);
-    if (context.console.out_broken && context.console.out_broken()) return false;
-    if (name == "end" && data.contains("error") && data["error"].is_object())
-      failure = api::ErrorFrom(data["error"]);
-    return name != "end";
+  OnEvent on_event = [reading](const std::string& name, const Json& data) {
+    return Take(reading, name, data);
   };
-  const Status ended = api->loop().RunTask(api->StreamTask("GET", target, "", on_event));
+  Status ended = api->loop().RunTask(api->StreamTask("GET", target + begin, "", on_event));
+  const auto left = [&] { return context.console.out_broken && context.console.out_broken(); };
+  while (args.follow && !reading->ended && !left()) {
+    if (!ended.ok() && ended.error().kind() == ErrorKind::kNotFound) break;  // the cluster was deleted
+    reading->Print(reading->merge.Take());
+    context.console.ErrLine("the server has gone; its instances run on; looking for it");
+    MUSTER_DO(AwaitServer(*api));
+    ended = api->loop().RunTask(api->StreamTask(
+        "GET", target + "&follow=1" + SinceOption(since) + FromOption(*reading), "", on_event));
+  }
   reading->Print(reading->whole);
   reading->Print(reading->merge.Take());
-  if (ended.ok() && !failure) return 0;
-  if (failure && args.follow && IsDown(*api, key)) {
+  if (ended.ok() && !reading->failure) return 0;
+  if (args.follow && IsDown(*api, key)) {
     context.console.ErrLine(key + " went down: nothing more will be written");
     return 0;
   }
-  return failure ? *failure : ended.error();
+  return reading->failure ? *reading->failure : ended.error();
 }
 
 }  // namespace

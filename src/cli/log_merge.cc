@@ -11,10 +11,11 @@ constexpr Color kColors[] = {Color::kCyan,    Color::kYellow, Color::kGreen,
 }  // namespace
 
 LogMerge::LogMerge(const std::vector<std::string>& instances) {
-  for (const std::string& instance : instances) {
-    number_.try_emplace(instance, number_.size());
-    width_ = std::max(width_, Width(instance));
-  }
+  for (const std::string& instance : instances) Know(instance);
+}
+
+void LogMerge::Know(const std::string& instance) {
+  if (number_.try_emplace(instance, number_.size()).second) width_ = std::max(width_, Width(instance));
 }
 
 std::vector<LogLine> LogMerge::Take() {

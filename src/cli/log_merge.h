@@ -22,6 +22,8 @@ class LogMerge {
   // The instances that may write: the prefix is as wide as the widest name, and each has its colour.
   explicit LogMerge(const std::vector<std::string>& instances);
 
+  // Another that may write; those that are known already are left as they are.
+  void Know(const std::string& instance);
   void Add(LogLine line) { held_.push_back(std::move(line)); }
   // All lines added since the last call, by time; lines of the same moment in the order they came, so that
   // those of one instance never change places.

@@ -302,3 +302,77 @@ def test_a_followed_log_that_nobody_reads_makes_nobody_grow(box):
     with contextlib.suppress(subprocess.TimeoutExpired):
         one.communicate(timeout=20)
     assert one.returncode == -signal.SIGINT
+
+
+COUNTING = """
+cluster: box
+services:
+  app:
+    kind: app
+    command: "sh -c 'n=0; while sleep 0.05; do n=$((n+1)); echo count $n; done'"
+    instances: %s
+"""
+
+
+class Followed:
+    """What `muster logs -f` has written so far."""
+
+    def __init__(self, muster):
+        self.lines = (muster.folder / "followed").open("w+")
+        self.words = (muster.folder / "words").open("w+")
+        self.process = begin(muster, "logs", "-f", "--cluster", "box", stdout=self.lines, stderr=self.words)
+
+    def counts(self, name):
+        text = pathlib.Path(self.lines.name).read_text().splitlines()
+        return [int(line.split()[-1]) for line in text if line.startswith(name + " |")]
+
+    def said(self):
+        return pathlib.Path(self.words.name).read_text()
+
+    def goes_on(self, name, more=5):
+        last = max(self.counts(name), default=0)
+        wait_until(lambda: max(self.counts(name), default=0) > last + more, what=f"more of {name}\n{self.said()}")
+
+    def end(self):
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait(timeout=10)
+        self.process = None
+        self.lines.close()
+        self.words.close()
+
+
+def test_who_follows_logs_is_told_of_all_that_comes(muster):
+    muster.run("up", muster.file(COUNTING % 1))
+    followed = Followed(muster)
+    followed.goes_on("app-1")
+    muster.run("scale", "--cluster", "box", "app", "2")
+    followed.goes_on("app-2")
+    assert followed.counts("app-2")[0] == 1
+    for pid in muster.agent_pids():
+        subprocess.run(["kill", "-9", str(pid)], check=True)
+    followed.goes_on("app-1")
+    followed.goes_on("app-2")
+    subprocess.run(["kill", "-9", str(muster.server_pid())], check=True)
+    wait_until(lambda: "the server has gone; its instances run on; looking for it" in followed.said())
+    muster.run("server", "start")
+    followed.goes_on("app-1", more=30)
+    followed.goes_on("app-2")
+    # Whatever ended meanwhile: each line once, in its order.
+    for name in ("app-1", "app-2"):
+        counts = followed.counts(name)
+        assert counts == list(range(counts[0], counts[0] + len(counts)))
+    muster.run("down", "--cluster", "box")
+    assert followed.process.wait(timeout=10) == 0
+    assert "box went down: nothing more will be written" in followed.said()
+    followed.end()
+
+
+def test_who_follows_logs_is_told_that_the_server_has_ended(muster):
+    muster.run("up", muster.file(COUNTING % 1))
+    followed = Followed(muster)
+    followed.goes_on("app-1")
+    muster.run("server", "stop")
+    assert followed.process.wait(timeout=30) == 1
+    assert "error: the server ended; the instances run on and go on writing [server-gone]" in followed.said()
+    followed.end()

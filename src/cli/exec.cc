@@ -107,8 +107,10 @@ Result<int> RunExec(Context& context, const ExecArgs& args) {
   MUSTER_TRY(const auto api, Connect(context, Need::kStore));
   MUSTER_TRY(const std::string key, ClusterFor(*api, args));
   const auto running = std::make_shared<Running>(context, *api, ClusterTarget(key, "/exec"), args.json);
-  std::string body =
-      DumpJson({{"instance", args.instance}, {"argv", args.command}, {"input_open", !args.no_input}});
+  std::string body = DumpJson({{"instance", args.instance},
+                               {"argv", args.command},
+                               {"input_open", !args.no_input},
+                               {"base64", true}});
   const Status status = api->loop().RunTask(Follow(running, std::move(body)));
   if (running->broken) return 128 + SIGPIPE;  // as a program that writes where nobody reads
   if (!status.ok()) return status.error();

@@ -56,7 +56,13 @@ net::Task<void> FeedFirst(std::shared_ptr<RunningExec> exec, std::string bytes, 
   (void)fed;  // a command that doesn't want it is fine
 }
 
-std::string ChunkEvent(const api::Chunk& chunk) {
+std::string ChunkEvent(const api::Chunk& chunk, bool coded) {
+  // Nothing in it has to be escaped, which is most of the work with other forms.
+  if (coded) {
+    return net::FormatSse(
+        "chunk", fmt::format(R"({{"stream":"{}","base64":"{}"}})", chunk.stream == "err" ? "err" : "out",
+                             EncodeBase64(chunk.data)));
+  }
   Json json{{"stream", chunk.stream}, {"data", chunk.data}};
   // JSON holds text only: what isn't comes a second time, exactly.
   if (!IsUtf8(chunk.data)) json["base64"] = EncodeBase64(chunk.data);
@@ -103,12 +109,13 @@ net::Task<void> Api::Exec(net::Exchange& exchange, Call call) {
   }
   api::ExecMessage message{.id = RandomHex(8), .epoch = (*found)->row().epoch, .instance = "", .argv = {}};
   std::string input;
-  bool input_open = false;
+  bool input_open = false, coded = false;
   const Status read = api::Fields(*call.body, "body")
                           .Text("instance", message.instance)
                           .Texts("argv", message.argv)
                           .Text("input", input)
                           .Bool("input_open", input_open)
+                          .Bool("base64", coded)
                           .Give(Ok{});
   const Instance* instance = nullptr;
   for (const Instance& one : (*found)->desired()) {
@@ -154,9 +161,9 @@ net::Task<void> Api::Exec(net::Exchange& exchange, Call call) {
   }
   deps_.agents->Stream(
       cluster, host, message, message.id,
-      [queue, owed](const api::Chunk& chunk) {
+      [queue, owed, coded](const api::Chunk& chunk) {
         *owed += api::Weight(chunk.data);
-        queue->Push(ChunkEvent(chunk));
+        queue->Push(ChunkEvent(chunk, coded));
       },
       [queue, exec, over](const api::End& end) {
         *over = true;

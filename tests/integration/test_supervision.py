@@ -1,6 +1,7 @@
 """What dies is started again; what can't live is given up on; the rest goes on."""
 
 import contextlib
+import json
 import os
 import pathlib
 import signal

@@ -52,7 +52,7 @@ Pairs HeadersOf(const std::vector<const Tuning*>& tunings) {
   Pairs headers;
   for (const Tuning* tuning : tunings) {
     for (const auto& [name, value] : tuning->response_headers) {
-      std::erase_if(headers, [&](const auto& one) { return SameHeader(one.first, name); });
+      std::erase_if(headers, [&name = name](const auto& one) { return SameHeader(one.first, name); });
       headers.emplace_back(name, value);
     }
   }

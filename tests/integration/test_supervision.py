@@ -6,6 +6,8 @@ import os
 import pathlib
 import signal
 
+import pytest
+
 from conftest import edge, get, wait_until, web
 
 

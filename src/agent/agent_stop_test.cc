@@ -12,12 +12,12 @@ class AgentStopTest : public WholeAgentTest {
     return text.ok() ? *text : "";
   }
   static bool LivesAnyThatSleeps(const std::string& seconds) {
+    // The program itself, and not a shell that is about to start it.
+    const std::string sleeps = "sleep" + std::string(1, '\0') + seconds + std::string(1, '\0');
     std::error_code error;
     for (const auto& entry : fs::directory_iterator("/proc", error)) {
       const auto line = ReadFile(entry.path() / "cmdline");
-      if (line.ok() && line->find("sleep") != std::string::npos && line->find(seconds) != std::string::npos) {
-        return true;
-      }
+      if (line.ok() && *line == sleeps) return true;
     }
     return false;
   }

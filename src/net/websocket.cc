@@ -21,7 +21,7 @@ class Client : public WebSocketClient {
   struct State {
     State(Loop& the_loop, Next next) : loop(the_loop), stream(std::move(next)) {}
     Loop& loop;
-    websocket::stream<Next> stream;
+    websocket::stream<Next, false> stream;  // without compression, which nobody asks for
     beast::flat_buffer buffer;
     bool timed_out = false;
     void Drop() {

@@ -279,6 +279,15 @@ std::optional<ProcStat> LeftoverOf(const Record& record, const Launch& launch) {
   return std::nullopt;
 }
 
+// A child of an agent that hasn't come to its program yet is a copy of this one.
+bool BeforeExec(const ProcStat& process) {
+  char own[4096], its[4096];
+  const ssize_t size = readlink("/proc/self/exe", own, sizeof own);
+  const std::string exe = "/proc/" + std::to_string(process.pid) + "/exe";
+  return size > 0 && readlink(exe.c_str(), its, sizeof its) == size &&
+         std::string_view(own, static_cast<size_t>(size)) == std::string_view(its, static_cast<size_t>(size));
+}
+
 }  // namespace
 
 void KillMarked(const std::vector<std::string>& words) {
@@ -326,8 +335,10 @@ Result<std::unique_ptr<Process>> Process::Start(const Launch& launch) {
 }
 
 Result<std::unique_ptr<Process>> Process::Adopt(const Launch& launch) {
-  // A child whose agent was killed right after the fork writes its record within milliseconds of taking the
-  // lock: so long it is worth waiting to learn what it was started from.
+  // A child whose agent was killed right after the fork writes its record after it has taken the lock and
+  // before it comes to its program: so long it is worth waiting to learn what it was started from. That takes
+  // milliseconds, and on a machine that is busy enough a second.
+  constexpr int kMost = 20, kMostBeforeExec = 400;  // times 5 ms
   for (int attempt = 0;; ++attempt) {
     const std::optional<Record> record = ReadRecord(launch.record_path);
     if (const std::optional<ProcStat> living = Living(record))
@@ -340,7 +351,7 @@ Result<std::unique_ptr<Process>> Process::Adopt(const Launch& launch) {
     }
     const std::vector<ProcStat> holders = HoldersOf(launch.lock_path);
     if (holders.empty()) {
-      if (attempt < 20) {  // On its way out, or just forked.
+      if (attempt < kMost) {  // On its way out, or just forked.
         poll(nullptr, 0, 5);
         continue;
       }
@@ -354,7 +365,8 @@ Result<std::unique_ptr<Process>> Process::Adopt(const Launch& launch) {
         return AdoptPid(holder, dead, record->hash, launch);
       }
     }
-    if (attempt < 20) {
+    const bool will_tell = std::any_of(holders.begin(), holders.end(), BeforeExec);
+    if (attempt < (will_tell ? kMostBeforeExec : kMost)) {
       poll(nullptr, 0, 5);
       continue;
     }

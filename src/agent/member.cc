@@ -188,6 +188,8 @@ net::Task<Result<Values>> Member::Perform(Step step, std::optional<Instance> des
       installing_ = true;
       status = co_await Install(step, std::move(*desired));
       installing_ = false;
+      if (status.ok() && step.verb == "install" && step.args.contains("prove"))
+        status = co_await PassesItsProbe(step);
       host_->clean_artifacts();
     } else {
       status = Error::Conflict("not-installed", "{} is not installed", paths_.name);
@@ -471,7 +473,7 @@ void Member::StartProbing(bool eager) {
     }
     // Asked this often it would soon count as unwell, and be killed: whoever waits for it gives up in time.
     if (self->reloading_) {
-      self->reload_failure_ = seen.error().message();
+      self->OnProofFailed(seen.error().message());
       return;
     }
     ProbeFailed failed{.why = seen.error().message()};

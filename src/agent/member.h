@@ -1,6 +1,7 @@
 // One instance on its host: its files, its process, its probe, and the machine that decides over them.
 // A step's errors are those of install.h, users.h, ports.h, Process::Start and the recipe's operator,
-// StartSettled's, and "not-installed", "not-running", "reload-failed", "artifact-differs", "cancelled".
+// StartSettled's, and "not-installed", "not-running", "reload-failed", "health-wrong", "artifact-differs",
+// "cancelled".
 #pragma once
 
 #include <functional>
@@ -97,6 +98,9 @@ class Member : public std::enable_shared_from_this<Member> {
   net::Task<Status> Reload(Step step);
   net::Task<Status> LivesOn(net::Promised<Status> proven, Step step);
   void SettleReload(Status status);
+  net::Task<Status> PassesItsProbe(Step step);
+  void OnProofFailed(const std::string& why);
+  Error HealthWrong() const;
   net::Task<Status> Remove(bool delete_data);
   net::Task<Status> BringBlobs(Instance instance);
   net::Task<Status> PutArtifactRight();
@@ -166,8 +170,11 @@ class Member : public std::enable_shared_from_this<Member> {
   std::vector<net::Promised<Status>> starting_;     // who waits for StartSettled
   std::optional<net::Promised<Status>> reloading_;  // who waits for it to live on after a reload
   std::string reload_failure_;                      // the last probe's, meanwhile
-  std::vector<net::Promised<bool>> stopping_;       // … for StopSettled
-  bool busy_ = false;                               // a step other than the recipe's own is under way
+  bool proves_health_ = false;                      // … or for it to pass a probe that was changed
+  int health_failures_ = 0;
+  Time health_wrong_from_{};
+  std::vector<net::Promised<bool>> stopping_;  // … for StopSettled
+  bool busy_ = false;                          // a step other than the recipe's own is under way
   std::vector<net::Promised<bool>> lane_;
 };
 

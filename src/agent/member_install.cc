@@ -57,6 +57,7 @@ net::Task<Status> Member::Install(const Step& step, Instance desired) {
   MUSTER_FAULT("agent.installed");
   const Instance& now = remembered_->desired;
   supervisor_.set_policy(SupervisorPolicy::Of(now));
+  if (process_ && before && before->probe != now.probe) Feed(ProbeChanged{});
   log_care_->set_policy(now.log);
   if (process_ && impact == Impact::kLive) {
     remembered_->running_hash = now.hash;

@@ -39,6 +39,11 @@ void Member::Bury() {
   process_->KillAll();  // children that it left would keep its ports
   if (!process_->in_group()) KillStrays();
   const std::string how = process_->Reap();
+  if (proves_health_) {
+    SettleReload(Error::Unavailable("health-wrong", "{} died before it passed its changed health check ({})",
+                                    paths_.name, how)
+                     .Hint("its log tells why: muster logs {}", paths_.name));
+  }
   SettleReload(Error::Unavailable("reload-failed", "{} died when it was to reload ({})", paths_.name, how)
                    .Hint("`on_change: restart` does without, `reload: USR1` asks by another signal; its log "
                          "may tell more: muster logs {}",

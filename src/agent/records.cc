@@ -60,6 +60,7 @@ std::optional<Remembered> ReadRecord(const Paths& paths) {
     memory.state = StateNamed(state->value("state", "stopped"));
     memory.wanted = state->value("wanted", false);
     memory.crash_count = state->value("crash_count", 0);
+    memory.unproven = state->value("unproven", false);
     memory.restarts = state->value("restarts", 0);
     memory.last_exit = state->value("last_exit", "");
     remembered.running_hash = state->value("running_hash", "");
@@ -85,6 +86,7 @@ Status WriteState(const Paths& paths, const Remembered& remembered) {
                        {"state", StateName(memory.state)},
                        {"wanted", memory.wanted},
                        {"crash_count", memory.crash_count},
+                       {"unproven", memory.unproven},
                        {"restarts", memory.restarts},
                        {"last_exit", memory.last_exit},
                        {"running_hash", remembered.running_hash},

@@ -43,6 +43,7 @@ std::vector<Action> Supervisor::On(const Event& event, Time now) {
                  [&](const Exited& exited) { OnGone(exited.how, exited.cause, now, actions); },
                  [&](const ProbeOk&) { OnProbe(true, {}, actions); },
                  [&](const ProbeFailed& failed) { OnProbe(false, failed, actions); },
+                 [&](const ProbeChanged&) { OnProbeChanged(now, actions); },
                  [&](const TimeReached&) { OnTime(now, actions); },
              },
              event);
@@ -127,6 +128,7 @@ void Supervisor::OnStartWanted(const StartWanted& event, Time now, Actions& acti
       return;
     case InstanceState::kStarting:
     case InstanceState::kUnhealthy:  // It runs already: `start_by_` bounds the wait.
+      probes_failed_ = 0;
       return;
     default:
       StartAnew(actions);
@@ -223,6 +225,7 @@ void Supervisor::OnGone(const std::string& how, const std::optional<Error>& caus
 void Supervisor::OnProbe(bool passed, const ProbeFailed& failed, Actions& actions) {
   if (!running() || memory_.state == InstanceState::kStopping || killed_hung_) return;
   if (passed) {
+    memory_.unproven = false;
     probes_failed_ = 0;
     probe_failure_.clear();
     wake_.reset();
@@ -239,9 +242,19 @@ void Supervisor::OnProbe(bool passed, const ProbeFailed& failed, Actions& action
   }
   if (++probes_failed_ < policy_.fail_after) return;
   Become(InstanceState::kUnhealthy, actions);
+  if (memory_.unproven) return SettleStart(NeverPassed(), actions);  // whoever waits would do so in vain
   if (!policy_.kill_when_hung) return;
   killed_hung_ = true;
   actions.push_back(KillProcess{});
+}
+
+void Supervisor::OnProbeChanged(Time now, Actions& actions) {
+  probes_failed_ = 0;
+  probe_failure_.clear();
+  memory_.unproven = policy_.probed;
+  if (policy_.probed) return;
+  if (memory_.state == InstanceState::kStarting) wake_ = now + kUnprobedGrace;
+  if (memory_.state == InstanceState::kUnhealthy) OnProbe(true, {}, actions);  // nobody else says so
 }
 
 std::optional<Time> Supervisor::wake() const {
@@ -272,6 +285,12 @@ Error Supervisor::NotReady(Duration waited) const {
             name_);
 }
 
+Error Supervisor::NeverPassed() const {
+  return Error::Unavailable("health-wrong", "{} has not passed its health check since that was changed{}",
+                            name_, probe_failure_.empty() ? "" : ": " + probe_failure_)
+      .Hint("it runs on, and nobody kills it for that; mend `health:` of its service");
+}
+
 void Supervisor::OnTime(Time now, Actions& actions) {
   // Whoever waited decides what follows: what was started runs on, or is started again, as before.
   if (start_asked_ && now >= start_by_) SettleStart(NotReady(start_within_), actions);
@@ -288,6 +307,8 @@ void Supervisor::OnTime(Time now, Actions& actions) {
     case InstanceState::kStarting:
       if (!policy_.probed) {
         OnProbe(true, {}, actions);
+      } else if (memory_.unproven) {
+        Become(InstanceState::kUnhealthy, actions);
       } else if (policy_.kill_when_hung) {  // Restarted by itself, and hangs: it has to die to come back.
         killed_hung_ = true;
         actions.push_back(KillProcess{});

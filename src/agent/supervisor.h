@@ -47,9 +47,12 @@ struct ProbeFailed {
   std::string why;
   std::optional<Error> cause = {};  // where one is known that waiting won't change
 };
+// It is asked by another rule from now on, which the policy has already. That one hasn't passed yet, so it
+// may be what is wrong: until it has, nobody is killed as hung for it.
+struct ProbeChanged {};
 struct TimeReached {};  // of `wake()`
-using Event =
-    std::variant<StartWanted, StopWanted, Started, StartFailed, Exited, ProbeOk, ProbeFailed, TimeReached>;
+using Event = std::variant<StartWanted, StopWanted, Started, StartFailed, Exited, ProbeOk, ProbeFailed,
+                           ProbeChanged, TimeReached>;
 
 // What is to be done about it, in order.
 struct StartProcess {
@@ -64,7 +67,8 @@ struct KillProcess {
 struct ReportState {  // state, restarts or last exit have changed
   bool operator==(const ReportState&) const = default;
 };
-struct StartSettled {  // ready, or why not: codes "not-ready", "crash-loop", "stopped" or the start's own
+struct StartSettled {  // ready, or why not: codes "not-ready", "crash-loop", "health-wrong", "stopped" or the
+                       // start's own
   std::optional<Error> error;
   bool operator==(const StartSettled&) const = default;
 };
@@ -84,6 +88,7 @@ class Supervisor {
     int crash_count = 0;
     int restarts = 0;
     std::string last_exit;
+    bool unproven = false;  // its probe was changed while it ran, and hasn't passed since
     bool operator==(const Memory&) const = default;
   };
 
@@ -106,12 +111,14 @@ class Supervisor {
   void OnStartFailed(const StartFailed& event, Time now, Actions& actions);
   void OnGone(const std::string& how, const std::optional<Error>& cause, Time now, Actions& actions);
   void OnProbe(bool passed, const ProbeFailed& failed, Actions& actions);
+  void OnProbeChanged(Time now, Actions& actions);
   void OnTime(Time now, Actions& actions);
   void StartAnew(Actions& actions);  // with counters at nought
   void Start(Actions& actions);
   void Become(InstanceState state, Actions& actions);
   void SettleStart(std::optional<Error> error, Actions& actions);
   Error NotReady(Duration waited) const;
+  Error NeverPassed() const;
   std::string Hung() const;  // how it ended, where the agent killed it for that
   Error CrashLoop(const std::string& how) const;
   bool running() const;

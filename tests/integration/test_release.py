@@ -327,6 +327,46 @@ services:
             ] == ["v=1"] * 4
 
 
+@pytest.mark.parametrize("on_failure", ["rollback", "stop"])
+def test_a_wrong_health_check_stops_at_the_first_member_and_kills_nobody(muster, on_failure):
+    port = free_ports(3)
+
+    def text(more):
+        return f"""
+cluster: sick
+services:
+  web:
+    kind: app
+    command: python3 -m http.server {{{{ports.http}}}} --bind {{{{address}}}}
+    ports: {{ http: {port} }}
+    instances: 3
+    health: {{ http: /, every: 100ms{more} }}
+    update: {{ max_unavailable: 1, on_failure: {on_failure} }}
+"""
+
+    def pids():
+        return {name: one["pid"] for name, one in muster.instances("sick@rehearsal").items()}
+
+    muster.run("up", muster.file(text("")), "--rehearse")
+    before = pids()
+    wrong = muster.file(text(", status: 204"))
+    for _ in range(2):  # the same again does no better
+        up = muster.run("up", wrong, "--rehearse", code=None, timeout=30)
+        told = up.stdout + up.stderr
+        assert up.returncode not in (0, 2) and "health-wrong" in told and "200" in told, told
+        if on_failure == "rollback":
+            assert muster.status("sick@rehearsal")["health"] == "green", told
+        else:
+            wait_until(lambda: sorted(one["state"] for one in muster.instances("sick@rehearsal").values())
+                       == ["ready", "ready", "unhealthy"], what="one that is unhealthy")
+        assert pids() == before, told
+    muster.run("up", muster.file(text("")), "--rehearse")
+    assert muster.status("sick@rehearsal")["health"] == "green", "it is so once it says so"
+    muster.run("up", muster.file(text(", status: 200")), "--rehearse")
+    assert muster.status("sick@rehearsal")["health"] == "green"
+    assert pids() == before
+
+
 @pytest.mark.parametrize("hangs", [False, True])
 def test_reloads_go_one_after_the_other_each_proven(muster, hangs):
     port = free_ports(2)

@@ -211,6 +211,33 @@ TEST(MemberChange, ChangesWhatIsLiveWithoutARestart) {
   EXPECT_EQ(world.Steps().steps[0].impact, Impact::kLive);
 }
 
+TEST(MemberChange, GoesByTheWindowWhereAProbeChangesAndAsksForItToPass) {
+  World world(3);
+  world.service.update.max_unavailable = {1, false};
+  world.service.update.min_ready = 5s;
+  world.Stands(InstanceState::kReady, "old", {{"command", "1"}, {"probe", "0"}});
+  EXPECT_EQ(world.Ids(),
+            (Names{"web-1.install", "web-2.install <web-1.install", "web-3.install <web-2.install"}));
+  const Step install = world.Steps().steps[0];
+  EXPECT_EQ(install.args, (std::map<std::string, std::string>{{"min_ready_ms", "5000"}, {"prove", "yes"}}));
+  EXPECT_GT(install.deadline, world.desired[0].ready_within + 5s);
+  EXPECT_EQ(world.Steps().outages, Names{});
+  world.observed["web-2"].state = InstanceState::kUnhealthy;
+  EXPECT_EQ(world.Ids(),
+            (Names{"web-2.install", "web-1.install <web-2.install", "web-3.install <web-1.install"}));
+  EXPECT_TRUE(world.Steps().steps[0].args.contains("prove"));
+}
+
+TEST(MemberChange, WaitsForWhoIsNotReadyThoughNothingButWhatIsLiveChanges) {
+  World world(2);
+  for (Instance& instance : world.desired) instance.parts["extra"] = "1";
+  world.Stands(InstanceState::kReady, "old", {{"command", "1"}, {"probe", "0"}, {"extra", "1"}});
+  world.observed["web-1"].state = InstanceState::kBackoff;
+  EXPECT_EQ(world.Ids(),
+            (Names{"web-1.install", "web-1.start <web-1.install", "web-2.install <web-1.start"}));
+  EXPECT_FALSE(world.Steps().steps[0].args.contains("prove")) << "the start tells";
+}
+
 TEST(MemberChange, LeavesHeldMembersAlone) {
   World world(2);
   world.Stands(InstanceState::kReady);

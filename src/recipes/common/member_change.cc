@@ -45,6 +45,7 @@ struct Work {
   Impact impact = Impact::kNone;
   std::string reason;
   bool serves = false;        // taking it away costs something
+  bool proves = false;        // its probe changes while it runs: the new one has to be passed
   bool after_window = false;  // its port is one of a member that serves yet
 };
 
@@ -171,9 +172,19 @@ class Builder {
       work.impact = Impact::kRestart;
       work.reason = "runs what was installed before";
     }
+    work.proves = work.need == Need::kLive && changed && ProbeDiffers(desired, *observed) &&
+                  (work.serves || observed->state == InstanceState::kUnhealthy);
     if (work.need == Need::kReload && rolls_reloads_ && !TakesReloads(desired, *observed))
       work.need = Need::kRestart;
     if (work.need != Need::kNothing) work_.push_back(std::move(work));
+  }
+
+  static bool ProbeDiffers(const Instance& desired, const Observed& observed) {
+    const auto now = desired.parts.find("probe");
+    const auto before = observed.parts.find("probe");
+    if (now == desired.parts.end() || before == observed.parts.end())
+      return now != desired.parts.end() || before != observed.parts.end();
+    return now->second != before->second;
   }
 
   // What isn't ready may have no process just now, and what died of the signal would do so again.
@@ -238,6 +249,14 @@ class Builder {
         break;
       case Need::kLive:
         install();
+        if (work.proves) {
+          const Duration most = steps.back().deadline;
+          SetStartTimes(desired, steps.back());
+          steps.back().deadline += most;
+          steps.back().args["prove"] = "yes";
+        } else if (!work.serves) {
+          start();  // it runs, or will: whoever says `up` wants to know whether it gets ready
+        }
         break;
       case Need::kReload: {
         install();
@@ -335,7 +354,8 @@ class Builder {
 
   // Whether doing it takes away what serves, so that it goes by the window.
   bool Goes(const Work& work) const {
-    return work.serves && (work.need == Need::kRestart || (work.need == Need::kReload && rolls_reloads_));
+    if (!work.serves) return false;
+    return work.need == Need::kRestart || work.proves || (work.need == Need::kReload && rolls_reloads_);
   }
 
   // Says what is out meanwhile, and returns how many may be replaced at a time.
@@ -416,8 +436,8 @@ class Builder {
     for (const Work& work : work_) {
       if (Goes(work) || work.after_window) continue;
       const std::string last = Emit(work, {});
-      if (work.need != Need::kStop && work.need != Need::kLive && work.need != Need::kReload)
-        first.push_back(last);
+      const bool kept = work.serves && work.need == Need::kLive;
+      if (work.need != Need::kStop && work.need != Need::kReload && !kept) first.push_back(last);
     }
     if (!guests.empty()) {
       std::vector<std::string> stand_in;

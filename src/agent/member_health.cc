@@ -1,0 +1,55 @@
+// How an instance's probe is changed while it runs: by one that it passes. See docs/decisions/0009.
+#include <algorithm>
+
+#include "agent/member.h"
+
+namespace muster::agent {
+
+// A probe that was just changed may be what is wrong. It is asked often, so that a good one is known to be so
+// at once, but has as long to be wrong as it would take to find anybody unwell.
+net::Task<Status> Member::PassesItsProbe(Step step) {
+  const Probe probe = remembered_->desired.probe;
+  // Nobody says a second time that it is ready.
+  if (probe.kind == Probe::Kind::kNone || probe.kind == Probe::Kind::kLog) co_return Done();
+  if (!process_) co_return Error::Conflict("not-running", "{} does not run", paths_.name);
+  const Duration min_ready = MinReady(step);
+  const Duration within = remembered_->desired.ready_within;
+  const net::Promised<Status> proven;
+  const auto late = host_->loop->After(within, [weak = weak_from_this()] {
+    if (auto self = weak.lock()) self->SettleReload(self->HealthWrong());
+  });
+  reload_failure_.clear();
+  health_failures_ = 0;
+  health_wrong_from_ = Now() + probe.every * (std::max(1, probe.fail_after) - 1);
+  reloading_ = proven;
+  proves_health_ = true;
+  StartProbing(true);
+  Status status = co_await proven;
+  host_->loop->Cancel(late);
+  proves_health_ = false;
+  if (!status.ok()) {
+    if (process_) StartProbing(false);  // no longer that often
+    co_return WithEvidence(status.error());
+  }
+  status = co_await StaysReady(min_ready);
+  if (!status.ok()) co_return WithEvidence(status.error());
+  co_return Done();
+}
+
+// Asked for a proof, and the answer wasn't the wanted one.
+void Member::OnProofFailed(const std::string& why) {
+  reload_failure_ = why;
+  if (!proves_health_) return;
+  ++health_failures_;
+  if (health_failures_ < std::max(1, remembered_->desired.probe.fail_after) || Now() < health_wrong_from_)
+    return;
+  SettleReload(HealthWrong());
+}
+
+Error Member::HealthWrong() const {
+  return Error::Unavailable("health-wrong", "{} does not pass its changed health check{}", paths_.name,
+                            reload_failure_.empty() ? "" : ": " + reload_failure_)
+      .Hint("it runs on, and nobody kills it for that; mend `health:` of its service");
+}
+
+}  // namespace muster::agent

@@ -121,5 +121,24 @@ TEST_F(MemberLoop, GoesOnWhileAUserIsMade) {
   EXPECT_LT(took, 20s);
 }
 
+TEST_F(MemberLoop, ProvesAChangedProbeAndLetsWhatServesLiveWhereItIsWrong) {
+  Instance instance = Of("");
+  instance.argv = {"/bin/sleep", "1000"};
+  instance.probe = {
+      .kind = Probe::Kind::kCommand, .target = "true", .every = 10ms, .timeout = 10s, .fail_after = 2};
+  ASSERT_EQ(Do("start", instance), "");
+  const int pid = member->Observe(false).pid;
+  Instance next = instance;
+  next.hash = "h2";
+  next.probe.target = "false";
+  const Values prove{{"prove", "yes"}};
+  EXPECT_EQ(Do("install", next, prove), "health-wrong");
+  EXPECT_EQ(Do("install", next, prove), "health-wrong") << "though nothing is new in it";
+  EXPECT_EQ(Do("install", instance, prove), "");
+  EXPECT_EQ(member->Observe(false).state, InstanceState::kReady);
+  EXPECT_EQ(member->Observe(false).pid, pid);
+  EXPECT_EQ(Do("stop", {}), "");
+}
+
 }  // namespace
 }  // namespace muster::agent

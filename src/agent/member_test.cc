@@ -387,23 +387,6 @@ TEST_F(MemberTest, KillsWhatHangsAndBringsItBack) {
   EXPECT_THAT(states, Contains("unhealthy"));
 }
 
-TEST_F(MemberTest, LetsWhatServesLiveWhereItsChangedProbeIsWrong) {
-  Instance instance = Sleeper();
-  instance.probe = {
-      .kind = Probe::Kind::kCommand, .target = "true", .every = 10ms, .timeout = 10s, .fail_after = 2};
-  ASSERT_EQ(Do("start", instance), "");
-  const int pid = Now().pid;
-  Instance next = instance;
-  next.hash = "h2";
-  next.probe.target = "false";
-  EXPECT_EQ(Do("install", next, {{"prove", "yes"}}), "health-wrong");
-  ASSERT_TRUE(UntilState(InstanceState::kUnhealthy));
-  EXPECT_EQ(Do("start"), "health-wrong");
-  EXPECT_EQ(Do("install", instance, {{"prove", "yes"}}), "");
-  EXPECT_EQ(State(), "ready");
-  EXPECT_EQ(Now().pid, pid);
-}
-
 TEST_F(MemberTest, StopsWhatKeepsDying) {
   Instance instance = Shell("echo up; exit 1");
   instance.probe = {};

@@ -1,5 +1,7 @@
 #include "control/outcomes.h"
 
+#include <fmt/core.h>
+
 #include <algorithm>
 #include <cstdlib>
 #include <map>
@@ -42,21 +44,38 @@ bool SameContent(const store::RevisionRow& a, const store::RevisionRow& b) {
   return a.text == b.text && a.bundle == b.bundle;
 }
 
+// One of what stands one upon the other.
+struct Standing {
+  const store::RevisionRow* revision;  // that has what stands, of those kept
+  int64_t meant;                       // the revision that it is by what was gone back to, kept or not
+  std::string outcome;                 // of the revision, or of the rollback that brought it up again
+};
+
 // What stands one upon the other at `current`, as after undoing: a rollback takes away what was put on the
-// revision that it goes back to. The last one is what `current` has.
-std::vector<const store::RevisionRow*> StackAt(int64_t current,
-                                               const std::vector<store::RevisionRow>& revisions) {
-  std::map<int64_t, const store::RevisionRow*> kept, meant;
-  std::vector<const store::RevisionRow*> stack;
+// revision that it goes back to. One that didn't get there takes nothing away.
+std::vector<Standing> StackAt(int64_t current, const std::vector<store::RevisionRow>& revisions,
+                              const std::vector<store::RunRow>& runs) {
+  std::map<int64_t, const store::RevisionRow*> kept;
+  std::map<int64_t, int64_t> meant;
+  std::vector<Standing> stack;
   for (const store::RevisionRow& revision : revisions) {
-    kept[revision.number] = meant[revision.number] = &revision;
-    if (revision.number > current) continue;
-    if (const int64_t target = RollbackTarget(revision.note); target > 0) {
-      const int64_t number = meant.contains(target) ? meant[target]->number : target;
-      if (kept.contains(number)) meant[revision.number] = kept[number];
-      std::erase_if(stack, [&](const store::RevisionRow* one) { return one->number >= number; });
+    if (revision.number > current) break;
+    kept[revision.number] = &revision;
+    std::string outcome = OutcomeOf(revision.number, runs);
+    int64_t number = RollbackTarget(revision.note);
+    if (number <= 0 || number >= revision.number) {
+      meant[revision.number] = revision.number;
+      stack.push_back({.revision = &revision, .meant = revision.number, .outcome = outcome});
+      continue;
     }
-    stack.push_back(meant[revision.number]);
+    if (meant.contains(number)) number = meant[number];
+    meant[revision.number] = number;
+    if (outcome != "done" && !outcome.empty()) continue;
+    std::erase_if(stack, [&](const Standing& one) { return one.meant >= number; });
+    const auto target = kept.find(number);
+    const bool there = target != kept.end();
+    if (there && outcome.empty()) outcome = OutcomeOf(number, runs);
+    stack.push_back({.revision = there ? target->second : &revision, .meant = number, .outcome = outcome});
   }
   return stack;
 }
@@ -72,19 +91,56 @@ int64_t RollbackTarget(std::string_view note) {
 
 int64_t GoodBefore(int64_t current, const std::vector<store::RevisionRow>& revisions,
                    const std::vector<store::RunRow>& runs) {
-  const std::vector<const store::RevisionRow*> stack = StackAt(current, revisions);
+  const std::vector<Standing> stack = StackAt(current, revisions, runs);
   // One that wasn't brought to its end may be gone back to where it was good once: that is tried again.
   const std::string now = OutcomeOf(current, runs);
-  const store::RevisionRow* left = !stack.empty() && (now == "done" || now.empty()) ? stack.back() : nullptr;
+  const store::RevisionRow* left =
+      !stack.empty() && (now == "done" || now.empty()) ? stack.back().revision : nullptr;
   int64_t forgotten = 0;
   for (auto one = stack.rbegin(); one != stack.rend(); ++one) {
-    const store::RevisionRow& revision = **one;
+    const store::RevisionRow& revision = *one->revision;
     if (revision.number >= current || (left && SameContent(revision, *left))) continue;
-    const std::string outcome = OutcomeOf(revision.number, runs);
-    if (outcome == "done") return revision.number;
-    if (outcome.empty()) forgotten = std::max(forgotten, revision.number);
+    if (one->outcome == "done") return revision.number;
+    if (one->outcome.empty()) forgotten = std::max(forgotten, revision.number);
   }
   return forgotten;
+}
+
+Error NothingBefore(const std::string& cluster, int64_t current,
+                    const std::vector<store::RevisionRow>& revisions,
+                    const std::vector<store::RunRow>& runs) {
+  const auto find = [&](int64_t number) -> const store::RevisionRow* {
+    for (const store::RevisionRow& one : revisions) {
+      if (one.number == number) return &one;
+    }
+    return nullptr;
+  };
+  const store::RevisionRow* now = find(current);
+  // What a rollback went back to may be a rollback itself.
+  int64_t again = 0;
+  for (const store::RevisionRow* one = now; one;) {
+    const int64_t target = RollbackTarget(one->note);
+    if (target <= 0 || target >= one->number) break;
+    again = target;
+    one = find(target);
+  }
+  const store::RevisionRow* other = nullptr;
+  for (const store::RevisionRow& one : revisions) {
+    if (one.number < current && now && !SameContent(one, *now) && OutcomeOf(one.number, runs) == "done") {
+      other = &one;
+    }
+  }
+  if (!other) {
+    return Error::NotFound("unknown-revision", "{} has no revision before {} that was brought up", cluster,
+                           current)
+        .Hint("muster history tells what became of each that is kept");
+  }
+  const std::string why =
+      again > 0 ? fmt::format("{} is revision {} again and nothing older is kept", current, again)
+                : fmt::format("nothing older than {} stands below it", current);
+  return Error::NotFound("unknown-revision", "{}: {}", cluster, why)
+      .Hint("muster rollback {} goes to {}; muster history lists those that are kept", other->number,
+            other->number);
 }
 
 }  // namespace muster::control

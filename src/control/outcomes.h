@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/result.h"
 #include "store/store.h"
 
 namespace muster::control {
@@ -33,9 +34,14 @@ int64_t RollbackTarget(std::string_view note);
 
 // The newest revision before `current` that was brought up, and to go back to which changes something; 0
 // where there is none. A revision made by going back to N stands for N, so that going back again leads
-// further back and never to what was left that way. `revisions`: those kept, oldest first. One whose runs are
-// forgotten is taken for good where nothing else is.
+// further back and never to what was left that way. One that did not get there counts for nothing.
+// `revisions`: those kept, oldest first. One whose runs are forgotten is taken for good where nothing else
+// is.
 int64_t GoodBefore(int64_t current, const std::vector<store::RevisionRow>& revisions,
                    const std::vector<store::RunRow>& runs);
+
+// Why GoodBefore finds none, and which revision can be gone to all the same. Code "unknown-revision".
+Error NothingBefore(const std::string& cluster, int64_t current,
+                    const std::vector<store::RevisionRow>& revisions, const std::vector<store::RunRow>& runs);
 
 }  // namespace muster::control

@@ -1,7 +1,9 @@
 #include "control/outcomes.h"
 
 #include <fmt/format.h>
-#include <gtest/gtest.h>
+#include <gmock/gmock.h>
+
+#include <algorithm>
 
 namespace muster::control {
 namespace {
@@ -85,6 +87,49 @@ TEST(Outcomes, ARollbackThatFailedIsTriedAgain) {
   const std::vector<store::RunRow> runs = {Ran(4, "rollback", "failed"), Ran(3, "up", "failed"),
                                            Ran(2, "up", "done"), Ran(1, "up", "done")};
   EXPECT_EQ(GoodBefore(4, revisions, runs), 2);
+}
+
+// As AllDone, but the run of one of them ended otherwise.
+std::vector<store::RunRow> AllDoneBut(int64_t last, std::initializer_list<int64_t> failed) {
+  std::vector<store::RunRow> runs = AllDone(last);
+  for (store::RunRow& run : runs) {
+    if (std::find(failed.begin(), failed.end(), run.revision) != failed.end()) run.state = "failed";
+  }
+  return runs;
+}
+
+TEST(Outcomes, ARollbackThatFailedTakesNothingAway) {
+  auto revisions = Revisions({1, 2, 3, 4, 5, 6, 7, 8});
+  GoesBack(revisions, 4, 2);
+  GoesBack(revisions, 7, 3);
+  EXPECT_EQ(GoodBefore(7, revisions, AllDoneBut(7, {3, 7})), 6);
+  GoesBack(revisions, 8, 6);
+  EXPECT_EQ(GoodBefore(8, revisions, AllDoneBut(8, {3, 7})), 5);
+  // Another file instead, which stands on what was good.
+  revisions[7] = Revisions({8})[0];
+  EXPECT_EQ(GoodBefore(8, revisions, AllDoneBut(8, {3, 7})), 6);
+  // Once it is brought up, it counts, and what failed the first time is good from then on.
+  EXPECT_EQ(GoodBefore(8, revisions, AllDoneBut(8, {3})), 3);
+}
+
+TEST(Outcomes, ARollbackToWhatIsKeptNoMoreStandsForItself) {
+  auto revisions = Revisions({5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15});
+  GoesBack(revisions, 14, 4);
+  GoesBack(revisions, 15, 8);
+  EXPECT_EQ(GoodBefore(15, revisions, AllDoneBut(15, {15})), 14);
+  EXPECT_EQ(GoodBefore(15, revisions, AllDone(15)), 14);  // 4 is older than 8, by whatever number it is kept
+}
+
+TEST(Outcomes, SaysWhatCanBeGoneToWhereNothingIsFurtherBack) {
+  auto revisions = Revisions({1, 2, 3});
+  GoesBack(revisions, 3, 1);
+  ASSERT_EQ(GoodBefore(3, revisions, AllDone(3)), 0);
+  Error error = NothingBefore("mall", 3, revisions, AllDone(3));
+  EXPECT_EQ(error.code(), "unknown-revision");
+  EXPECT_EQ(error.message(), "mall: 3 is revision 1 again and nothing older is kept");
+  EXPECT_THAT(error.hint(), testing::StartsWith("muster rollback 2 goes to 2;"));
+  error = NothingBefore("mall", 2, Revisions({1, 2}), AllDoneBut(2, {1}));
+  EXPECT_EQ(error.message(), "mall has no revision before 2 that was brought up");
 }
 
 TEST(Outcomes, GoesBackPastWhatIsTheSameAndKnowsTargetsThatAreKeptNoMore) {

@@ -370,9 +370,7 @@ net::Task<Answer> Api::Rollback(Call call) {
     if (!runs.ok()) co_return Bad(runs.error());
     revision = control::GoodBefore((*found)->row().revision, *revisions, *runs);
     if (revision == 0) {
-      co_return Bad(Error::NotFound("unknown-revision", "{} has no revision before {} that was brought up",
-                                    (*found)->row().key, (*found)->row().revision)
-                        .Hint("muster history tells what became of each that is kept"));
+      co_return Bad(control::NothingBefore((*found)->row().key, (*found)->row().revision, *revisions, *runs));
     }
   }
   Accepted accepted;

@@ -295,6 +295,7 @@ net::Task<Result<StartedRun>> Controller::Begin(Bundle bundle, std::string actio
     co_return started;
   }
 
+  const bool goes_back = GoesBackFrom(bundle, action);
   const std::string placement_before = row_.placement;
   row_.placement = api::ToJson(desired.placement).dump();
   const Status recorded = Record(bundle, started.plan, action, same || !brings, partial);
@@ -309,6 +310,7 @@ net::Task<Result<StartedRun>> Controller::Begin(Bundle bundle, std::string actio
   SetDesired(std::move(desired));
   trouble_.reset();
   started.run = run_.id;
+  started.goes_back = run_.goes_back = goes_back;
   run_.options = options;
   run_.silent = started.plan.unreachable;
   run_.machine = std::make_unique<RunMachine>(started.plan);

@@ -35,6 +35,7 @@ struct Bundle {
   std::string author;
   std::string note;
   std::string action = "up";  // what brings it: up, scale, rollback, resume
+  bool way_back = false;      // brought by muster itself after a run that failed
   std::string scales = {};  // the service that it gives another number of instances; the rest stays as it is
 };
 
@@ -60,6 +61,7 @@ struct RunProgress {
 struct StartedRun {
   std::string run;  // "" where there was nothing to do
   Plan plan;
+  bool goes_back = false;  // to what stood before, by itself, should it fail
 };
 
 struct ServiceStatus {
@@ -162,6 +164,7 @@ class Controller : public std::enable_shared_from_this<Controller> {
     store::RunRow row;
     std::unique_ptr<RunMachine> machine;
     PlanOptions options;
+    bool goes_back = false;                              // by itself, should it fail
     std::vector<std::string> silent;                     // hosts that it goes on without
     std::unordered_map<std::string, int64_t> put_backs;  // rows of the store, by the put-back's id
     std::map<std::string, Unwell> unwell;                // instances that hold it back
@@ -217,6 +220,7 @@ class Controller : public std::enable_shared_from_this<Controller> {
   void RevisionIsGood();
   void EndPausedRun();
   void ForgetAbsent();
+  bool GoesBackFrom(const Bundle& bundle, const std::string& action) const;
   void RollBackAfterFailure();
   void AfterDown();
   void Forget();

@@ -198,8 +198,7 @@ void Controller::Finish() {
   const RunProgress progress = *ActiveRun();
   const bool takes_down = run_.options.remove_all;
   const bool was_down = takes_down && state == RunState::kDone && !LeftByDown();
-  // A rollback that fails, too, is left to a person: trying it again and again helps nobody.
-  const bool failed = state == RunState::kFailed && (run_.row.action == "up" || run_.row.action == "scale");
+  const bool back = state == RunState::kFailed && run_.goes_back;
   if (takes_down) {
     left_out_.clear();
   } else if (state == RunState::kDone) {
@@ -213,7 +212,7 @@ void Controller::Finish() {
   for (const auto& waiting : std::exchange(ending_, {})) {
     deps_.loop->Post([waiting] { waiting.Set(true); });
   }
-  if (failed) RollBackAfterFailure();
+  if (back) RollBackAfterFailure();
   if (!was_down) {
     ForgetAbsent();
     ReleaseIdleHosts();
@@ -222,15 +221,32 @@ void Controller::Finish() {
   MendSoon();
 }
 
+// Whether a run that brings `bundle` goes back by itself, should it fail: its file says so, or, where a
+// person goes back, that of what stood before it. The way back that fails, too, is left to a person: trying
+// it again and again helps nobody.
+bool Controller::GoesBackFrom(const Bundle& bundle, const std::string& action) const {
+  const bool rollback = action == "rollback";
+  if (bundle.way_back || (!rollback && action != "up" && action != "scale")) return false;
+  const auto careful = [](const Cluster& cluster) {
+    return std::any_of(cluster.services.begin(), cluster.services.end(),
+                       [](const Service& service) { return service.update.rollback_on_failure; });
+  };
+  if (kept_.good == 0) return false;
+  bool wanted = careful(bundle.cluster);
+  if (!wanted && !rollback) return false;
+  const auto good = BundleOf(kept_.good);
+  if (!good.ok()) return false;
+  if (rollback) wanted |= careful(good->cluster);
+  return wanted && (good->text != bundle.text || good->files != bundle.files);
+}
+
 void Controller::RollBackAfterFailure() {
-  bool wanted = false;
-  for (const Service& service : cluster_.services) wanted |= service.update.rollback_on_failure;
   const int64_t good = kept_.good;
-  if (!wanted || good == 0 || good == row_.revision) return;
   auto bundle = BundleOf(good);
   if (!bundle.ok()) return;
   bundle->author = "muster";
   bundle->action = "rollback";
+  bundle->way_back = true;
   bundle->note = RollbackNote(good) + fmt::format(" after revision {} failed", row_.revision);
   auto self = shared_from_this();
   deps_.loop->Post([self, bundle = std::move(*bundle)]() mutable {

@@ -109,7 +109,9 @@ Json Api::InstancesJson(const control::Controller& controller) {
 }
 
 Answer Api::Started(const control::Controller& controller, const control::StartedRun& started) {
-  return Good({{"cluster", controller.row().key}, {"run", started.run}, {"plan", api::ToJson(started.plan)}});
+  Json json{{"cluster", controller.row().key}, {"run", started.run}, {"plan", api::ToJson(started.plan)}};
+  if (started.goes_back) json["goes_back"] = true;
+  return Good(std::move(json));
 }
 
 net::Task<Answer> Api::Check(Call call) {

@@ -311,14 +311,11 @@ Result<int> Up(Context& context, const UpArgs& args) {
   if (const auto known = KnownClusters(*api); known.ok()) {
     context.console.cluster_option = ClusterOption(*known, key);
   }
-  const bool goes_back =
-      std::any_of(bundle.cluster.services.begin(), bundle.cluster.services.end(),
-                  [](const Service& service) { return service.update.rollback_on_failure; });
   if (!args.json) {
     MUSTER_TRY(const Plan plan, api::PlanFrom(Object(started, "plan")));
     if (plan.empty()) return NothingMoved(context, *api, key, bundle.file_name);
   }
-  const Followed followed = FollowRun(context, *api, started, args.json, goes_back);
+  const Followed followed = FollowRun(context, *api, started, args.json);
   if (!followed.done || args.json) return followed.exit_code;
   return Summarise(context, *api, key, Now() - start);
 }

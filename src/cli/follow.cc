@@ -39,7 +39,11 @@ struct Following : std::enable_shared_from_this<Following> {
   net::Promised<Status> end;
 
   Following(Context& the_context, ApiClient& the_api, std::string the_run, bool as_json, const Plan& plan)
-      : context(&the_context), api(&the_api), run(std::move(the_run)), json(as_json), progress(plan, Now()) {}
+      : context(&the_context),
+        api(&the_api),
+        run(std::move(the_run)),
+        json(as_json),
+        progress(plan, Now(), WallNow()) {}
 
   bool live() const { return context->console.out_is_terminal && !json; }
 
@@ -181,6 +185,19 @@ void SayCancelled(const Following& following, Context& context) {
   context.console.ErrLine("muster up goes on with the rest; " + NameCluster(back, option));
 }
 
+// What a release leaves that failed, and the ways on.
+void SayHowOn(const RunEvent& run, Context& context) {
+  const std::string back = NameCluster("muster rollback", context.console.cluster_option);
+  if (run.revision <= 1) return;
+  if (run.action == "up" || run.action == "scale") {
+    context.console.ErrLine("what was not touched runs on; mend it and run muster up again, or go back: " +
+                            back);
+  } else if (run.action == "rollback") {
+    context.console.ErrLine("what was not touched runs on; go to the last revision that was good before: " +
+                            back + ", or mend the file and run muster up");
+  }
+}
+
 // What there is to say at the end of a run that isn't done.
 Followed Conclude(const Following& following, Context& context) {
   const RunEvent& run = *following.progress.finished();
@@ -211,15 +228,11 @@ Followed Conclude(const Following& following, Context& context) {
     error = std::move(error).Hint("muster logs {} --tail 50", failures[0].first);
   }
   followed.failed = true;
-  const bool release = run.action == "up" || run.action == "scale";
   const bool goes_back = following.goes_back || !run.rolled_back_by.empty();
   if (error.kind() == ErrorKind::kRefused) followed.exit_code = 3;
   PrintError(context.console, error);
   // What was not reached yet goes on as it was: nobody has to hurry.
-  if (release && run.revision > 1 && !goes_back && !following.json) {
-    context.console.ErrLine("what was not touched runs on; mend it and run muster up again, or go back: " +
-                            NameCluster("muster rollback", context.console.cluster_option));
-  }
+  if (!goes_back && !following.json) SayHowOn(run, context);
   return followed;
 }
 
@@ -259,7 +272,8 @@ std::string RunAfter(ApiClient& api, const std::string& cluster, const std::stri
 
 }  // namespace
 
-Followed FollowRun(Context& context, ApiClient& api, const Json& started, bool json, bool goes_back) {
+Followed FollowRun(Context& context, ApiClient& api, const Json& started, bool json) {
+  const bool goes_back = Flag(started, "goes_back");
   const auto plan = api::PlanFrom(Object(started, "plan"));
   const std::string run = Text(started, "run");
   if (json) {
@@ -280,7 +294,7 @@ Followed FollowRun(Context& context, ApiClient& api, const Json& started, bool j
   const auto way_back = api::PlanFrom(Object(*answer, "plan"));
   std::string none;
   const Followed gone_back =
-      FollowOne(context, api, back, way_back.ok() ? *way_back : Plan{}, json, true, none);
+      FollowOne(context, api, back, way_back.ok() ? *way_back : Plan{}, json, false, none);
   if (gone_back.done && !json) context.console.OutLine("went back: the last good revision runs again");
   return followed;
 }

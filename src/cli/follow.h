@@ -17,8 +17,9 @@ struct Followed {
 };
 
 // `started` is a STARTED of docs/api.md with a run. Draws or prints its events (as JSON lines with `json`),
-// and where it failed its error with the evidence. With `goes_back` the server begins a run back to the last
-// good revision after a failure (`on_failure: rollback`), which is followed too.
-Followed FollowRun(Context& context, ApiClient& api, const Json& started, bool json, bool goes_back = false);
+// and where it failed its error with the evidence. Where `started` says that it goes back, the server
+// begins a run back to the last good revision after a failure (`on_failure: rollback`), which is followed
+// too.
+Followed FollowRun(Context& context, ApiClient& api, const Json& started, bool json);
 
 }  // namespace muster::cli

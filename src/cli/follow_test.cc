@@ -141,6 +141,14 @@ TEST_F(FollowTest, TellsWhyARunFailed) {
   EXPECT_THAT(err_, HasSubstr("  | bind: in use"));
 }
 
+TEST_F(FollowTest, SaysTheWaysOnWhereARollbackFailed) {
+  run_->events = {
+      {"step", Step("failed")},
+      {"finished", {{"run", "r1"}, {"action", "rollback"}, {"state", "failed"}, {"revision", 7}}}};
+  EXPECT_EQ(Follow().exit_code, 1);
+  EXPECT_THAT(err_, HasSubstr("go to the last revision that was good before: muster rollback, or mend"));
+}
+
 TEST_F(FollowTest, SaysWhoKeepsTheReleaseOfACancelledRun) {
   context_.console.cluster_option = " -c demo";
   run_->events = {{"step", Step("sent")},

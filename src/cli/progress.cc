@@ -27,8 +27,8 @@ bool IsTrouble(InstanceState state) {
 
 }  // namespace
 
-Progress::Progress(const Plan& plan, Time start)
-    : total_(static_cast<int>(plan.steps.size())), start_(start) {
+Progress::Progress(const Plan& plan, Time start, WallTime begun)
+    : total_(static_cast<int>(plan.steps.size())), start_(start), begun_(begun) {
   for (const Step& step : plan.steps) {
     steps_[step.id] = step;
     Row& row = RowOf(step.instance);
@@ -181,6 +181,14 @@ Progress::Reach Progress::HowFar() const {
   return reach;
 }
 
+// What is to be started anew tells how the one before it ended until then: no news where that was before the
+// run, or while it is being replaced.
+bool Progress::IsOfBefore(const Observed& observed) const {
+  const std::string start = observed.name + ".start";
+  if (steps_.find(start) == steps_.end() || Begun(start)) return false;
+  return observed.since < begun_ || Begun(observed.name + ".stop") || Begun(observed.name + ".install");
+}
+
 std::vector<std::string> Progress::OnInstance(const Observed& observed) {
   const auto known = row_of_.find(observed.name);
   if (known == row_of_.end() && !IsTrouble(observed.state)) return {};
@@ -190,6 +198,7 @@ std::vector<std::string> Progress::OnInstance(const Observed& observed) {
   row.state_known = true;
   std::string trouble;
   if (IsTrouble(observed.state)) {
+    if (IsOfBefore(observed)) return {};
     trouble = std::string(StateName(observed.state));
     if (!observed.last_exit.empty()) trouble += " (" + observed.last_exit + ")";
   }

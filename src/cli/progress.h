@@ -16,7 +16,8 @@ namespace muster::cli {
 
 class Progress {
  public:
-  Progress(const Plan& plan, Time start);
+  // `begun`: the same moment by the wall clock, before which troubles are an earlier release's.
+  Progress(const Plan& plan, Time start, WallTime begun = {});
 
   // Takes an event in; returns the plain lines that tell of it, for where there is no terminal. An event that
   // was seen before (a stream that was opened again starts at the run's start) gives no line twice.
@@ -57,6 +58,7 @@ class Progress {
   std::string Doing(const std::string& step_id) const;
   std::string Did(const Step& step) const;
   bool Begun(const std::string& step_id) const;
+  bool IsOfBefore(const Observed& observed) const;
   std::string DrawRow(const Row& row, Time now, bool color, size_t name_width, size_t host_width) const;
   std::string DrawTotal(Time now, bool color) const;
 
@@ -70,6 +72,7 @@ class Progress {
   std::optional<RunEvent> finished_;
   int done_ = 0, total_ = 0;
   Time start_;
+  WallTime begun_;
 };
 
 // What brings the cursor back over `lines_before` lines and writes `lines` in their place.

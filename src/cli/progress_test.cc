@@ -127,6 +127,23 @@ TEST(Progress, SaysWhenAnInstanceIsInTrouble) {
   EXPECT_THAT(progress.On(observed, At(3s)), IsEmpty());
 }
 
+TEST(Progress, DoesNotTellHowTheReleaseBeforeEnded) {
+  const WallTime begun{Duration(60s)};
+  Progress progress(PlanOf(1), At(0s), begun);
+  Observed observed;
+  observed.name = "web-1";
+  observed.state = InstanceState::kFailed;
+  observed.last_exit = "exit 1";
+  observed.since = begun - 5s;
+  EXPECT_THAT(progress.On(observed, At(0s)), IsEmpty());
+  progress.On(Step("web-1", "start", "sent"), At(1s));
+  observed.since = begun + 2s;
+  EXPECT_THAT(progress.On(observed, At(2s)), ElementsAre("web-1  failed (exit 1)"));
+
+  Progress dies(PlanOf(1), At(0s), begun);  // what is yet to be replaced dies in the run: that is news
+  EXPECT_THAT(dies.On(observed, At(2s)), ElementsAre("web-1  failed (exit 1)"));
+}
+
 TEST(Progress, SaysOnceThatAnInstanceKeepsDyingInTheSameWay) {
   Progress progress(PlanOf(1), At(0s));
   Observed observed;

@@ -138,6 +138,11 @@ def test_a_failed_release_goes_back_by_itself(muster):
     wait_until(lambda: muster.status("web@rehearsal")["health"] == "green", seconds=30, what="green again")
     notes = [r["note"] for r in muster.json("history", "--cluster", "web@rehearsal")["revisions"]]
     assert any("rollback" in note for note in notes)
+    # So does a rollback that fails, once.
+    again = muster.run("rollback", "2", "--cluster", "web@rehearsal", code=1)
+    assert "went back: the last good revision runs again" in again.stdout, again.stdout + again.stderr
+    notes = [r["note"] for r in muster.json("history", "--cluster", "web@rehearsal")["revisions"]]
+    assert notes[0].endswith("after revision 4 failed") and len(notes) == 5
     file.write_text(good)
     muster.run("plan", file, "--rehearse", code=0)
 

@@ -344,7 +344,7 @@ class NginxOperator : public Operator {
                       .folder = context.folder,
                       .token = state->token,
                       .upstreams = state->Members(),
-                      .out = state->marked()};
+                      .out = state->out()};
     if (tries != context.instance->extra.end()) input.tries = ParseTries(tries->second);
     for (const InstanceFile& file : context.instance->files) {
       if (!file.path.starts_with("www/")) continue;

@@ -84,6 +84,30 @@ const Member* FindMember(const Upstream& upstream, std::string_view address) {
   return nullptr;
 }
 
+bool IsNoAnswer(const net::Response& response) { return response.status >= 502 && response.status <= 504; }
+
+bool AllOut(const Upstream& upstream, const std::set<std::string>& out) {
+  return !upstream.members.empty() &&
+         std::all_of(upstream.members.begin(), upstream.members.end(),
+                     [&](const Member& member) { return out.contains(member.instance); });
+}
+
+std::vector<std::string> Told(const Upstream& upstream, const std::set<std::string>& out,
+                              const std::map<std::string, size_t>& counts) {
+  std::vector<std::string> lines;
+  for (const Member& member : upstream.members) {
+    const auto found = counts.find(member.address);
+    lines.push_back(fmt::format("{} ({}): {}{}", member.instance, member.address,
+                                found == counts.end() ? 0 : found->second,
+                                out.contains(member.instance) ? ", out" : ""));
+  }
+  for (const auto& [address, count] : counts) {
+    if (!FindMember(upstream, address))
+      lines.push_back(fmt::format("{}: {}", address.empty() ? "no member answered" : address, count));
+  }
+  return lines;
+}
+
 std::vector<Member> Silent(const Upstream& upstream, const std::set<std::string>& out, const Spread& spread) {
   std::vector<Member> silent;
   const std::set<std::string> marked = MarkedIn(upstream, out);

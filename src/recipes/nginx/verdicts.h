@@ -32,6 +32,14 @@ std::string UrlPath(std::string_view name);
 // told ("~…"), or where the name is none ("_").
 std::string NameFor(std::string_view pattern);
 
+// Is it nginx's word that it got no answer, rather than a member's?
+bool IsNoAnswer(const net::Response& response);
+// Is there nobody whom requests should go to? nginx tries them all the same: it wants one at least.
+bool AllOut(const Upstream& upstream, const std::set<std::string>& out);
+// A line for each member with the answers it gave, and one for what none of them answered, counted for "".
+std::vector<std::string> Told(const Upstream& upstream, const std::set<std::string>& out,
+                              const std::map<std::string, size_t>& counts);
+
 // How requests of one client, one after the other, were spread.
 struct Spread {
   std::map<std::string, size_t> counts;  // by the member's address

@@ -26,6 +26,8 @@ constexpr size_t kWrongMost = 5;
 constexpr size_t kCompressedTries = 8;
 constexpr uint64_t kCompressedMost = 16u << 20;
 
+constexpr const char* kSeeWhoIsReady = "see whether its instances are ready: muster ps";
+
 using Answer = Result<net::Response>;
 
 std::string Show(const Answer& answer) {
@@ -57,9 +59,11 @@ class Verifier {
       if (!one.headers.empty()) co_await SendsHeaders(one);
       if (!one.upstream.empty() && one.status == 0) {
         if (good) co_await ArrivesAs(one);
-        co_await Spreads(one);
+        const Upstream* upstream = FindUpstream(one);
+        const bool nobody = !good && upstream && AllOut(*upstream, input_.out);  // which is said already
+        if (!nobody) co_await Spreads(one);
         co_await LimitsBody(one);
-        if (one.websocket) co_await Echoes(one);
+        if (one.websocket && !nobody) co_await Echoes(one);
       }
       if (one.gzip && one.status == 0) co_await Compresses(one);
       if (good) co_await Elsewhere(one);
@@ -115,6 +119,12 @@ class Verifier {
                        .passed = true,
                        .evidence = {std::move(why)},
                        .skipped = true});
+  }
+
+  // The member that answered; "" where none did: 502 to 504 are nginx's own words about the one it tried
+  // last.
+  static std::string Answered(const Answer& answer) {
+    return answer.ok() && !IsNoAnswer(*answer) ? UpstreamOf(*answer) : "";
   }
 
   // By `allow_from`, not by a member, which may have reasons of its own.
@@ -275,14 +285,18 @@ class Verifier {
     std::string what = fmt::format("reaches {}", one.upstream);
     if (good && answer->status >= 400) what += fmt::format(", which answers {}", answer->status);
     std::vector<std::string> evidence = {Asked(one, answer)};
-    std::string hint = "see whether its instances are ready: muster ps";
-    if (!from.empty() && !member) {
+    std::string hint = kSeeWhoIsReady;
+    if (upstream && AllOut(*upstream, input_.out)) {
+      evidence.push_back("all its instances are out: they are stopped, or not ready");
+      hint = fmt::format("muster start {} brings back who is stopped; muster ps shows how they are",
+                         one.upstream.substr(0, one.upstream.find(':')));
+    } else if (!from.empty() && !member) {
       evidence.push_back(fmt::format("{} is none of the members of {}", from, one.upstream));
       hint = "another route may catch this path";
     } else if (answer.ok() && from.empty()) {
       evidence.push_back("nginx answered it by itself");
       hint = "another route may catch this path";
-    } else if (member && (answer->status < 502 || answer->status > 504)) {
+    } else if (member && !IsNoAnswer(*answer)) {
       hint = "its instances answer so themselves: see muster logs, or set `try:` to a path that they answer";
     }
     return Judged(one, what, good, std::move(evidence), hint);
@@ -378,23 +392,8 @@ class Verifier {
     const net::Headers none;
     for (size_t i = 0; i < requests && !counts.contains(""); ++i) {
       const Answer answer = co_await Ask(one, none);
-      ++counts[answer.ok() ? UpstreamOf(*answer) : ""];
+      ++counts[Answered(answer)];
     }
-  }
-
-  std::vector<std::string> Told(const Upstream& upstream, const std::map<std::string, size_t>& counts) const {
-    std::vector<std::string> lines;
-    for (const Member& member : upstream.members) {
-      const auto found = counts.find(member.address);
-      lines.push_back(fmt::format("{} ({}): {}{}", member.instance, member.address,
-                                  found == counts.end() ? 0 : found->second,
-                                  input_.out.contains(member.instance) ? ", out" : ""));
-    }
-    for (const auto& [address, count] : counts) {
-      if (!FindMember(upstream, address))
-        lines.push_back(fmt::format("{}: {}", address.empty() ? "no member answered" : address, count));
-    }
-    return lines;
   }
 
   net::Task<void> Spreads(const Try& one) {
@@ -422,13 +421,13 @@ class Verifier {
     }
     const Verdict verdict = JudgeSpread(*upstream, input_.out, spread);
     const std::string what = fmt::format("spreads {} requests over {} instances", requests, in);
-    std::vector<std::string> told = Told(*upstream, spread.counts);
+    std::vector<std::string> told = Told(*upstream, input_.out, spread.counts);
     if (verdict == Verdict::kBusy) {
       Skip(one, what,
            "those that got none have more connections than the others just now: " + Join(told, ", "));
     } else {
       Say(one, what, verdict == Verdict::kGood, std::move(told),
-          "see the logs of the instances that got none");
+          spread.counts.contains("") ? kSeeWhoIsReady : "see the logs of the instances that got none");
     }
   }
 
@@ -436,7 +435,8 @@ class Verifier {
     std::map<std::string, size_t> counts;
     co_await Count(one, 8, counts);
     Say(one, "sends one client to one instance",
-        counts.size() == 1 && FindMember(upstream, counts.begin()->first), Told(upstream, counts));
+        counts.size() == 1 && FindMember(upstream, counts.begin()->first),
+        Told(upstream, input_.out, counts));
     co_await SpreadsClients(one, upstream);
   }
 
@@ -466,14 +466,14 @@ class Verifier {
         source_ = fmt::format("127.18.{}.7", i);
       }
       const Answer answer = co_await Ask(one, headers);
-      ++counts[answer.ok() ? UpstreamOf(*answer) : ""];
-      if (!answer.ok()) break;
+      ++counts[Answered(answer)];
+      if (counts.contains("")) break;
     }
     source_ = before;
     const bool members = std::all_of(counts.begin(), counts.end(), [&](const auto& count) {
       return FindMember(upstream, count.first) != nullptr;
     });
-    Say(one, what, counts.size() >= 2 && members, Told(upstream, counts));
+    Say(one, what, counts.size() >= 2 && members, Told(upstream, input_.out, counts));
   }
 
   // Only says how long its body would be: nginx refuses it for that already.

@@ -299,6 +299,21 @@ TEST_F(NginxVerifyTest, TellsOfWhatAServiceRefuses) {
   EXPECT_THAT(told_, HasSubstr("pass /answers/404 reaches app-1, which answers 404"));
 }
 
+TEST_F(NginxVerifyTest, SaysOnceThatNobodyIsThere) {
+  for (auto& [name, place] : placement_) place.ports["http"].first = FreePort();
+  const std::string app = R"({"path": "/", "to": "app"})";
+  Install(Settings("", app));
+  Start();
+  EXPECT_THAT(Failing(), ElementsAre("/ reaches app", "/ spreads 8 requests over 2 instances"));
+  EXPECT_THAT(told_, HasSubstr("no member answered: 1"));
+  EXPECT_THAT(told_, Not(HasSubstr("): 1")));
+
+  EXPECT_EQ(Order("backends", {{"out", "app-1,app-2"}}), "");
+  EXPECT_THAT(Failing(), ElementsAre("/ reaches app"));
+  EXPECT_THAT(told_, HasSubstr("all its instances are out"));
+  EXPECT_THAT(told_, Not(HasSubstr("spreads")));
+}
+
 TEST_F(NginxVerifyTest, AsksByEachPortAndName) {
   const int other = FreePort();
   const auto settings = [&](const std::string& ports, const std::string& names,

@@ -5,6 +5,8 @@
 #include <set>
 
 #include "base/text.h"
+#include "base/time.h"
+#include "net/key_pair.h"
 #include "recipes/nginx/layout.h"
 #include "recipes/nginx/targets.h"
 
@@ -125,6 +127,48 @@ class Checker {
     };
     check(tls.certificate, tls.certificate_secret, "certificate");
     check(tls.key, tls.key_secret, "key");
+    if (files_seen_.emplace(tls.certificate, tls.key).second) CheckTlsFiles(tls);
+  }
+
+  // What a file of the bundle holds; "" where that isn't known: it is a secret's name, is missing, or too
+  // large.
+  const std::string& TextOf(const std::string& path) const {
+    static const std::string none;
+    const auto found = cluster_.files.find(path);
+    return path.empty() || found == cluster_.files.end() ? none : found->second.text;
+  }
+
+  void CheckTlsFiles(const Tls& tls) {
+    for (const net::PairFinding& one :
+         net::JudgeKeyPair(TextOf(tls.certificate), TextOf(tls.key), WallNow())) {
+      const std::string why = one.why.empty() ? "" : ": " + one.why;
+      switch (one.trouble) {
+        case net::PairTrouble::kBadCertificate:
+          Report("tls-unreadable", tls.mark, fmt::format("{} holds no certificate{}", tls.certificate, why),
+                 "give a certificate in PEM, which begins with -----BEGIN CERTIFICATE-----");
+          break;
+        case net::PairTrouble::kBadKey:
+          Report("tls-unreadable", tls.mark, fmt::format("{} holds no private key{}", tls.key, why),
+                 "give a private key in PEM, which begins with -----BEGIN PRIVATE KEY-----");
+          break;
+        case net::PairTrouble::kOtherKey:
+          Report("tls-other-key", tls.mark, fmt::format("{} is not the key of {}", tls.key, tls.certificate),
+                 "give the key that the certificate was made for; the server's certificate comes first in "
+                 "its file");
+          break;
+        case net::PairTrouble::kExpired:
+          Report("tls-expired", tls.mark,
+                 fmt::format("{} is a certificate that was valid until {}", tls.certificate, one.why),
+                 "renew it: clients refuse it", Severity::kWarning);
+          break;
+        case net::PairTrouble::kNotYetValid:
+          Report("tls-not-yet-valid", tls.mark,
+                 fmt::format("{} is a certificate that is valid from {} only", tls.certificate, one.why),
+                 "see whether it is the right one, and whether this machine's clock is right",
+                 Severity::kWarning);
+          break;
+      }
+    }
   }
 
   void CheckRoute(const Route& route) {
@@ -246,6 +290,7 @@ class Checker {
   const Cluster& cluster_;
   std::map<int, bool> tls_by_port_;
   std::set<std::pair<int, std::string>> servers_seen_;
+  std::set<std::pair<std::string, std::string>> files_seen_;  // certificates and keys that were looked into
   std::vector<Finding> findings_;
 };
 

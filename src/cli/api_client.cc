@@ -1,5 +1,7 @@
 #include "cli/api_client.h"
 
+#include <fmt/format.h>
+
 #include <nlohmann/json.hpp>
 
 #include "api/json.h"
@@ -29,7 +31,11 @@ Result<Json> ReadAnswer(const net::Response& response) {
     std::vector<std::string> lines;
     for (const Json& finding : *findings) {
       if (!finding.is_object()) continue;
-      lines.push_back(Text(finding, "message") + " [" + Text(finding, "code") + "]");
+      std::string place = Text(finding, "file");
+      if (Number(finding, "line") > 0)
+        place += fmt::format(":{}:{}", Number(finding, "line"), Number(finding, "column"));
+      if (!place.empty()) place += ": ";
+      lines.push_back(fmt::format("{}{} [{}]", place, Text(finding, "message"), Text(finding, "code")));
       if (const std::string fix = Text(finding, "fix"); !fix.empty()) lines.push_back("fix: " + fix);
     }
     return std::move(error).Evidence(std::move(lines));

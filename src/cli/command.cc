@@ -60,7 +60,8 @@ Status ReadArgument(const std::string& text, std::filesystem::path& target) {
 Status ReadArgument(const std::string& text, int& target) {
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), target);
   if (error != std::errc() || end != text.data() + text.size()) {
-    return Error::Invalid("bad-argument", "\"{}\" is not a number", text);
+    return Error::Invalid("bad-argument", "\"{}\" is not a number", text)
+        .Hint("give a whole number, such as 100");
   }
   return Done();
 }

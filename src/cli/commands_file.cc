@@ -260,10 +260,14 @@ Status CheckBeforeUp(Context& context, const Bundle& bundle, ApiClient& api, con
   findings.insert(findings.end(), unset.begin(), unset.end());
   SortFindings(findings, bundle.file_name);
   if (fit) return Refused(context, findings, args.json, UnsetError(bundle, unset));
-  return Refused(context, findings, args.json,
-                 Error::Invalid("machine-unfit", "this machine can't run {} yet: {}; nothing was done",
-                                bundle.file_name, Count(findings))
-                     .Hint("mend that; up --skip-checks tries it all the same"));
+  // The server refuses hosts elsewhere whatever was looked at before.
+  const bool refused_anyhow = std::any_of(findings.begin(), findings.end(),
+                                          [](const Finding& one) { return one.code == "host-elsewhere"; });
+  return Refused(
+      context, findings, args.json,
+      Error::Invalid("machine-unfit", "this machine can't run {} yet: {}; nothing was done", bundle.file_name,
+                     Count(findings))
+          .Hint("{}", refused_anyhow ? "mend that" : "mend that; up --skip-checks tries it all the same"));
 }
 
 // The file is the cluster's newest revision now and no instance had to be touched for it, maybe since they

@@ -14,6 +14,7 @@
 #include "cli/server_start.h"
 #include "cli/session.h"
 #include "cli/views.h"
+#include "model/up_command.h"
 
 namespace muster::cli {
 namespace {
@@ -98,7 +99,7 @@ bool IsNamed(const Json& instance, const std::string& name) {
 }
 
 // Of the instances in `answer` those of these names, which are of instances or services; all where there are
-// none. Code "no-instance" for a name that is neither.
+// none. Code "unknown-instance" for a name that is neither.
 Result<Json> NamedInstances(const Json& answer, const std::string& key,
                             const std::vector<std::string>& names) {
   const Json all = List(answer, "instances");
@@ -106,7 +107,7 @@ Result<Json> NamedInstances(const Json& answer, const std::string& key,
   for (const std::string& name : names) {
     const auto named = [&](const Json& one) { return IsNamed(one, name); };
     if (std::any_of(all.begin(), all.end(), named)) continue;
-    return Error::NotFound("no-instance", "{} has no instance or service {}", key, name)
+    return Error::NotFound("unknown-instance", "{} has no instance or service {}", key, name)
         .Hint("muster ps lists them");
   }
   Json chosen = Json::array();
@@ -283,7 +284,7 @@ Result<int> Logs(Context& context, const LogsArgs& args) {
   MUSTER_TRY(const std::string key, ClusterFor(*api, args));
   MUSTER_TRY(const Json status, api->Ask("GET", ClusterTarget(key)));
   if (Flag(status, "down")) {
-    context.console.ErrLine(key + " is down: nothing writes; muster up FILE brings it up again");
+    context.console.ErrLine(key + " is down: nothing writes; " + UpCommand(key) + " brings it up again");
     return 0;
   }
   MUSTER_TRY(const Json answer, api->Ask("GET", ClusterTarget(key, "/instances")));

@@ -168,6 +168,12 @@ std::string Some(const std::vector<std::string>& names) {
 void SayCancelled(const Following& following, Context& context) {
   const RunEvent& run = *following.progress.finished();
   const std::string& option = context.console.cluster_option;
+  if (run.error && run.error->code() == "cancelled-by-down") {  // nobody keeps anything
+    context.console.ErrLine(
+        fmt::format("the run was cancelled: {} [{}]", run.error->message(), run.error->code()));
+    if (!run.error->hint().empty()) context.console.ErrLine("  fix: " + run.error->hint());
+    return;
+  }
   if (run.action != "up" && run.action != "scale" && run.action != "rollback" && run.action != "resume") {
     context.console.ErrLine("the run was cancelled; " +
                             NameCluster("muster status shows what stands", option));

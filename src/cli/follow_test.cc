@@ -160,6 +160,21 @@ TEST_F(FollowTest, SaysWhoKeepsTheReleaseOfACancelledRun) {
   EXPECT_THAT(err_, testing::Not(HasSubstr("put back")));
 }
 
+TEST_F(FollowTest, SaysWhoTookTheClusterDown) {
+  const Json error = {{"kind", "conflict"},
+                      {"code", "cancelled-by-down"},
+                      {"message", "bob takes demo down"},
+                      {"hint", "muster up FILE brings it up again"}};
+  run_->events = {
+      {"step", Step("sent")},
+      {"finished",
+       {{"run", "r1"}, {"action", "up"}, {"state", "cancelled"}, {"revision", 2}, {"error", error}}}};
+  EXPECT_EQ(Follow().exit_code, 1);
+  EXPECT_THAT(err_, HasSubstr("the run was cancelled: bob takes demo down [cancelled-by-down]\n"
+                              "  fix: muster up FILE brings it up again\n"));
+  EXPECT_THAT(err_, testing::Not(HasSubstr("rollback")));
+}
+
 TEST_F(FollowTest, CancelsTheRunOnCtrlC) {
   run_->events = {{"finished", {{"run", "r1"}, {"state", "cancelled"}}}};
   run_->wait_for_cancel = true;

@@ -7,6 +7,7 @@
 #include "cli/answer.h"
 #include "cli/hints.h"
 #include "cli/table.h"
+#include "model/up_command.h"
 
 namespace muster::cli {
 namespace {
@@ -97,8 +98,9 @@ std::string StatusText(const Json& status, const View& view) {
   const std::string& option = view.cluster_option;
   std::string text;
   if (Flag(status, "down")) {
-    text = fmt::format("{} is {} (revision {}); muster up FILE brings it up again\n", Text(status, "cluster"),
-                       Paint("down", Color::kDim, view.color), Number(status, "revision"));
+    const std::string key = Text(status, "cluster");
+    text = fmt::format("{} is {} (revision {}); {} brings it up again\n", key,
+                       Paint("down", Color::kDim, view.color), Number(status, "revision"), UpCommand(key));
   } else {
     text = fmt::format("{} is {}: {} of {} instances ready (revision {})\n", Text(status, "cluster"),
                        Paint(health, HealthColor(health), view.color), CountReady(status), instances.size(),

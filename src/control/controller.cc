@@ -10,6 +10,7 @@
 #include "control/outcomes.h"
 #include "control/run_machine.h"
 #include "model/secret.h"
+#include "model/up_command.h"
 #include "model/words.h"
 #include "plan/secrets.h"
 
@@ -211,7 +212,7 @@ net::Task<Result<StartedRun>> Controller::Resume(std::string author) {
   if (!runs.ok()) co_return runs.error();
   if (down()) {
     co_return Error::Conflict("cluster-down", "{} is down: there is nothing to resume", row_.key)
-        .Hint("bring it up again: muster up FILE");
+        .Hint("bring it up again: {}", UpCommand(row_.key));
   }
   std::vector<std::string> none;
   if (!runs->empty() && runs->front().action == "down" && runs->front().state != "done") {
@@ -381,14 +382,23 @@ net::Task<Result<StartedRun>> Controller::Act(std::string action, std::vector<st
   }
   if (down() && action != "down") {
     co_return Error::Conflict("cluster-down", "{} is down: there is nothing to {}", row_.key, action)
-        .Hint("bring it up again: muster up FILE");
+        .Hint("bring it up again: {}", UpCommand(row_.key));
   }
   if (going_down() && action != "down") {
     co_return Error::Conflict("cluster-down", "{} is going down: there is nothing to {}", row_.key, action)
-        .Hint("muster down goes on with it, muster up FILE brings it up again");
+        .Hint("muster down goes on with it, {} brings it up again", UpCommand(row_.key));
   }
   // Whoever wants everything gone needn't wait for what is on its way up.
-  if (action == "down" && !options.plan_only && !run_.id.empty()) co_await CancelAndWait(kCancelWithin);
+  std::string cancelled;
+  if (action == "down" && !options.plan_only && !run_.id.empty()) {
+    cancelled =
+        fmt::format("run {} ({} by {}) was cancelled for it", run_.id, run_.row.action, run_.row.author);
+    // Whoever waits for that run is told by its end.
+    const Error why = Error::Conflict("cancelled-by-down", "{} takes {} down", author, row_.key)
+                          .Hint("{} brings it up again", UpCommand(row_.key));
+    run_.row.error = api::ToJson(why).dump();
+    co_await CancelAndWait(kCancelWithin);
+  }
   if (!run_.id.empty() || deciding_) {
     co_return Busy(run_.id.empty() ? deciding_who_
                                    : fmt::format("run {} ({} by {}) is under way", run_.id, run_.row.action,
@@ -408,7 +418,7 @@ net::Task<Result<StartedRun>> Controller::Act(std::string action, std::vector<st
         !IsBroughtUp()) {
       co_return Error::Conflict("not-installed", "{} is not installed: the last release did not get to it",
                                 name)
-          .Hint("muster up FILE or muster resume goes on with the release");
+          .Hint("{} or muster resume goes on with the release", UpCommand(row_.key));
     }
     if (!found) {
       co_return Error::NotFound("unknown-instance", "{} has no service or instance {}", row_.key, name)
@@ -455,6 +465,7 @@ net::Task<Result<StartedRun>> Controller::Act(std::string action, std::vector<st
   bundle->note = fmt::format("{} {}", action, Join(names, " "));
   auto started = co_await Begin(std::move(*bundle), action, "", options);
   if (!started.ok() || options.plan_only) held_ = held_before;
+  if (started.ok() && !cancelled.empty()) started->plan.notes.push_back(cancelled);
   co_return started;
 }
 

@@ -445,9 +445,12 @@ TEST_F(ControllerTest, DataThatCanNotBeDeletedIsSaidToStay) {
 TEST_F(ControllerTest, DownDoesNotWaitForWhatIsOnItsWayUp) {
   BringUpFirst();
   const std::string run = UpHeldAt("web-1.start");
-  ASSERT_TRUE(Act("down").ok());
+  const auto down = Act("down");
+  ASSERT_TRUE(down.ok());
+  EXPECT_THAT(down->plan.notes, Contains(HasSubstr("run " + run + " (up by ")));
   RunUntilFinished(3);
   EXPECT_EQ(StoredRun(run).state, "cancelled");
+  EXPECT_THAT(StoredRun(run).error, HasSubstr("cancelled-by-down"));
   EXPECT_EQ(server_->finished[2].row.state, "done");
   EXPECT_EQ(world_.StateOf("web-1"), InstanceState::kAbsent);
 }

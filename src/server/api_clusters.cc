@@ -6,6 +6,7 @@
 #include "api/json.h"
 #include "base/text.h"
 #include "control/outcomes.h"
+#include "model/up_command.h"
 #include "net/addresses.h"
 #include "server/api.h"
 
@@ -342,7 +343,7 @@ net::Task<Answer> Api::Scale(Call call) {
   if ((*found)->down()) {
     co_return Bad(
         Error::Conflict("cluster-down", "{} is down: there is nothing to scale", (*found)->row().key)
-            .Hint("bring it up again: muster up FILE"));
+            .Hint("bring it up again: {}", UpCommand((*found)->row().key)));
   }
   auto scaled = deps_.clusters->Scaled(*found, service, instances, call.who);
   if (!scaled.ok()) co_return Bad(scaled.error());
@@ -363,7 +364,7 @@ net::Task<Answer> Api::Rollback(Call call) {
   if ((*found)->down() || (*found)->going_down()) {
     co_return Bad(Error::Conflict("cluster-down", "{} {} down: there is nothing to roll back",
                                   (*found)->row().key, (*found)->down() ? "is" : "is going")
-                      .Hint("bring it up again: muster up FILE"));
+                      .Hint("bring it up again: {}", UpCommand((*found)->row().key)));
   }
   const auto revisions = deps_.store->Revisions((*found)->row().key);
   if (!revisions.ok()) co_return Bad(revisions.error());
@@ -408,7 +409,7 @@ net::Task<Answer> Api::Verify(Call call) {
   }
   if ((*found)->down()) {
     co_return Bad(Error::Conflict("cluster-down", "{} is down: there is nothing to try", (*found)->row().key)
-                      .Hint("bring it up again: muster up FILE"));
+                      .Hint("bring it up again: {}", UpCommand((*found)->row().key)));
   }
   const auto checks = co_await (*found)->Verify(service);
   if (!checks.ok()) co_return Bad(checks.error());

@@ -7,6 +7,7 @@
 #include "api/window.h"
 #include "base/digest.h"
 #include "base/text.h"
+#include "model/up_command.h"
 #include "server/api.h"
 #include "server/log_order.h"
 
@@ -233,7 +234,7 @@ struct LogStreams : std::enable_shared_from_this<LogStreams> {
       const auto open = [](const Source& one) { return one.open; };
       if (controller->down() && std::none_of(self->sources.begin(), self->sources.end(), open)) {
         self->error = Error::Conflict("cluster-down", "{} is down: nothing writes", self->cluster)
-                          .Hint("bring it up again: muster up FILE");
+                          .Hint("bring it up again: {}", UpCommand(self->cluster));
         self->Finish();
         co_return;
       }

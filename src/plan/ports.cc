@@ -7,6 +7,7 @@
 
 #include "base/text.h"
 #include "model/listens.h"
+#include "recipes/common/member_change.h"
 
 namespace muster::plan {
 namespace {
@@ -23,19 +24,6 @@ bool OnAllAddresses(const std::string& address) { return address == "0.0.0.0" ||
 bool Collide(const std::string& one, const std::string& other) {
   if (one.empty() || other.empty()) return false;
   return one == other || OnAllAddresses(one) || OnAllAddresses(other);
-}
-
-bool MayListen(InstanceState state) {
-  switch (state) {
-    case InstanceState::kStarting:
-    case InstanceState::kReady:
-    case InstanceState::kUnhealthy:
-    case InstanceState::kBackoff:
-    case InstanceState::kStopping:
-      return true;
-    default:
-      return false;
-  }
 }
 
 bool Has(const std::map<std::string, PortRange>& ports, bool udp, int number) {
@@ -74,7 +62,7 @@ class Handovers {
     Holders holders;
     for (const auto& [name, observed] : situation_.observed) {
       // A silent host may be gone for good, and its address another's by now.
-      if (!MayListen(observed.state) || situation_.unreachable.contains(observed.host)) continue;
+      if (!common::Runs(observed.state) || situation_.unreachable.contains(observed.host)) continue;
       const Listens listens = ListensOf(observed);
       for (const PortRange& range : listens.ports) {
         for (int i = 0; i < range.count; ++i)

@@ -281,11 +281,10 @@ std::optional<ProcStat> LeftoverOf(const Record& record, const Launch& launch) {
 
 // A child of an agent that hasn't come to its program yet is a copy of this one.
 bool BeforeExec(const ProcStat& process) {
-  char own[4096], its[4096];
-  const ssize_t size = readlink("/proc/self/exe", own, sizeof own);
-  const std::string exe = "/proc/" + std::to_string(process.pid) + "/exe";
-  return size > 0 && readlink(exe.c_str(), its, sizeof its) == size &&
-         std::string_view(own, static_cast<size_t>(size)) == std::string_view(its, static_cast<size_t>(size));
+  std::error_code unseen, gone;
+  const fs::path own = fs::read_symlink("/proc/self/exe", unseen);
+  const fs::path its = fs::read_symlink("/proc/" + std::to_string(process.pid) + "/exe", gone);
+  return !unseen && !gone && own == its;
 }
 
 }  // namespace

@@ -111,14 +111,16 @@ class Life:
         self.is_whole(operation)
 
     def processes(self, word):
-        return [pid for pid, command in processes_below(self.muster.home).items() if f" {word} run" in command]
+        """Those of `word`, without what they have forked and what looks like them until it becomes its program."""
+        found = [pid for pid, command in processes_below(self.muster.home).items() if f" {word} run" in command]
+        return [pid for pid in found if parent_of(pid) not in found]
 
     def victims(self, who, hit):
         """Whom to kill when `hit` stands at the point, the server first: it would start its agents again."""
         servers, agents = self.processes("server"), self.processes("agent")
         assert len(servers) == 1 and agents, (servers, agents)
         of_hit = hit if hit in agents else parent_of(hit) if parent_of(hit) in agents else min(agents)
-        return {"itself": [hit], "server": servers, "agent": [of_hit], "both": [*servers, *agents]}[who]
+        return {"itself": [hit], "server": servers, "agent": [of_hit], "both": [*servers, *{*agents, hit}]}[who]
 
     def go_with_deaths(self, operation, *deaths):
         """Does `operation`; whenever somebody has come to the next of `deaths`, (point, which time, who), that one is

@@ -12,15 +12,9 @@
 #include "recipes/common/placement.h"
 
 namespace muster::common {
-namespace {
 
-constexpr Duration kInstallWithin = 120s;
-constexpr Duration kReloadWithin = 30s;
-constexpr Duration kSlack = 10s;
-
-bool Runs(const Observed* observed) {
-  if (!observed) return false;
-  switch (observed->state) {
+bool Runs(InstanceState state) {
+  switch (state) {
     case InstanceState::kStarting:
     case InstanceState::kReady:
     case InstanceState::kUnhealthy:
@@ -31,6 +25,14 @@ bool Runs(const Observed* observed) {
       return false;
   }
 }
+
+namespace {
+
+constexpr Duration kInstallWithin = 120s;
+constexpr Duration kReloadWithin = 30s;
+constexpr Duration kSlack = 10s;
+
+bool Runs(const Observed* observed) { return observed && common::Runs(observed->state); }
 
 bool Installed(const Observed* observed) { return observed && !observed->hash.empty(); }
 

@@ -22,6 +22,9 @@
 
 namespace muster::common {
 
+// Whether a process of it runs, or will without anybody's doing.
+bool Runs(InstanceState state);
+
 class MemberChange : public Change {
  public:
   // `rolls_reloads`: a reload may cost the member, so those of ready ones go by the window too.

@@ -521,6 +521,10 @@ Observed Member::Observe(bool drift) {
   if (Operator* recipe = GetOperator()) observed.facts = recipe->Facts(OperatorContext());
   const std::string listens = FormatListens(desired.address, desired.ports);
   if (!listens.empty()) observed.facts[kListensFact] = listens;
+  if (!desired.data_folders.empty()) observed.facts[kDataFact] = Join(desired.data_folders, " ");
+  if (const std::string failure = supervisor_.probe_failure(); !failure.empty()) {
+    observed.facts[kProbeFact] = failure;
+  }
   return observed;
 }
 

@@ -14,6 +14,7 @@ Overloaded(Fs...) -> Overloaded<Fs...>;
 
 // A full disk gets room again by itself or by somebody's hand: no reason to give up, nor to try all the time.
 constexpr Duration kRoomPause = 5s;
+constexpr Duration kProbeToldEvery = 1s;
 constexpr std::string_view kHung = "killed as hung";
 
 Duration Backoff(const RestartPolicy& policy, int crash_count) {
@@ -41,8 +42,8 @@ std::vector<Action> Supervisor::On(const Event& event, Time now) {
                  [&](const Started&) { OnStarted(now); },
                  [&](const StartFailed& failed) { OnStartFailed(failed, now, actions); },
                  [&](const Exited& exited) { OnGone(exited.how, exited.cause, now, actions); },
-                 [&](const ProbeOk&) { OnProbe(true, {}, actions); },
-                 [&](const ProbeFailed& failed) { OnProbe(false, failed, actions); },
+                 [&](const ProbeOk&) { OnProbe(true, {}, now, actions); },
+                 [&](const ProbeFailed& failed) { OnProbe(false, failed, now, actions); },
                  [&](const ProbeChanged&) { OnProbeChanged(now, actions); },
                  [&](const TimeReached&) { OnTime(now, actions); },
              },
@@ -95,7 +96,8 @@ bool Supervisor::running() const {
 void Supervisor::Become(InstanceState state, Actions& actions) {
   if (memory_.state == state) return;
   memory_.state = state;
-  actions.push_back(ReportState{});
+  probe_told_ = probe_failure();
+  actions.emplace_back(std::in_place_type<ReportState>);
 }
 
 void Supervisor::SettleStart(std::optional<Error> error, Actions& actions) {
@@ -110,7 +112,7 @@ void Supervisor::Start(Actions& actions) {
   probe_failure_.clear();
   killed_hung_ = false;
   Become(InstanceState::kStarting, actions);
-  actions.push_back(StartProcess{});
+  actions.emplace_back(std::in_place_type<StartProcess>);
 }
 
 void Supervisor::OnStartWanted(const StartWanted& event, Time now, Actions& actions) {
@@ -152,13 +154,13 @@ void Supervisor::OnStopWanted(Time now, Actions& actions) {
   if (running()) {
     Become(InstanceState::kStopping, actions);
     wake_ = now + policy_.stop_timeout;
-    actions.push_back(AskToStop{});
+    actions.emplace_back(std::in_place_type<AskToStop>);
     return;
   }
   wake_.reset();
   Become(InstanceState::kStopped, actions);
   stop_asked_ = false;
-  actions.push_back(StopSettled{});
+  actions.emplace_back(std::in_place_type<StopSettled>);
 }
 
 void Supervisor::OnStarted(Time now) {
@@ -199,7 +201,7 @@ void Supervisor::OnGone(const std::string& how, const std::optional<Error>& caus
   if (memory_.last_exit.empty() && cause) memory_.last_exit = cause->code();
   if (memory_.state == InstanceState::kStopping) {
     Become(InstanceState::kStopped, actions);
-    if (std::exchange(stop_asked_, false)) actions.push_back(StopSettled{});
+    if (std::exchange(stop_asked_, false)) actions.emplace_back(std::in_place_type<StopSettled>);
     if (std::exchange(start_after_stop_, false))
       StartAnew(actions);  // whoever waits does so since they asked
     return;
@@ -222,7 +224,7 @@ void Supervisor::OnGone(const std::string& how, const std::optional<Error>& caus
   wake_ = now + Backoff(policy_.restart, memory_.crash_count);
 }
 
-void Supervisor::OnProbe(bool passed, const ProbeFailed& failed, Actions& actions) {
+void Supervisor::OnProbe(bool passed, const ProbeFailed& failed, Time now, Actions& actions) {
   if (!running() || memory_.state == InstanceState::kStopping || killed_hung_) return;
   if (passed) {
     memory_.unproven = false;
@@ -234,6 +236,7 @@ void Supervisor::OnProbe(bool passed, const ProbeFailed& failed, Actions& action
     return;
   }
   probe_failure_ = failed.why;
+  TellProbe(now, actions);
   if (memory_.state == InstanceState::kStarting) {  // time decides, however often it fails
     probes_failed_ = failed.cause ? probes_failed_ + 1 : 0;
     // Whoever waits would do so in vain.
@@ -245,7 +248,23 @@ void Supervisor::OnProbe(bool passed, const ProbeFailed& failed, Actions& action
   if (memory_.unproven) return SettleStart(NeverPassed(), actions);  // whoever waits would do so in vain
   if (!policy_.kill_when_hung) return;
   killed_hung_ = true;
-  actions.push_back(KillProcess{});
+  actions.emplace_back(std::in_place_type<KillProcess>);
+}
+
+// While it is not ready. Not each time: the words of a health command may differ with every probe, and of
+// what starts in no time nobody needs to know that it refused connections first.
+void Supervisor::TellProbe(Time now, Actions& actions) {
+  const bool due = now - std::max(probe_told_at_, started_) >= kProbeToldEvery;
+  if (probe_failure() == probe_told_ || !due) return;
+  probe_told_ = probe_failure();
+  probe_told_at_ = now;
+  actions.emplace_back(std::in_place_type<ReportState>);
+}
+
+std::string Supervisor::probe_failure() const {
+  const bool waited_for =
+      memory_.state == InstanceState::kStarting || memory_.state == InstanceState::kUnhealthy;
+  return waited_for ? probe_failure_ : "";
 }
 
 void Supervisor::OnProbeChanged(Time now, Actions& actions) {
@@ -254,7 +273,7 @@ void Supervisor::OnProbeChanged(Time now, Actions& actions) {
   memory_.unproven = policy_.probed;
   if (policy_.probed) return;
   if (memory_.state == InstanceState::kStarting) wake_ = now + kUnprobedGrace;
-  if (memory_.state == InstanceState::kUnhealthy) OnProbe(true, {}, actions);  // nobody else says so
+  if (memory_.state == InstanceState::kUnhealthy) OnProbe(true, {}, now, actions);  // nobody else says so
 }
 
 std::optional<Time> Supervisor::wake() const {
@@ -302,16 +321,16 @@ void Supervisor::OnTime(Time now, Actions& actions) {
       Start(actions);
       return;
     case InstanceState::kStopping:
-      actions.push_back(KillProcess{});
+      actions.emplace_back(std::in_place_type<KillProcess>);
       return;
     case InstanceState::kStarting:
       if (!policy_.probed) {
-        OnProbe(true, {}, actions);
+        OnProbe(true, {}, now, actions);
       } else if (memory_.unproven) {
         Become(InstanceState::kUnhealthy, actions);
       } else if (policy_.kill_when_hung) {  // Restarted by itself, and hangs: it has to die to come back.
         killed_hung_ = true;
-        actions.push_back(KillProcess{});
+        actions.emplace_back(std::in_place_type<KillProcess>);
       }
       return;
     default:

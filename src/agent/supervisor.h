@@ -64,7 +64,7 @@ struct AskToStop {  // the instance's stop signal
 struct KillProcess {
   bool operator==(const KillProcess&) const = default;
 };
-struct ReportState {  // state, restarts or last exit have changed
+struct ReportState {  // state, restarts, last exit or what its probes meet have changed
   bool operator==(const ReportState&) const = default;
 };
 struct StartSettled {  // ready, or why not: codes "not-ready", "crash-loop", "health-wrong", "stopped" or the
@@ -102,6 +102,8 @@ class Supervisor {
   const Memory& memory() const { return memory_; }
   InstanceState state() const { return memory_.state; }
   std::optional<Time> wake() const;
+  // What the last probe met, while it is not ready for that; "" otherwise.
+  std::string probe_failure() const;
 
  private:
   using Actions = std::vector<Action>;
@@ -110,7 +112,8 @@ class Supervisor {
   void OnStarted(Time now);
   void OnStartFailed(const StartFailed& event, Time now, Actions& actions);
   void OnGone(const std::string& how, const std::optional<Error>& cause, Time now, Actions& actions);
-  void OnProbe(bool passed, const ProbeFailed& failed, Actions& actions);
+  void OnProbe(bool passed, const ProbeFailed& failed, Time now, Actions& actions);
+  void TellProbe(Time now, Actions& actions);
   void OnProbeChanged(Time now, Actions& actions);
   void OnTime(Time now, Actions& actions);
   void StartAnew(Actions& actions);  // with counters at nought
@@ -136,7 +139,8 @@ class Supervisor {
   Time start_by_{};  // whoever asked for a start waits no longer, over all restarts
   std::optional<Time> wake_;
   int probes_failed_ = 0;
-  std::string probe_failure_;
+  std::string probe_failure_, probe_told_;
+  Time probe_told_at_{};
 };
 
 }  // namespace muster::agent

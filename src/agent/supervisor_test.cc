@@ -87,8 +87,8 @@ TEST_F(SupervisorTest, TellsAtOnceWhatWaitingWontChange) {
   const Error taken = Error::Conflict("port-taken", "pid 7 has it");
   On(StartWanted{}, 0s);
   On(Started{}, 0s);
-  EXPECT_EQ(On(ProbeFailed{.why = "refused"}, 1s), "");
-  EXPECT_EQ(On(ProbeFailed{.why = "taken", .cause = taken}, 2s), "");
+  EXPECT_EQ(On(ProbeFailed{.why = "refused"}, 1s), "report");
+  EXPECT_EQ(On(ProbeFailed{.why = "taken", .cause = taken}, 2s), "report");
   EXPECT_EQ(On(ProbeFailed{.why = "taken", .cause = taken}, 3s), "");
   EXPECT_EQ(On(ProbeFailed{.why = "taken", .cause = taken}, 4s), "settled:port-taken");
   EXPECT_EQ(supervisor.state(), InstanceState::kStarting);  // it may get the port yet
@@ -273,7 +273,7 @@ TEST_F(SupervisorTest, SaysWhyItWasNotReadyInTimeAndLetsItRun) {
   On(StartWanted{}, 0s);
   On(Started{}, 1s);
   EXPECT_EQ(State(), "starting until 1m");  // since somebody waits
-  EXPECT_EQ(On(ProbeFailed{"connection refused"}, 2s), "");
+  EXPECT_EQ(On(ProbeFailed{"connection refused"}, 2s), "report");
   EXPECT_EQ(On(TimeReached{}, 59s), "");
   const Actions actions = Raw(TimeReached{}, 60s);
   EXPECT_EQ(Words(actions), "settled:not-ready");
@@ -302,8 +302,25 @@ TEST_F(SupervisorTest, WaitsNoLongerThanThePolicyHoweverLongWasAskedFor) {
 TEST_F(SupervisorTest, ForgivesAnyNumberOfFailedProbesUntilTheDeadline) {
   On(StartWanted{}, 0s);
   On(Started{}, 0s);
-  for (int probe = 0; probe < 100; ++probe) EXPECT_EQ(On(ProbeFailed{"not yet"}, 100ms * probe), "");
+  for (int probe = 0; probe < 100; ++probe) {
+    EXPECT_EQ(On(ProbeFailed{"not yet"}, 100ms * probe), probe == 10 ? "report" : "") << probe;
+  }
   EXPECT_EQ(State(), "starting until 1m");
+}
+
+TEST_F(SupervisorTest, TellsWhatProbesMeetWhileItIsNotReady) {
+  On(StartWanted{}, 0s);
+  On(Started{}, 0s);
+  EXPECT_EQ(On(ProbeFailed{"refused"}, 100ms), "");  // of what starts in no time nobody wants to know
+  EXPECT_EQ(supervisor.probe_failure(), "refused");
+  EXPECT_EQ(On(ProbeFailed{"status 503 after 1 ms"}, 1s), "report");
+  EXPECT_EQ(On(ProbeFailed{"status 503 after 2 ms"}, 1900ms), "");  // not with every probe
+  EXPECT_EQ(On(ProbeFailed{"status 503 after 1 ms"}, 2s), "");
+  EXPECT_EQ(On(ProbeFailed{"status 503 after 3 ms"}, 3s), "report");
+  EXPECT_EQ(On(ProbeOk{}, 4s), "report settled:ok");
+  EXPECT_EQ(supervisor.probe_failure(), "");
+  for (const Duration at : {10s, 11s}) EXPECT_EQ(On(ProbeFailed{"silent"}, at), "");
+  EXPECT_EQ(supervisor.probe_failure(), "");  // it is still taken for ready
 }
 
 TEST_F(SupervisorTest, LetsWhoeverComesLaterWaitAnewForWhatIsStarting) {
@@ -378,7 +395,8 @@ TEST_F(SupervisorTest, NeverKillsForAProbeThatWasChangedAndHasNotPassedSince) {
   const Supervisor::Memory before = memory();
   Use(kProbed);
   EXPECT_EQ(Restore(before, true, 901s), "");
-  for (const Duration at : {902s, 903s, 904s}) EXPECT_EQ(On(ProbeFailed{"status 200"}, at), "");
+  EXPECT_EQ(On(ProbeFailed{"status 200"}, 902s), "report");  // what the agent tells is as new as it is
+  for (const Duration at : {903s, 904s}) EXPECT_EQ(On(ProbeFailed{"status 200"}, at), "");
   EXPECT_EQ(State(), "unhealthy");
   // Once it has passed, it is as good as any.
   EXPECT_EQ(On(ProbeOk{}, 905s), "report");

@@ -143,6 +143,10 @@ struct Drift {
   std::vector<std::string> difference;  // unified diff lines, secrets masked; at most 40
 };
 
+// Facts of every kind: what the last probe met, of what is starting or unhealthy; its data folders.
+inline constexpr const char* kProbeFact = "probe";
+inline constexpr const char* kDataFact = "data";
+
 // What one instance is, as its agent sees it.
 struct Observed {
   std::string name;
@@ -161,7 +165,7 @@ struct Observed {
   int64_t probe_age_ms = -1;          // since the last probe ended; -1: none yet
   int64_t memory_bytes = 0;
   std::vector<Drift> drift;
-  std::map<std::string, std::string> facts;  // the recipe's: role, offset, "out" …
+  std::map<std::string, std::string> facts;  // the recipe's: role, offset, "out" …; and those of every kind
 };
 
 enum class Health { kGreen, kYellow, kRed };

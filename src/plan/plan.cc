@@ -224,6 +224,23 @@ std::string PlanId(const Plan& plan, const Desired& desired, const Situation& si
   return digest.Hex().substr(0, 12);
 }
 
+// Whoever renames a service would look for it in vain.
+void NoteDataLeft(const Situation& situation, Plan& plan) {
+  std::vector<std::string> leaving;
+  for (const Step& step : plan.steps) {
+    const auto observed = situation.observed.find(step.instance);
+    if (step.verb != "remove" || observed == situation.observed.end()) continue;
+    if (common::IsGuestName(step.service, step.instance)) continue;
+    if (observed->second.facts.contains(kDataFact)) leaving.push_back(step.instance);
+  }
+  if (leaving.empty()) return;
+  constexpr size_t kNamed = 8;
+  const size_t more = leaving.size() - std::min(leaving.size(), kNamed);
+  leaving.resize(leaving.size() - more);
+  plan.notes.push_back(fmt::format("the data of {}{} stays; only members of the same names find it again",
+                                   Join(leaving, ", "), more ? fmt::format(" and {} more", more) : ""));
+}
+
 }  // namespace
 
 Result<Desired> LayOutCluster(const Cluster& cluster, const Placement& so_far, const SecretDigests& secrets) {
@@ -284,6 +301,7 @@ Result<Plan> MakePlan(const Cluster& cluster, const Desired& desired, const Situ
                           count - plan.steps.size())
         .Hint("a service may not use the load balancer in front of it: remove that from `uses:`");
   }
+  if (!situation.remove_all) NoteDataLeft(situation, plan);
   plan.id = PlanId(plan, desired, situation);
   return plan;
 }

@@ -360,8 +360,13 @@ TEST(Plan, RemovesAServiceThatTheFileHasNoMore) {
   const auto was = LayOutCluster(before, {}, {});
   const Cluster after = Two({App("web", "1")});
   const auto desired = LayOutCluster(after, was->placement, {});
-  const auto plan = MakePlan(after, *desired, AllReady(*was));
+  Situation situation = AllReady(*was);
+  const auto plan = MakePlan(after, *desired, situation);
   EXPECT_EQ(Ids(*plan), (Names{"old-1.stop", "old-1.remove"}));
+  EXPECT_EQ(plan->notes, Names{});
+  situation.observed["old-1"].facts[kDataFact] = "box";
+  EXPECT_EQ(MakePlan(after, *desired, situation)->notes,
+            Names{"the data of old-1 stays; only members of the same names find it again"});
 }
 
 TEST(Plan, RefusesWhereTooFewHostsAnswer) {

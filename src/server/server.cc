@@ -41,6 +41,7 @@ Status RunServer(const ServerOptions& options) {
     if (const auto controller = clusters->Find(cluster)) controller->OnChanged(observed);
   };
   callbacks.connected = [&](const std::string& cluster, const std::string& host, bool connected) {
+    spdlog::info("{}: the agent of {} {}", cluster, host, connected ? "has come" : "has gone");
     if (const auto controller = clusters->Find(cluster)) controller->OnConnected(host, connected);
   };
   callbacks.hung = EndHungAgent;

@@ -33,6 +33,13 @@ def wait_until(condition, seconds=20, what="condition"):
         time.sleep(0.02)  # between two looks at something that another process does
 
 
+def impatient(text):
+    """The same file with a deadline that something which never gets ready soon misses. What is to get ready has the long
+    one: a busy machine may stand still for seconds."""
+    assert "deadline: 60s" in text
+    return text.replace("deadline: 60s", "deadline: 3s")
+
+
 def processes_below(folder):
     """pids of living processes that work in `folder` or name it in their command line."""
     found = {}

@@ -15,7 +15,7 @@ def cluster(muster):
     script = muster.file(f"#!/bin/sh\necho begun\nwhile [ -e {hold} ]; do sleep 0.05; done\nexec {muster.app} \"$@\"\n", "app.sh")
     script.chmod(0o755)
     muster.folder.chmod(0o755)
-    text = web(muster, instances=2, update="{ max_unavailable: 1, deadline: 2s }")
+    text = web(muster, instances=2, update="{ max_unavailable: 1, deadline: 5s }")
     text = text.replace(f"artifact: {muster.app}", "artifact: ./app.sh")
     text = text.replace("{ http: /health, every: 1s }", "{ log: '^ready on ', every: 100ms }")
     return muster.file(text), hold

@@ -81,7 +81,7 @@ def test_a_swap_that_failed_half_way_is_gone_on_with(muster):
     up(muster, write(muster, app(muster, "a", port), app(muster, "b", port + 1)))
     bad = app(muster, "a", port + 1, more=late, flags="--never-ready")
     up(muster, write(muster, bad, app(muster, "b", port)), code=1)
-    up(muster, write(muster, app(muster, "a", port + 1, more=late), app(muster, "b", port)))
+    up(muster, write(muster, app(muster, "a", port + 1), app(muster, "b", port)))
     all_ready(muster, "a-1", "b-1")
     assert ["a-1" in whose(port + 1), "b-1" in whose(port)] == [True, True]
 

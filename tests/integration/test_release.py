@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from conftest import edge, free_ports, get, wait_until, web
+from conftest import edge, free_ports, get, impatient, wait_until, web
 
 
 class Load:
@@ -106,12 +106,12 @@ def test_no_request_fails_while_all_instances_are_replaced(muster):
 
 
 def test_a_release_that_never_becomes_ready_stops_the_roll(muster):
-    file = muster.file(web(muster, instances=4, update="{ max_unavailable: 1, deadline: 3s }"))
+    file = muster.file(web(muster, instances=4, update="{ max_unavailable: 1, deadline: 60s }"))
     muster.run("up", file, "--rehearse")
     url = edge(muster, "web@rehearsal")
     before = {n: one["pid"] for n, one in muster.instances("web@rehearsal").items()}
     good = file.read_text()
-    file.write_text(good.replace("--peers=", "--never-ready --peers="))
+    file.write_text(impatient(good.replace("--peers=", "--never-ready --peers=")))
     load = Load(url, per_second=50)
     try:
         failed = muster.run("up", file, "--rehearse", code=1)
@@ -128,11 +128,11 @@ def test_a_release_that_never_becomes_ready_stops_the_roll(muster):
 
 
 def test_a_failed_release_goes_back_by_itself(muster):
-    update = "{ max_unavailable: 1, deadline: 3s, on_failure: rollback }"
+    update = "{ max_unavailable: 1, deadline: 60s, on_failure: rollback }"
     file = muster.file(web(muster, instances=3, update=update))
     muster.run("up", file, "--rehearse")
     good = file.read_text()
-    file.write_text(good.replace("--peers=", "--fail-start --peers="))
+    file.write_text(impatient(good.replace("--peers=", "--fail-start --peers=")))
     failed = muster.run("up", file, "--rehearse", code=1)
     assert "app-" in failed.stdout + failed.stderr
     wait_until(lambda: muster.status("web@rehearsal")["health"] == "green", seconds=30, what="green again")
@@ -241,10 +241,10 @@ services:
 
 
 def test_acts_leave_a_release_that_stopped_half_way_where_it_is(muster):
-    file = muster.file(web(muster, instances=4, update="{ max_unavailable: 1, deadline: 2s }"))
+    file = muster.file(web(muster, instances=4, update="{ max_unavailable: 1, deadline: 60s }"))
     muster.run("up", file, "--rehearse")
     good = file.read_text()
-    file.write_text(good.replace("--peers=", "--never-ready --peers="))
+    file.write_text(impatient(good.replace("--peers=", "--never-ready --peers=")))
     muster.run("up", file, "--rehearse", code=1)
     key = ("--cluster", "web@rehearsal")
 
@@ -392,12 +392,12 @@ services:
     instances: 2
     files: {{ app.ini: {{ content: "v={value}", on_change: reload }}, serve.py: {{ content: "{program}" }} }}
     health: {{ http: /, every: 30s, timeout: 100ms }}
-    update: {{ max_unavailable: 1, deadline: 3s }}
+    update: {{ max_unavailable: 1, deadline: 60s }}
 """
 
     muster.run("up", muster.file(text(1)), "--rehearse")
     before = muster.instances("hup@rehearsal")
-    up = muster.run("up", muster.file(text(2)), "--rehearse", code=None, timeout=25)  # `every` isn't waited for
+    up = muster.run("up", muster.file(impatient(text(2))), "--rehearse", code=None, timeout=25)  # `every` isn't waited for
     assert (up.returncode == 0) != hangs and ("not-ready" in up.stderr) == hangs, up.stdout + up.stderr
     assert before.keys() == muster.instances("hup@rehearsal").keys()
     assert all(muster.instances("hup@rehearsal")[name]["pid"] == one["pid"] for name, one in before.items())

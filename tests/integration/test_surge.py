@@ -7,7 +7,7 @@ import signal
 import socket
 import threading
 
-from conftest import edge, get, processes_below, wait_until, web
+from conftest import edge, get, impatient, processes_below, wait_until, web
 from test_release import Load
 
 CLUSTER = "web@rehearsal"
@@ -107,10 +107,10 @@ def test_the_number_of_ready_members_never_falls_below_all(muster):
 
 
 def test_a_release_that_never_gets_ready_leaves_all_members_and_no_guest(muster):
-    file = muster.file(surging(muster).replace("max_surge: 1", "max_surge: 1, deadline: 3s"))
+    file = muster.file(surging(muster).replace("max_surge: 1", "max_surge: 1, deadline: 60s"))
     muster.run("up", file, "--rehearse")
     before = {name: one["pid"] for name, one in muster.instances(CLUSTER).items()}
-    file.write_text(file.read_text().replace("--start-delay", "--never-ready --start-delay"))
+    file.write_text(impatient(file.read_text().replace("--start-delay", "--never-ready --start-delay")))
     failed = muster.run("up", file, "--rehearse", code=1)
     assert "app-x1" in failed.stdout + failed.stderr
     assert {name: one["pid"] for name, one in muster.instances(CLUSTER).items()} == before

@@ -54,7 +54,7 @@ def listener():
 
 
 def test_an_instance_that_is_not_ready_fails_whoever_answers_in_its_place(muster, listener):
-    text = web(muster, instances=2, hosts=1, update="{ deadline: 2s }")
+    text = web(muster, instances=2, hosts=1, update="{ deadline: 20s }")
     muster.run("up", muster.file(text.replace(HEALTH, HEALTH + "\n    restart: { first: 50ms, crashes: 2 }")), "--rehearse")
     muster.run("stop", "--cluster", KEY, "app-1")
     one = muster.instances(KEY)["app-1"]

@@ -446,6 +446,19 @@ TEST(MemberHealth, IsYellowWhileSomeAreAwayAndRedWhereAllAre) {
   EXPECT_EQ(MemberHealth(world.desired, world.observed).health, Health::kRed);
 }
 
+TEST(MemberHealth, TellsWhatTheLastProbeMet) {
+  World world(3);
+  world.Stands(InstanceState::kStarting);
+  world.observed["web-1"].facts[kProbeFact] = "GET /health: 503";
+  world.observed["web-1"].last_exit = "exit 1";
+  world.observed["web-2"].last_exit = "exit 1";
+  world.observed["web-3"].state = InstanceState::kBackoff;
+  world.observed["web-3"].last_exit = "exit 1";
+  const std::vector<std::string> reasons{"web-1 is starting (GET /health: 503)", "web-2 is starting",
+                                         "web-3 is backoff (exit 1)"};
+  EXPECT_EQ(MemberHealth(world.desired, world.observed).reasons, reasons);
+}
+
 TEST(ReadHealth, AsksOnlyTcpPorts) {
   const std::map<std::string, PortRange> both{{"dns", {.first = 5353, .udp = true}}, {"web", {.first = 80}}};
   const Probe probe = ReadHealth(nullptr, both);

@@ -528,6 +528,19 @@ Change::Output MemberChange::StepsFor(const Input& input) const {
   return Builder(*layout_, rolls_reloads_, input).Build();
 }
 
+namespace {
+
+// In brackets what is known of the reason; of a member that starts, how an earlier life ended isn't it.
+std::string WhyNotReady(const Observed& observed) {
+  if (const auto probe = observed.facts.find(kProbeFact); probe != observed.facts.end()) {
+    return fmt::format(" ({})", probe->second);
+  }
+  const bool ended = !observed.last_exit.empty() && observed.state != InstanceState::kStarting;
+  return ended ? fmt::format(" ({})", observed.last_exit) : "";
+}
+
+}  // namespace
+
 ServiceHealth MemberHealth(const std::vector<Instance>& desired,
                            const std::map<std::string, Observed>& observed) {
   ServiceHealth health;
@@ -542,11 +555,8 @@ ServiceHealth MemberHealth(const std::vector<Instance>& desired,
     unknown += state == InstanceState::kUnknown;
     if (health.reasons.size() == 20) health.reasons.push_back("… and more");
     if (health.reasons.size() > 20) continue;
-    std::string reason = fmt::format("{} is {}", instance.name, StateName(state));
-    if (found != observed.end() && !found->second.last_exit.empty() && state != InstanceState::kStarting) {
-      reason += fmt::format(" ({})", found->second.last_exit);
-    }
-    health.reasons.push_back(std::move(reason));
+    health.reasons.push_back(fmt::format("{} is {}{}", instance.name, StateName(state),
+                                         found == observed.end() ? "" : WhyNotReady(found->second)));
   }
   health.health = ready == desired.size() ? Health::kGreen
                   : ready + unknown > 0   ? Health::kYellow

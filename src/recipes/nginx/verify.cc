@@ -18,7 +18,8 @@ namespace {
 
 constexpr Duration kAnswerWithin = 5s;
 constexpr size_t kClients = 16;  // addresses made up to see whether ip_hash spreads them
-constexpr int kRounds = 2;
+constexpr int kRounds = 2, kLeastConnRounds = 4;
+constexpr Duration kPause = 100ms;   // for what occupies a member to end
 constexpr size_t kPlacesMost = 32;   // further ports and names of a server
 constexpr size_t kFilesMost = 1000;  // of one route
 constexpr Duration kFilesWithin = 15s;
@@ -101,11 +102,20 @@ class Verifier {
     co_return co_await net::Fetch(*input_.loop, endpoint, request, kAnswerWithin);
   }
 
+  // The route; with its server where another server has one of the same path.
+  std::string Named(const Try& one) const {
+    std::set<std::string> ways;
+    for (const Try& other : input_.tries) {
+      if (other.route == one.route) ways.insert(WayOf(other));
+    }
+    return ways.size() < 2 ? one.route : fmt::format("{} at {}", one.route, WayOf(one));
+  }
+
   std::string FromWhere() const { return source_.empty() ? "" : " as " + source_; }
 
   Check Judged(const Try& one, std::string_view what, bool passed, std::vector<std::string> evidence,
                std::string hint = "") const {
-    return {.name = fmt::format("{}: {} {}", input_.instance, one.route, what),
+    return {.name = fmt::format("{}: {} {}", input_.instance, Named(one), what),
             .passed = passed,
             .evidence = std::move(evidence),
             .hint = passed ? "" : std::move(hint)};
@@ -115,7 +125,7 @@ class Verifier {
     checks_.push_back(Judged(one, what, passed, std::move(evidence), std::move(hint)));
   }
   void Skip(const Try& one, std::string_view what, std::string why) {
-    checks_.push_back({.name = fmt::format("{}: {} {}", input_.instance, one.route, what),
+    checks_.push_back({.name = fmt::format("{}: {} {}", input_.instance, Named(one), what),
                        .passed = true,
                        .evidence = {std::move(why)},
                        .skipped = true});
@@ -407,15 +417,17 @@ class Verifier {
       co_return;
     }
     // Others' requests take turns, too, and `least_conn` gives one that has just answered its turn again: who
-    // got none has another chance.
+    // got none has another chance; so has one that a request of somebody else keeps from its turn.
+    const bool least_conn = upstream->balance == Balance::kLeastConn;
     Spread spread;
     size_t requests = 0;
-    for (int round = 0; round < kRounds; ++round) {
+    for (int round = 0; round < (least_conn ? kLeastConnRounds : kRounds); ++round) {
+      if (round >= kRounds) co_await input_.loop->Sleep(kPause);
       co_await Count(one, in * 4, spread.counts);
       requests += in * 4;
       if (spread.counts.contains("") || Silent(*upstream, input_.out, spread).empty()) break;
     }
-    if (upstream->balance == Balance::kLeastConn && !Silent(*upstream, input_.out, spread).empty()) {
+    if (least_conn && !Silent(*upstream, input_.out, spread).empty()) {
       const auto table = ReadFile("/proc/self/net/tcp");
       if (table.ok()) spread.connections = CountConnections(*table);
     }

@@ -163,7 +163,7 @@ TEST_F(NginxVerifyTest, FailsWhatIsNotAsPromised) {
        "",
        R"({"path": "/", "to": "app-1"})",
        R"({"path": "/", "to": "app", "balance": "least_conn"})",
-       {"/ spreads 16 requests over 2 instances"}},
+       {"/ spreads 32 requests over 2 instances"}},
       {"clients are sent anywhere",
        "",
        R"({"path": "/", "to": "app"})",
@@ -342,6 +342,11 @@ TEST_F(NginxVerifyTest, AsksByEachPortAndName) {
       Failing(settings(both, R"("a.example", "*.d.example", "~^e", "_")", second), settings(both, names)),
       ElementsAre(fmt::format("b_c.example:{} answers as a.example:{}", port_, port_)));
   EXPECT_THAT(told_, HasSubstr("/ reaches app-1 | GET /: status 200 from"));
+  // Where each has a route of the same path, it is said whose is meant.
+  Failing(settings(one, R"("a.example")", second), settings(one, R"("a.example")", second));
+  EXPECT_THAT(told_, HasSubstr(fmt::format("pass / at a.example:{} reaches app-1", port_)));
+  EXPECT_THAT(told_, HasSubstr(fmt::format("pass / at b_c.example:{} reaches app-2", port_)));
+  EXPECT_THAT(told_, HasSubstr("pass /no answers 404"));
 }
 
 TEST_F(NginxVerifyTest, SaysWhatItCouldNotTry) {

@@ -3,7 +3,7 @@
 import pytest
 
 from conftest import edge, free_ports, get, web
-from test_release import Load
+from load import Load
 
 CLUSTER = "hand"
 

@@ -8,7 +8,7 @@ import socket
 import threading
 
 from conftest import edge, get, impatient, processes_below, wait_until, web
-from test_release import Load
+from load import Load
 
 CLUSTER = "web@rehearsal"
 

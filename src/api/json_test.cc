@@ -95,6 +95,11 @@ TEST(ParseJson, RefusesWhatIsNoJsonOrTooDeep) {
   EXPECT_EQ(ParseJson("{").error().code(), "bad-json");
   EXPECT_EQ(ParseJson("").error().code(), "bad-json");
   EXPECT_EQ(ParseJson(std::string(100'000, '[')).error().code(), "bad-json");
+  EXPECT_EQ(ParseJson(std::string(65, '[') + std::string(65, ']')).error().code(), "bad-json");
+  EXPECT_TRUE(ParseJson(std::string(64, '[') + std::string(64, ']')).ok());
+  // Brackets in texts nest nothing.
+  EXPECT_TRUE(ParseJson(R"(["\"", "[{)" + std::string(100, '[') + R"(\\", []])").ok());
+  EXPECT_EQ(ParseJson(R"(["\\", )" + std::string(100, '[')).error().code(), "bad-json");
 }
 
 }  // namespace

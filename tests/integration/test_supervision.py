@@ -87,7 +87,10 @@ def test_down_claims_nothing_that_a_silent_agent_has_not_done(muster):
     try:
         down = muster.run("down", "--delete-data", "--confirm", "web", code=None, timeout=60)
         told = down.stdout + down.stderr
-        assert down.returncode not in (0, 2), told
+        if down.returncode == 0:  # on a slow machine they are taken for hung before, and what follows them does it
+            assert set(agents).isdisjoint(muster.agent_pids()) and not muster.app_pids(), told
+            return
+        assert down.returncode != 2, told
         assert "still run" in told and "muster down --delete-data again" in told and "data is deleted" not in told, told
         assert sorted(muster.app_pids()) == sorted(apps)
         assert any("going down" in reason for reason in muster.status("web@rehearsal")["reasons"])

@@ -94,7 +94,7 @@ class MemberLoop : public ::testing::Test {
 TEST_F(MemberLoop, GoesOnWhileManyFilesAreRemoved) {
   ASSERT_EQ(Do("install", Of("daemon")), "");
   const std::string data = member->paths().data;
-  for (int i = 0; i < 20'000; ++i) {
+  for (int i = 0; i < 8'000; ++i) {
     const Fd file(::open(fmt::format("{}/{}", data, i).c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
     ASSERT_TRUE(file.valid());
   }

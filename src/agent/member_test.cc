@@ -406,7 +406,8 @@ TEST_F(MemberTest, DoesNotTakeTheLastProcesssLogForReadiness) {
   ASSERT_EQ(Do("stop"), "");
   ASSERT_TRUE(WriteFile(member->paths().data + "/second", "").ok());
   instance.ready_within = 300ms;
-  EXPECT_EQ(Do("start", instance), "not-ready");
+  ASSERT_EQ(Do("install", instance), "");
+  EXPECT_EQ(Do("start"), "not-ready");
 }
 
 // --- After the death of the agent.

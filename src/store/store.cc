@@ -2,19 +2,17 @@
 
 #include <unistd.h>
 
-#include <nlohmann/json.hpp>
 #include <set>
 
 #include "base/files.h"
 #include "store/blobs.h"
+#include "store/bundle.h"
 #include "store/database.h"
 #include "store/keys.h"
 #include "store/schema.h"
 
 namespace muster::store {
 namespace {
-
-using nlohmann::json;
 
 // A blob that was uploaded or asked for belongs to a revision that is about to come; for so long it is kept
 // although nothing refers to it yet.
@@ -78,16 +76,9 @@ AuditRow AuditFrom(const Row& row) {
           .detail = row.Text(5)};
 }
 
-// Every "sha256" in a bundle, wherever it stands: what a later version adds is then kept by this one too.
-void CollectBlobs(const json& node, std::set<std::string>& used) {
-  if (node.is_object()) {
-    const auto found = node.find("sha256");
-    if (found != node.end() && found->is_string()) used.insert(found->get<std::string>());
-  }
-  if (node.is_structured()) {
-    for (const json& inner : node) CollectBlobs(inner, used);
-  }
-}
+// Contents of a cluster's files are secrets by their SHA-256, under a name that no cluster can have: so they
+// turn with the key, and are lost with it, like all secrets.
+std::string FilesOf(const std::string& cluster) { return cluster + " files"; }
 
 Result<FileLock> TakeLock(const std::string& folder) {
   const std::string path = folder + "/lock";
@@ -170,6 +161,8 @@ class SqliteStore : public Store {
     return found;
   }
   Status SealAnew();
+  Status SealOldRevisions();
+  Result<std::string> Unsealed(const RevisionRow& row);  // its bundle
   Status DropOldHistory(const std::string& cluster);
   Status DropUnusedBlobs();
 
@@ -194,6 +187,8 @@ Status SqliteStore::Prepare() {
             "secrets: sqlite3 {} 'DELETE FROM secrets', then set them again",
             database_->path());
   }
+  // On a full disk they stay as they are until the next start.
+  (void)SealOldRevisions();
   // A rotation that was cut short is carried on: the new key is safely on disk.
   if (!keys_.rotating()) return Done();
   // One damaged secret must not keep the server from starting; then no row has the new key yet.
@@ -238,7 +233,7 @@ Status SqliteStore::DeleteCluster(const std::string& key) {
     MUSTER_DO(database_->Run("DELETE FROM steps WHERE run IN (SELECT id FROM runs WHERE cluster=?)", {key}));
     MUSTER_DO(database_->Run("DELETE FROM runs WHERE cluster=?", {key}));
     MUSTER_DO(database_->Run("DELETE FROM revisions WHERE cluster=?", {key}));
-    MUSTER_DO(database_->Run("DELETE FROM secrets WHERE cluster=?", {key}));
+    MUSTER_DO(database_->Run("DELETE FROM secrets WHERE cluster IN (?,?)", {key, FilesOf(key)}));
     MUSTER_DO(database_->Run("DELETE FROM clusters WHERE key=?", {key}));
     // What fails to go now is tried again at the next run's end.
     after_commit_.push_back([this] { (void)DropUnusedBlobs(); });
@@ -249,13 +244,16 @@ Status SqliteStore::DeleteCluster(const std::string& key) {
 // Revisions.
 
 Status SqliteStore::AddRevision(const RevisionRow& row) {
+  std::map<std::string, std::string> texts;
+  const std::string bundle = TakeOutTexts(row.bundle, texts);
   const Status added = Transaction([&]() -> Status {
+    for (const auto& [sha256, text] : texts) MUSTER_DO(PutSecret(FilesOf(row.cluster), sha256, text));
     MUSTER_DO(database_->Run(
         "INSERT INTO revisions(cluster, number, created, author, text, file_name, bundle, renderer, note) "
         "VALUES(?,?,?,?,?,?,?,?,?)",
-        {row.cluster, row.number, Ms(row.created), row.author, row.text, row.file_name, row.bundle,
+        {row.cluster, row.number, Ms(row.created), row.author, row.text, row.file_name, bundle,
          int64_t{row.renderer}, row.note}));
-    after_commit_.push_back([this, bundle = json::parse(row.bundle, nullptr, false)] {
+    after_commit_.push_back([this, bundle] {
       std::set<std::string> used;
       CollectBlobs(bundle, used);
       for (const std::string& sha256 : used) promised_.erase(sha256);
@@ -269,24 +267,69 @@ Status SqliteStore::AddRevision(const RevisionRow& row) {
 }
 
 Result<std::vector<RevisionRow>> SqliteStore::Revisions(const std::string& cluster) {
-  return All<RevisionRow>(std::string(kRevisionColumns) + "WHERE cluster=? ORDER BY number", {cluster},
-                          RevisionFrom);
+  MUSTER_TRY(auto rows, All<RevisionRow>(std::string(kRevisionColumns) + "WHERE cluster=? ORDER BY number",
+                                         {cluster}, RevisionFrom));
+  for (RevisionRow& row : rows) {
+    // One that is damaged hides none of the others; whoever wants just it is told.
+    if (auto bundle = Unsealed(row); bundle.ok()) row.bundle = std::move(bundle).value();
+  }
+  return rows;
 }
 
 Result<std::optional<RevisionRow>> SqliteStore::FindRevision(const std::string& cluster, int64_t number) {
-  return One<RevisionRow>(std::string(kRevisionColumns) + "WHERE cluster=? AND number=?", {cluster, number},
-                          RevisionFrom);
+  MUSTER_TRY(auto row, One<RevisionRow>(std::string(kRevisionColumns) + "WHERE cluster=? AND number=?",
+                                        {cluster, number}, RevisionFrom));
+  if (row) {
+    MUSTER_TRY(row->bundle, Unsealed(*row));
+  }
+  return row;
+}
+
+Result<std::string> SqliteStore::Unsealed(const RevisionRow& row) {
+  return PutInTexts(row.bundle, [&](const std::string& sha256) -> Result<std::string> {
+    auto text = Secret(FilesOf(row.cluster), sha256);
+    if (text.ok() && *text) return **text;
+    return Error::Internal("secret-damaged", "the files of revision {} of {} can't be opened", row.number,
+                           row.cluster)
+        .Hint("bring the cluster up again from its file: muster up FILE");
+  });
+}
+
+// Earlier releases kept the contents of files in the open.
+Status SqliteStore::SealOldRevisions() {
+  MUSTER_TRY(auto rows, All<RevisionRow>(kRevisionColumns.data(), {}, RevisionFrom));
+  bool sealed = false;
+  MUSTER_DO(database_->Execute("PRAGMA secure_delete=ON"));
+  const Status done = Transaction([&]() -> Status {
+    for (const RevisionRow& row : rows) {
+      std::map<std::string, std::string> texts;
+      const std::string bundle = TakeOutTexts(row.bundle, texts);
+      for (const auto& [sha256, text] : texts) MUSTER_DO(PutSecret(FilesOf(row.cluster), sha256, text));
+      if (texts.empty()) continue;
+      sealed = true;
+      MUSTER_DO(database_->Run("UPDATE revisions SET bundle=? WHERE cluster=? AND number=?",
+                               {bundle, row.cluster, row.number}));
+    }
+    return Done();
+  });
+  MUSTER_DO(database_->Execute("PRAGMA secure_delete=FAST"));
+  MUSTER_DO(done);
+  return sealed ? database_->Checkpoint() : Done();
 }
 
 Status SqliteStore::KeepRevisions(const std::string& cluster, int keep) {
   // The cluster's own revision and those of runs that aren't over stay, however few are to be kept.
   MUSTER_DO(Transaction([&]() -> Status {
-    return database_->Run(
+    MUSTER_DO(database_->Run(
         "DELETE FROM revisions WHERE cluster=?1 "
         "AND number NOT IN (SELECT number FROM revisions WHERE cluster=?1 ORDER BY number DESC LIMIT ?2) "
         "AND number NOT IN (SELECT revision FROM clusters WHERE key=?1) "
         "AND number NOT IN (SELECT revision FROM runs WHERE cluster=?1 AND state IN ('running', 'paused'))",
-        {cluster, int64_t{std::max(keep, 1)}});
+        {cluster, int64_t{std::max(keep, 1)}}));
+    return database_->Run(
+        "DELETE FROM secrets WHERE cluster=?2 AND NOT EXISTS "
+        "(SELECT 1 FROM revisions WHERE cluster=?1 AND instr(bundle, secrets.name)>0)",
+        {cluster, FilesOf(cluster)});
   }));
   MUSTER_DO(Transaction([&] { return DropOldHistory(cluster); }));
   if (!database_->in_transaction()) return DropUnusedBlobs();
@@ -326,11 +369,8 @@ Status SqliteStore::DropOldHistory(const std::string& cluster) {
 Status SqliteStore::DropUnusedBlobs() {
   std::set<std::string> used;
   bool readable = true;
-  MUSTER_DO(database_->Run("SELECT bundle FROM revisions WHERE bundle<>''", {}, [&](const Row& row) {
-    const json bundle = json::parse(row.Text(0), nullptr, false);
-    readable &= !bundle.is_discarded();
-    if (!bundle.is_discarded()) CollectBlobs(bundle, used);
-  }));
+  MUSTER_DO(database_->Run("SELECT bundle FROM revisions WHERE bundle<>''", {},
+                           [&](const Row& row) { readable &= CollectBlobs(row.Text(0), used); }));
   if (!readable) {
     return Error::Internal("store-corrupt", "a revision's list of files can't be read; no blob was removed")
         .Hint("this needs nothing now; please report it");

@@ -234,7 +234,8 @@ std::vector<Drift> DriftWatch::Look(const Paths& paths, const Instance& instance
     if (same) {
       drift.difference.push_back(fmt::format("-mode {:o}", file.mode));
       drift.difference.push_back(fmt::format("+mode {:o}", status.st_mode & 07777));
-    } else if (file.secret) {
+    } else if (file.secret || (file.mode & 077) == 0) {
+      // A mode of 0600 says so as well: so it is with what an earlier release installed without the mark.
       drift.difference.push_back("(not shown: the file holds a secret)");
     } else if (!S_ISREG(status.st_mode)) {
       drift.difference.push_back("(it is no longer a regular file)");

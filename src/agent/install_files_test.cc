@@ -349,6 +349,16 @@ TEST_F(Install, NeverShowsAFileThatHoldsASecret) {
   EXPECT_THAT(drifts[0].difference, ElementsAre("(not shown: the file holds a secret)"));
 }
 
+TEST_F(Install, NeverShowsWhatIsForItsOwnerOnly) {
+  const Instance instance = Web({{.path = "key", .content = "hunter2", .mode = 0600}});
+  Put(instance);
+  ASSERT_TRUE(WriteFile(Of("key"), "hunter3", {.mode = 0600}).ok());
+  DriftWatch watch;
+  const std::vector<Drift> drifts = watch.Look(paths, instance);
+  ASSERT_THAT(drifts, SizeIs(1));
+  EXPECT_THAT(drifts[0].difference, ElementsAre("(not shown: the file holds a secret)"));
+}
+
 TEST_F(Install, TellsAChangedModeAsMode) {
   const Instance instance = Web({{.path = "s", .content = "hunter2", .mode = 0600, .secret = true}});
   Put(instance);

@@ -28,7 +28,7 @@ class InstallTest : public testing::Test {
     ASSERT_TRUE(MakeFolder(folder_ + "/host", 0711).ok());
     instance_.name = "app-1";
     instance_.files = {{.path = "conf/app.conf", .content = "log {logs}\ndata {data}\n", .mode = 0640},
-                       {.path = "note", .content = "hello", .mode = 0600}};
+                       {.path = "note", .content = "hello", .mode = 0640}};
     if (::geteuid() == 0) {
       const auto nobody = UserFor("nobody", "x");
       if (nobody.ok()) user_ = *nobody;
@@ -227,13 +227,13 @@ TEST_F(InstallTest, WhatIsAsWrittenIsNoDrift) {
 TEST_F(InstallTest, AChangedFileShowsItsDifference) {
   Install();
   EXPECT_THAT(Look(), IsEmpty());
-  ASSERT_TRUE(WriteFile(InFolder("note"), "hallo", {.mode = 0600}).ok());
+  ASSERT_TRUE(WriteFile(InFolder("note"), "hallo", {.mode = 0640}).ok());
   const auto drift = Look();
   ASSERT_EQ(drift.size(), 1u);
   EXPECT_EQ(drift[0].path, "note");
   EXPECT_EQ(drift[0].what, "changed");
   EXPECT_THAT(drift[0].difference, ElementsAre("@@ line 1 @@", "-hello", "+hallo"));
-  ASSERT_TRUE(WriteFile(InFolder("note"), "hello", {.mode = 0600}).ok());
+  ASSERT_TRUE(WriteFile(InFolder("note"), "hello", {.mode = 0640}).ok());
   EXPECT_THAT(Look(), IsEmpty());
 }
 

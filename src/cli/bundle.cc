@@ -82,6 +82,7 @@ void AddFile(Bundle& bundle, const spec::FileReference& reference, const fs::pat
     auto text = ReadFile(path);
     if (text.ok() && IsText(*text)) file.text = std::move(text).value();
   }
+  if (reference.secret && !reference.open && !file.text.empty()) bundle.unsent.insert(reference.path);
   bundle.cluster.files[reference.path] = std::move(file);
   bundle.paths[reference.path] = path;
 }

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <map>
 #include <nlohmann/json_fwd.hpp>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -22,6 +23,7 @@ struct Bundle {
   std::vector<Finding> findings;  // in the file's order
   bool rehearse = false;
   std::map<std::string, std::filesystem::path> paths;  // of each file, by the path as written
+  std::set<std::string> unsent;  // those that are no blobs: secret, and sealed where they arrive
 };
 
 // Texts of at most this size travel inside requests; others are uploaded as blobs.

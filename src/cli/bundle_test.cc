@@ -63,6 +63,19 @@ TEST_F(BundleTest, CarriesTheFilesThatTheClusterFileNames) {
   EXPECT_EQ(file.value("text", ""), "#!/bin/sh\n");
 }
 
+TEST_F(BundleTest, SendsSecretFilesAsNoBlobs) {
+  Write("web", "#!/bin/sh\n", 0755);
+  Write("web.env", "TOKEN=hunter2\n");
+  auto bundle = Load(std::string(kWithArtifact) + "    env_file: web.env\n");
+  ASSERT_TRUE(bundle.ok());
+  EXPECT_THAT(bundle->unsent, testing::ElementsAre("web.env"));
+  EXPECT_EQ(BundleJson(*bundle)["files"]["web.env"]["text"], "TOKEN=hunter2\n");
+  // What is an artifact as well has to be there as one.
+  bundle = Load(std::string(kWithArtifact) + "    env_file: ./web\n");
+  ASSERT_TRUE(bundle.ok());
+  EXPECT_THAT(bundle->unsent, testing::IsEmpty());
+}
+
 TEST_F(BundleTest, LeavesBytesThatAreNoTextToTheBlobs) {
   Write("web", std::string("\x7f"
                            "ELF\0\xff",

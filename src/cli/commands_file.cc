@@ -225,7 +225,9 @@ struct UpArgs : PlanArgs {
 // Sends the files that the server doesn't have yet.
 Status UploadBlobs(ApiClient& api, const Bundle& bundle) {
   std::map<std::string, fs::path> paths;  // by digest
-  for (const auto& [path, file] : bundle.cluster.files) paths[file.sha256] = bundle.paths.at(path);
+  for (const auto& [path, file] : bundle.cluster.files) {
+    if (!bundle.unsent.contains(path)) paths[file.sha256] = bundle.paths.at(path);
+  }
   if (paths.empty()) return Done();
   Json wanted = Json::array();
   for (const auto& [sha256, path] : paths) wanted.push_back(sha256);

@@ -7,6 +7,8 @@
 namespace muster::cli {
 namespace {
 
+constexpr const char* kNotShown = "(not shown: the file holds a secret)\n";
+
 // Paths of a cluster file are the recipes' own, but a folder of the user's is not the place to trust that.
 bool IsBelow(const fs::path& relative) {
   if (relative.is_absolute()) return false;
@@ -66,13 +68,15 @@ Result<size_t> RenderToFiles(const Bundle& bundle, const std::vector<Instance>& 
     std::vector<std::string> argv;
     for (const std::string& word : instance.argv) argv.push_back(Shown(word));
     MUSTER_DO(WriteFile(home / "command", ShellLine(argv) + "\n"));
-    MUSTER_DO(WriteFile(home / "env", env));
+    MUSTER_DO(WriteFile(home / "env", env, {.mode = 0600}));  // of an env_file, too
     written += 2;
     for (const InstanceFile& file : instance.files) {
       if (!IsBelow(file.path)) {
         return Error::Invalid("bad-path", "{} of {} leads out of its folder", file.path, instance.name);
       }
-      MUSTER_TRY(const std::string content, ContentOf(bundle, file));
+      // A folder that was rendered is looked at, compared and sent around.
+      MUSTER_TRY(const std::string content,
+                 file.secret ? Result<std::string>(std::string(kNotShown)) : ContentOf(bundle, file));
       MUSTER_DO(MakeFolder((home / file.path).parent_path()));
       WriteOptions options;
       options.mode = static_cast<mode_t>(file.mode);

@@ -37,6 +37,7 @@ struct Shape {
   int64_t maximum = INT64_MAX;
   bool templated = false;
   bool or_single = false;
+  bool secret = false;      // kFile: what stands in the file is never shown
   std::string key_pattern;  // ECMA regular expression, whole key
   std::string pattern;      // kText: the same for the value
   std::vector<std::string> words;

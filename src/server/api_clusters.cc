@@ -1,6 +1,7 @@
 // Requests about clusters.
 #include <limits>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "api/fields.h"
 #include "api/json.h"
@@ -57,6 +58,25 @@ int Most(const Call& call, int fallback) {
   const auto query = call.request->query();
   const auto found = query.find("most");
   return found == query.end() ? fallback : std::clamp(std::atoi(found->second.c_str()), 1, 10000);
+}
+
+// Without what stands in files that are secret: a private key, env_file.
+Json ShownBundle(const store::RevisionRow& row) {
+  auto bundle = api::ParseJson(row.bundle);
+  if (!bundle.ok() || !bundle->is_object()) return Json::object();
+  if (!bundle->contains("files") || !(*bundle)["files"].is_object()) return *bundle;
+  const spec::Parsed parsed = spec::ParseCluster(row.text, row.file_name, Clusters::RecipeShapes());
+  std::set<std::string> secret;
+  for (const spec::FileReference& file : spec::FilesIn(parsed.cluster, Clusters::RecipeShapes())) {
+    if (file.secret) secret.insert(file.path);
+  }
+  for (auto& [path, file] : (*bundle)["files"].items()) {
+    // Of a file that this release can't read nobody knows what is secret.
+    if (!file.is_object() || (parsed.shape_ok && !secret.contains(path))) continue;
+    file.erase("text");
+    file["secret"] = true;
+  }
+  return *bundle;
 }
 
 }  // namespace
@@ -460,14 +480,13 @@ net::Task<Answer> Api::Revision(Call call) {
                                   call.part("revision"))
                       .Hint("muster history lists those that are kept"));
   }
-  const auto bundle = api::ParseJson((*row)->bundle);
   co_return Good({{"number", number},
                   {"text", (*row)->text},
                   {"file_name", (*row)->file_name},
                   {"author", (*row)->author},
                   {"note", (*row)->note},
                   {"created", (*row)->created.time_since_epoch().count()},
-                  {"bundle", bundle.ok() ? *bundle : Json::object()}});
+                  {"bundle", ShownBundle(**row)}});
 }
 
 net::Task<Answer> Api::Audit(Call call) {

@@ -175,8 +175,9 @@ class ServerTest : public testing::Test {
   }
 
   // Brings `text` up and follows the run to its end; returns its id.
-  std::string BringUp(const std::string& text) {
-    const Told started = Ask("POST", "/v1/up", File(text));
+  std::string BringUp(const std::string& text) { return BringUpFile(File(text)); }
+  std::string BringUpFile(const Json& file) {
+    const Told started = Ask("POST", "/v1/up", file);
     EXPECT_EQ(started.status, 200) << started.text;
     const std::string run = started.body.value("run", "");
     const Told events = Ask("GET", "/v1/runs/" + run + "/events");
@@ -369,6 +370,25 @@ TEST_F(ServerTest, SecretsAreSetAndNamedButNeverShown) {
   EXPECT_EQ(Ask("POST", "/v1/secrets/rotate", Json::object()).status, 200);
   EXPECT_EQ(Ask("DELETE", "/v1/clusters/mall/secrets/token").status, 200);
   EXPECT_EQ(Ask("DELETE", "/v1/clusters/mall/secrets/token").code(), "unknown-secret");
+}
+
+TEST_F(ServerTest, WhatStandsInSecretFilesIsNeverShown) {
+  Json file = File(std::string(kMall) + "    env_file: ./web.env\n    files: { conf/plain: ./plain }\n");
+  const auto add = [&](const char* path, const std::string& text) {
+    file["files"][path] = {{"sha256", Sha256Hex(text)}, {"size", text.size()}, {"text", text}};
+  };
+  add("./web.env", "TOKEN=hunter2\n");
+  add("./plain", "words\n");
+  BringUpFile(file);
+  EXPECT_EQ(world_.orders[0].second.instance->env.at("TOKEN"), "hunter2");
+  const Told revision = Ask("GET", "/v1/clusters/mall/revisions/1");
+  EXPECT_EQ(revision.body["bundle"]["files"]["./web.env"]["secret"], true);
+  EXPECT_EQ(revision.body["bundle"]["files"]["./plain"]["text"], "words\n");
+  EXPECT_EQ(Ask("POST", "/v1/up", file).body["run"], "") << "it is as it was";
+  for (const char* target : {"/v1/clusters/mall", "/v1/clusters/mall/runs", "/v1/audit",
+                             "/v1/clusters/mall/revisions/1", "/v1/clusters/mall/instances"}) {
+    EXPECT_THAT(Ask("GET", target).text, testing::Not(HasSubstr("hunter2"))) << target;
+  }
 }
 
 TEST_F(ServerTest, ExecAndLogsArePassedOn) {

@@ -325,10 +325,11 @@ void CheckServices(const Value& services, const Shapes& shapes, std::vector<Find
 }
 
 // Calls `act` for each value of shape kFile below `value`.
-void EachFile(const Value& value, const Shape& shape, const std::function<void(const Value&)>& act) {
+void EachFile(const Value& value, const Shape& shape,
+              const std::function<void(const Value&, const Shape&)>& act) {
   switch (shape.type) {
     case Type::kFile:
-      if (value.is_scalar()) act(value);
+      if (value.is_scalar()) act(value, shape);
       return;
     case Type::kList:
       if (!shape.element) return;
@@ -415,12 +416,14 @@ Parsed ParseCluster(std::string_view text, std::string_view file_name, const Sha
 
 std::vector<FileReference> FilesIn(const Cluster& cluster, const Shapes& shapes) {
   std::vector<FileReference> files;
-  std::set<std::string> seen;
+  std::map<std::string, size_t> seen;
   for (const Service& service : cluster.services) {
     const auto shape = shapes.find(service.kind);
     if (shape == shapes.end()) continue;
-    EachFile(service.settings, shape->second, [&](const Value& value) {
-      if (seen.insert(value.text).second) files.push_back({.path = value.text, .mark = value.mark});
+    EachFile(service.settings, shape->second, [&](const Value& value, const Shape& of) {
+      const auto [known, is_new] = seen.try_emplace(value.text, files.size());
+      if (is_new) files.push_back({.path = value.text, .mark = value.mark});
+      (of.secret ? files[known->second].secret : files[known->second].open) = true;
     });
   }
   return files;

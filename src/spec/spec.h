@@ -34,6 +34,8 @@ Parsed ParseCluster(std::string_view text, std::string_view file_name, const Sha
 struct FileReference {
   std::string path;
   Mark mark;
+  bool secret = false;  // of a secret shape in one place at least
+  bool open = false;    // in one place at least it isn't
 };
 std::vector<FileReference> FilesIn(const Cluster& cluster, const Shapes& shapes);
 

@@ -75,6 +75,23 @@ services:
   EXPECT_EQ(files[0].mark, (Mark{10, 15}));
 }
 
+TEST(Spec, KnowsWhichFilesAreSecret) {
+  Shape open, secret, settings;
+  open.type = secret.type = Shape::Type::kFile;
+  secret.secret = true;
+  settings.type = Shape::Type::kObject;
+  settings.fields = {{"a", open}, {"b", secret}, {"c", open}};
+  const Shapes shapes = {{"box", settings}};
+  const Parsed parsed = ParseCluster(
+      "cluster: mall\nservices:\n  one: { kind: box, a: x, b: y }\n  two: { kind: box, a: y, b: z }\n",
+      "f.yaml", shapes);
+  std::vector<std::string> told;
+  for (const FileReference& file : FilesIn(parsed.cluster, shapes)) {
+    told.push_back(file.path + (file.secret ? " secret" : "") + (file.open ? " open" : ""));
+  }
+  EXPECT_EQ(told, (std::vector<std::string>{"x open", "y secret open", "z secret"}));
+}
+
 TEST(Spec, TellsEverythingThatIsWrongAtOnce) {
   EXPECT_EQ(Findings(R"(cluster: Mall
 colour: red

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 import os
+import pathlib
 import socket
 import ssl
 import struct
@@ -12,7 +13,7 @@ import threading
 
 import pytest
 
-from conftest import edge, free_ports, wait_until, web
+from conftest import edge, free_ports, processes_below, wait_until, web
 
 GOING_AWAY = 1001
 
@@ -163,6 +164,101 @@ def test_tls_ends_at_the_balancer_and_the_key_may_be_a_secret(muster, certificat
     # The key's text is nowhere but in the file that nginx reads.
     shown = muster.run("plan", file, "--rehearse", code=0).stdout + muster.run("logs", "--cluster", "web@rehearsal").stdout
     assert key.splitlines()[1] not in shown
+
+
+def new_key(path):
+    """A new key and its certificate; returns a line of the key that no other key has."""
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+                    "-days", "2", "-subj", "/CN=localhost", "-keyout", path / "edge.key", "-out", path / "edge.crt"],
+                   check=True, capture_output=True)
+    return (path / "edge.key").read_text().splitlines()[2]
+
+
+def serves(where, certificate):
+    """Does nginx have the key of this certificate?"""
+    found = ssl.get_server_certificate(where, timeout=10)
+    return ssl.PEM_cert_to_DER_cert(found) == ssl.PEM_cert_to_DER_cert(certificate)
+
+
+def test_a_key_in_a_file_and_an_env_file_are_shown_nowhere(muster):
+    first = free_ports(3)
+    text = web(muster, instances=1, port=first, listen=first + 2)
+    text = text.replace("    hosts: [h1]", "    hosts: [h1]\n    tls: { certificate: ./edge.crt, key: ./edge.key }")
+    text = text.replace("    kind: app\n", "    kind: app\n    env_file: ./app.env\n")
+    (muster.folder / "app.env").write_text("APP_TOKEN=canary-in-an-env-file\n")
+    canaries = [new_key(muster.folder), "canary-in-an-env-file"]
+    certificates = [(muster.folder / "edge.crt").read_text()]
+    file, key = muster.file(text), "web@rehearsal"
+    shown = []
+
+    def run(*args, code=None, **more):
+        done = muster.run(*args, code=code, **more)
+        shown.append((args, done.stdout + done.stderr))
+        return done
+
+    run("check", file, "--rehearse", code=0)
+    run("up", file, "--rehearse", "--json", code=0)
+    where = place(edge(muster, key))
+    assert serves(where, certificates[0])
+    # What a certificate's renewal on the host does: another key stands there than was put there.
+    installed = list(pathlib.Path(muster.home).glob("**/instances/edge-1/conf/tls-1.key"))
+    assert len(installed) == 1 and installed[0].stat().st_mode & 0o777 == 0o600
+    before = installed[0].read_text()
+    assert canaries[0] in before
+    pid = muster.instances(key)["edge-1"]["pid"]
+    drifted = pathlib.Path(muster.home) / "drifted"
+    drifted.mkdir()
+    canaries.append(new_key(drifted))
+    installed[0].write_text((drifted / "edge.key").read_text())
+    assert "(not shown: the file holds a secret)" in run("plan", file, "--rehearse", code=2).stdout
+    run("plan", file, "--rehearse", "--json", code=2)
+    run("ps", "--cluster", key, "--json")
+    run("up", file, "--rehearse", code=0)
+    assert installed[0].read_text() == before
+    # A new key in the file, and the way back to the first one.
+    canaries.append(new_key(muster.folder))
+    certificates.append((muster.folder / "edge.crt").read_text())
+    run("plan", file, "--rehearse", code=2)
+    run("up", file, "--rehearse", code=0)
+    wait_until(lambda: serves(where, certificates[1]), what="the new certificate")
+    run("rollback", "--cluster", key, code=0)
+    wait_until(lambda: serves(where, certificates[0]), what="the certificate of before")
+    assert installed[0].read_text() == before
+    assert muster.instances(key)["edge-1"]["pid"] == pid
+    run("secret", "rotate", code=0)
+    run("rollback", "--cluster", key, "2", code=0)
+    wait_until(lambda: serves(where, certificates[1]), what="the second certificate")
+    for args in (["status"], ["ps"], ["history"], ["audit"], ["secret", "list"], ["verify"], ["logs"],
+                 *(["history", "--show", number] for number in (1, 2, 3))):
+        run(*args, "--cluster", key)
+        run(*args, "--cluster", key, *([] if args[0] == "logs" else ["--json"]))
+    run("render", file, "--rehearse", "--out", muster.folder / "rendered", code=0)
+    api = ["curl", "-s", "--unix-socket", muster.home + "/m/server/api.sock"]
+    for target in ("runs", "revisions/1", "revisions/2", "instances", "history"):
+        answer = subprocess.run([*api, f"http://muster/v1/clusters/web%40rehearsal/{target}"], capture_output=True, text=True)
+        shown.append((target, answer.stdout))
+    runs = json.loads(shown[-5][1])["runs"]
+    assert len(runs) >= 4
+    for one in runs:
+        for target in (f"runs/{one['run']}", f"runs/{one['run']}/events"):
+            answer = subprocess.run([*api, "--max-time", "10", f"http://muster/v1/{target}"], capture_output=True, text=True)
+            shown.append((target, answer.stdout))
+    for path in muster.folder.glob("rendered/**/*.key"):
+        shown.append((path, path.read_text()))
+    shown += [("a process", command) for command in processes_below(muster.home).values()]
+    for who, what in shown:
+        assert not [one for one in canaries if one in what], f"{who}: {what}"
+    # On the disk: what nginx and the app are given, for their own user only; nowhere of the server's.
+    server, found = pathlib.Path(muster.home) / "m" / "server", set()
+    for path in (pathlib.Path(muster.home) / "m").rglob("*"):
+        if not path.is_file() or path.is_symlink():
+            continue
+        held = [one for one in canaries if one.encode() in path.read_bytes()]
+        found.update(held)
+        if held:
+            assert path.stat().st_mode & 0o077 == 0, f"{path} has {held} and is open to others"
+            assert server not in path.parents and path.suffix != ".log", f"{path} has {held}"
+    assert found == {canaries[1], canaries[3]}  # of what runs
 
 
 def test_headers_hold_all_that_a_header_can(muster):

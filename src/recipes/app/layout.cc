@@ -88,7 +88,7 @@ Shape AppLayout::SettingsShape() const {
                               "Its ports by name; several members on one host get the following ones",
                               "[a-z][a-z0-9_-]{0,30}")},
       {"env", common::MapOf(common::Templated(""), "Environment variables", "[A-Za-z_][A-Za-z0-9_]*")},
-      {"env_file", Make(Type::kFile, "A file of KEY=VALUE lines, filled in for each instance")},
+      {"env_file", common::SecretFile("A file of KEY=VALUE lines, filled in for each instance")},
       {"files", common::MapOf(common::Either({Make(Type::kFile, "A file of yours"), file}),
                               "Files in the instance's folder, by path", "[^/\\\\][^\\\\]{0,200}")},
       {"data", common::ListOf(name, "Folders below {{data}} that survive everything but down --delete-data")},

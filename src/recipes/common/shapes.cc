@@ -13,6 +13,12 @@ Shape Make(Shape::Type type, std::string help) {
   return shape;
 }
 
+Shape SecretFile(std::string help) {
+  Shape shape = Make(Shape::Type::kFile, std::move(help));
+  shape.secret = true;
+  return shape;
+}
+
 Shape Templated(std::string help) {
   Shape shape = Make(Shape::Type::kText, std::move(help));
   shape.templated = true;

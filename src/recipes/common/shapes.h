@@ -12,7 +12,8 @@
 namespace muster::common {
 
 Shape Make(Shape::Type type, std::string help = "");
-Shape Templated(std::string help);  // kText in which {{variables}} may stand
+Shape SecretFile(std::string help = "");  // kFile whose content is never shown
+Shape Templated(std::string help);        // kText in which {{variables}} may stand
 Shape ListOf(Shape element, std::string help = "", bool or_single = true);
 Shape MapOf(Shape element, std::string help = "", std::string key_pattern = "");
 Shape Object(std::vector<Shape::Field> fields, std::string help = "");

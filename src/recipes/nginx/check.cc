@@ -139,6 +139,12 @@ class Checker {
   }
 
   void CheckTlsFiles(const Tls& tls) {
+    // What is no text goes to the hosts as a blob, which isn't for secrets.
+    if (const auto key = cluster_.files.find(tls.key);
+        key != cluster_.files.end() && key->second.text.empty()) {
+      Report("tls-unreadable", tls.mark, fmt::format("{} is empty, no text, or far too large", tls.key),
+             "give a private key in PEM, which begins with -----BEGIN PRIVATE KEY-----");
+    }
     for (const net::PairFinding& one :
          net::JudgeKeyPair(TextOf(tls.certificate), TextOf(tls.key), WallNow())) {
       const std::string why = one.why.empty() ? "" : ": " + one.why;

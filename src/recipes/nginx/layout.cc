@@ -34,18 +34,20 @@ Result<InstanceFile> FileFrom(const Cluster& cluster, const std::string& path, s
 }
 
 Status AddTls(const Tls& tls, size_t server, const Cluster& cluster, std::vector<InstanceFile>& files) {
-  const auto add = [&](const std::string& file, const std::string& secret, std::string to) -> Status {
+  const auto add = [&](const std::string& file, const std::string& secret, std::string to,
+                       bool key) -> Status {
     if (!secret.empty()) {
       files.push_back(
           {.path = std::move(to), .content = SecretMarker(secret), .mode = 0600, .impact = Impact::kReload});
       return Done();
     }
     MUSTER_TRY(InstanceFile made, FileFrom(cluster, file, std::move(to), 0600));
+    made.secret = key || made.content.find("PRIVATE KEY-----") != std::string::npos;  // one may hold both
     files.push_back(std::move(made));
     return Done();
   };
-  MUSTER_DO(add(tls.certificate, tls.certificate_secret, CertificatePath(server)));
-  return add(tls.key, tls.key_secret, KeyPath(server));
+  MUSTER_DO(add(tls.certificate, tls.certificate_secret, CertificatePath(server), false));
+  return add(tls.key, tls.key_secret, KeyPath(server), true);
 }
 
 // All that nginx reads, but for what its operator renders.

@@ -176,6 +176,36 @@ TEST(NginxConfig, HasSeveralServersTlsAndClientAddresses) {
   EXPECT_EQ(edge.ports.at("tls-9443").first, 9443);
 }
 
+TEST(NginxLayout, MarksItsPrivateKeysAsSecret) {
+  Cluster cluster = MakeCluster(R"({"listen": 443, "tls": {"certificate": "a.crt", "key": "a.key"},
+                                    "routes": [{"path": "/", "to": "app"}]})");
+  cluster.files["a.crt"] = {.sha256 = "c", .text = "CERT"};
+  cluster.files["a.key"] = {.sha256 = "k", .text = "KEY"};
+  const Instance edge = LayOutEdge(cluster);
+  for (const InstanceFile& file : edge.files) {
+    EXPECT_EQ(file.secret, file.path == "conf/tls-1.key") << file.path;
+    EXPECT_TRUE(!file.secret || file.mode == 0600);
+  }
+  EXPECT_EQ(FileOf(edge, "conf/tls-1.key"), "KEY");
+
+  cluster.files["a.crt"].text = "CERT\n-----BEGIN PRIVATE KEY-----\n";
+  for (const InstanceFile& file : LayOutEdge(cluster).files) {
+    EXPECT_EQ(file.secret, file.path.starts_with("conf/tls-1."))
+        << "of " << file.path << ", which holds both";
+  }
+}
+
+TEST(NginxCheck, WantsAKeyThatIsText) {
+  Cluster cluster = MakeCluster(R"({"listen": 443, "tls": {"certificate": "a.crt", "key": "a.key"},
+                                    "routes": [{"path": "/", "to": "app"}]})");
+  cluster.files["a.crt"] = {.sha256 = "c", .size = 4};
+  cluster.files["a.key"] = {.sha256 = "k", .size = 4};
+  const auto findings = NginxLayout().Check(cluster.services[2], cluster);
+  ASSERT_EQ(findings.size(), 1u);
+  EXPECT_EQ(findings[0].code, "tls-unreadable");
+  EXPECT_THAT(findings[0].message, HasSubstr("a.key"));
+}
+
 TEST(NginxCheck, FindsAllThatIsWrong) {
   EXPECT_THAT(CodesOf(R"({"listen": 80, "routes": [{"path": "/", "to": "app"}]})"), IsEmpty());
   EXPECT_THAT(CodesOf(R"({"routes": [{"path": "/", "to": "app"}]})"), ElementsAre("listen-missing"));

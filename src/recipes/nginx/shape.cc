@@ -11,6 +11,7 @@ using common::ListOf;
 using common::Make;
 using common::MapOf;
 using common::Object;
+using common::SecretFile;
 using common::Words;
 using Type = Shape::Type;
 
@@ -102,8 +103,9 @@ Shape ServerShape() {
   std::vector<Shape::Field> fields = {
       {"listen", ListOf(Make(Type::kPort))},
       {"server_name", ListOf(Matching("[A-Za-z0-9_.*~^$-]+", "a host name, or *.example.org"))},
-      {"tls", Object({{"certificate", Make(Type::kFile)},
-                      {"key", Make(Type::kFile)},
+      // A file may hold both.
+      {"tls", Object({{"certificate", SecretFile()},
+                      {"key", SecretFile()},
                       {"certificate_secret", Matching(kSecretName, "the name of a secret")},
                       {"key_secret", Matching(kSecretName, "the name of a secret")}})},
       {"routes", ListOf(RouteShape())},

@@ -41,7 +41,7 @@ Outcome Run(const std::string& text, const Placement& so_far, const plan::Situat
   Outcome outcome;
   const auto begin = std::chrono::steady_clock::now();
   const spec::Parsed parsed = spec::ParseCluster(text, "big.yaml", shapes);
-  const auto findings = plan::CheckCluster(parsed.cluster);
+  const auto findings = plan::CheckCluster(parsed.cluster, WallNow());
   if (!parsed.findings.empty() || !findings.empty()) {
     std::fprintf(stderr, "%s\n",
                  FormatFinding(parsed.findings.empty() ? findings[0] : parsed.findings[0]).c_str());

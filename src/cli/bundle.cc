@@ -112,7 +112,7 @@ Result<Bundle> LoadBundle(const fs::path& file, bool rehearse) {
     AddFile(bundle, reference, file.parent_path());
   }
   if (parsed.readable) {
-    for (Finding& finding : plan::CheckCluster(bundle.cluster)) {
+    for (Finding& finding : plan::CheckCluster(bundle.cluster, WallNow())) {
       if (spec::FollowsFromShape(finding, parsed)) continue;
       const auto path = bundle.paths.find(finding.file);
       finding.file = path == bundle.paths.end() ? bundle.file_name : path->second.string();

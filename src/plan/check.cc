@@ -84,7 +84,7 @@ void CheckQuorum(const Service& service, const Placement& members, std::vector<F
 
 }  // namespace
 
-std::vector<Finding> CheckCluster(const Cluster& cluster) {
+std::vector<Finding> CheckCluster(const Cluster& cluster, WallTime now) {
   std::vector<Finding> findings;
   std::vector<std::pair<const Service*, Placement>> placements;
   for (const Service& service : cluster.services) {
@@ -92,7 +92,7 @@ std::vector<Finding> CheckCluster(const Cluster& cluster) {
     if (!recipe) continue;
     common::CheckCommonValues(service, cluster, findings);
     bool too_many = false;
-    for (Finding& finding : recipe->layout->Check(service, cluster)) {
+    for (Finding& finding : recipe->layout->Check(service, cluster, now)) {
       too_many |= finding.code == "out-of-range";
       // What several services read is wrong once.
       if (!finding.file.empty() && std::find(findings.begin(), findings.end(), finding) != findings.end())

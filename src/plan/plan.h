@@ -19,7 +19,8 @@ namespace muster::plan {
 constexpr int kRendererVersion = 4;  // 3: real_ip of nginx; 4: its www/ and what verify tries
 
 // Findings of all recipes, and those that cross services: port-twice, unknown variables, cycles, localhost …
-std::vector<Finding> CheckCluster(const Cluster& cluster);
+// `now`: the day by which a certificate is judged.
+std::vector<Finding> CheckCluster(const Cluster& cluster, WallTime now);
 
 struct Desired {
   Placement placement;

@@ -12,6 +12,8 @@
 namespace muster::plan {
 namespace {
 
+std::vector<Finding> CheckOf(const Cluster& cluster) { return CheckCluster(cluster, WallTime{}); }
+
 using Names = std::vector<std::string>;
 
 Service App(const std::string& name, const std::string& instances = "2", const std::string& port = "8101",
@@ -422,7 +424,7 @@ TEST(LayOut, RefusesAPortThatAMemberWhichStandsStillHas) {
 }
 
 TEST(Check, TellsWhichTwoWantAPort) {
-  const auto findings = CheckCluster(Two({App("web", "2 per host", "8101"), App("api", "1", "8102")}));
+  const auto findings = CheckOf(Two({App("web", "2 per host", "8101"), App("api", "1", "8102")}));
   ASSERT_EQ(findings.size(), 1u);
   EXPECT_EQ(findings[0].code, "port-twice");
   EXPECT_EQ(findings[0].message, "port 8102 on a is wanted by web-2 and api-1");
@@ -432,7 +434,7 @@ TEST(Check, TellsWhichTwoWantAPort) {
 TEST(Check, TellsAHostThatHoldsTheMajority) {
   Service app = App("zoo", "3");
   app.settings.entries.push_back({.key = "quorum", .key_mark = {}, .value = Scalar("yes")});
-  const auto findings = CheckCluster(Two({app}));
+  const auto findings = CheckOf(Two({app}));
   ASSERT_EQ(findings.size(), 1u);
   EXPECT_EQ(findings[0].code, "quorum-on-one-host");
 }
@@ -444,7 +446,7 @@ Names Codes(const std::vector<Finding>& findings) {
 }
 
 TEST(Check, TellsUnknownVariablesAtTheirColumn) {
-  const auto findings = CheckCluster(Two({App("web", "1", "8101", "run {{ports.htp}} {{db.endpoints}}")}));
+  const auto findings = CheckOf(Two({App("web", "1", "8101", "run {{ports.htp}} {{db.endpoints}}")}));
   ASSERT_EQ(findings.size(), 2u);
   EXPECT_EQ(findings[0].code, "unknown-variable");
   EXPECT_EQ(findings[0].mark, (Mark{7, 18}));
@@ -452,22 +454,22 @@ TEST(Check, TellsUnknownVariablesAtTheirColumn) {
 }
 
 TEST(Check, TellsWhatTheGuidesWarnOf) {
-  EXPECT_EQ(Codes(CheckCluster(Two({App("web", "1", "8101", "run --db-password={{secret.db}}")}))),
+  EXPECT_EQ(Codes(CheckOf(Two({App("web", "1", "8101", "run --db-password={{secret.db}}")}))),
             Names{"secret-in-command"});
-  EXPECT_EQ(Codes(CheckCluster(Two({App("web", "1", "8101", "run --api=http://localhost:9000/")}))),
+  EXPECT_EQ(Codes(CheckOf(Two({App("web", "1", "8101", "run --api=http://localhost:9000/")}))),
             Names{"localhost-peer"});
-  EXPECT_EQ(Codes(CheckCluster(Two({App("web", "3", "8101", "run --seeds=10.0.0.1:8101,10.0.0.2:8101")}))),
+  EXPECT_EQ(Codes(CheckOf(Two({App("web", "3", "8101", "run --seeds=10.0.0.1:8101,10.0.0.2:8101")}))),
             Names{"seeds-incomplete"});
   Service same = App("web", "2");
   same.settings.entries.push_back({.key = "id", .key_mark = {}, .value = Scalar("gateway")});
-  EXPECT_EQ(Codes(CheckCluster(Two({same}))), Names{"id-not-unique"});
+  EXPECT_EQ(Codes(CheckOf(Two({same}))), Names{"id-not-unique"});
   Service loose = App("web", "2");
   loose.settings.entries.push_back(
       {.key = "id", .key_mark = {}, .value = Scalar("gw-$(uuidgen)-{{ordinal}}")});
-  EXPECT_EQ(Codes(CheckCluster(Two({loose}))), Names{"id-not-fixed"});
+  EXPECT_EQ(Codes(CheckOf(Two({loose}))), Names{"id-not-fixed"});
   Service surge = App("web", "2", "8101", "run {{instance}}");
   surge.update.max_surge = {1, false};
-  EXPECT_EQ(Codes(CheckCluster(Two({surge}))), Names{"surge-identity"});
+  EXPECT_EQ(Codes(CheckOf(Two({surge}))), Names{"surge-identity"});
 }
 
 TEST(Format, GroupsByServiceAndSaysWhy) {

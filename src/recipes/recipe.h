@@ -39,8 +39,8 @@ class Layout {
   virtual Shape SettingsShape() const = 0;
 
   // Everything in the file that would keep this service from working, not only the first. The shape has been
-  // checked before.
-  virtual std::vector<Finding> Check(const Service& service, const Cluster& cluster) const = 0;
+  // checked before. `now` is whoever asks's, for what has a day on which it ends.
+  virtual std::vector<Finding> Check(const Service& service, const Cluster& cluster, WallTime now) const = 0;
 
   // The places of all its instances: those that `so_far` knows keep host and ports; new ones are added,
   // surplus ones are left out (highest ordinals first). `so_far` holds all services of the cluster, so that

@@ -154,7 +154,8 @@ Result<Accepted> Clusters::Accept(const Incoming& incoming, const std::string& a
   MUSTER_TRY(const Json bundle, api::ParseJson(incoming.files));
   MUSTER_DO(ReadFiles(bundle["files"], cluster));
   if (!parsed.shape_ok || HasErrors(accepted.findings)) {
-    for (Finding& finding : parsed.readable ? plan::CheckCluster(cluster) : std::vector<Finding>()) {
+    for (Finding& finding :
+         parsed.readable ? plan::CheckCluster(cluster, WallNow()) : std::vector<Finding>()) {
       if (spec::FollowsFromShape(finding, parsed)) continue;
       if (finding.file.empty()) finding.file = incoming.file_name;
       accepted.findings.push_back(std::move(finding));
@@ -198,7 +199,7 @@ Result<Accepted> Clusters::Accept(const Incoming& incoming, const std::string& a
     const store::ClusterRow& row = accepted.controller->row();
     spec::Rehearse(cluster, row.block, control::KeptOf(row).numbers);
   }
-  for (Finding& finding : plan::CheckCluster(cluster)) {
+  for (Finding& finding : plan::CheckCluster(cluster, WallNow())) {
     if (finding.file.empty()) finding.file = incoming.file_name;
     accepted.findings.push_back(std::move(finding));
   }
@@ -248,7 +249,7 @@ Result<Accepted> Clusters::Scaled(const std::shared_ptr<control::Controller>& co
   bundle.action = "scale";
   bundle.scales = service;
   bundle.note = fmt::format("scale {} {}", service, instances);
-  accepted.findings = plan::CheckCluster(bundle.cluster);
+  accepted.findings = plan::CheckCluster(bundle.cluster, WallNow());
   for (Finding& finding : accepted.findings) {
     if (finding.file.empty()) finding.file = bundle.file_name;
   }

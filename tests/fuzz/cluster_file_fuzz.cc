@@ -29,7 +29,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   for (const Service& service : parsed.cluster.services) {
     if (std::atoi(service.settings.Text("instances").c_str()) > 50) return 0;
   }
-  if (HasErrors(plan::CheckCluster(parsed.cluster))) return 0;
+  if (HasErrors(plan::CheckCluster(parsed.cluster, WallTime{}))) return 0;
   const auto desired = plan::LayOutCluster(parsed.cluster, {}, {});
   if (!desired.ok()) return 0;
   const auto plan = plan::MakePlan(parsed.cluster, *desired, {});

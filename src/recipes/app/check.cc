@@ -299,7 +299,8 @@ void CheckMeaning(const Service& service, const Cluster& cluster, std::vector<Fi
   }
 }
 
-std::vector<Finding> AppLayout::Check(const Service& service, const Cluster& cluster) const {
+std::vector<Finding> AppLayout::Check(const Service& service, const Cluster& cluster,
+                                      WallTime /*now*/) const {
   std::vector<Finding> findings;
   CheckMeaning(service, cluster, findings);
   return findings;

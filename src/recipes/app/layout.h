@@ -14,7 +14,7 @@ class AppLayout : public Layout {
  public:
   std::string_view kind() const override { return "app"; }
   Shape SettingsShape() const override;
-  std::vector<Finding> Check(const Service& service, const Cluster& cluster) const override;
+  std::vector<Finding> Check(const Service& service, const Cluster& cluster, WallTime now) const override;
   Result<Placement> PlaceMembers(const Service& service, const Cluster& cluster,
                                  const Placement& so_far) const override;
   Placement PlaceGuests(const Service& service, const Cluster& cluster, const Placement& placement,

@@ -36,7 +36,8 @@ std::vector<Instance> LayOut(const Service& service, const Cluster& cluster) {
 
 std::vector<std::string> Codes(const Service& service, const Cluster& cluster) {
   std::vector<std::string> codes;
-  for (const Finding& finding : AppLayout().Check(service, cluster)) codes.push_back(finding.code);
+  for (const Finding& finding : AppLayout().Check(service, cluster, WallTime{}))
+    codes.push_back(finding.code);
   return codes;
 }
 
@@ -93,7 +94,7 @@ TEST(AppCheck, IdsAreEqualWhereTheyComeOutEqual) {
   const auto with = [](const std::string& id) { return Everywhere({{"id", Scalar(id)}}); };
   EXPECT_TRUE(Codes(with("{{host}}"), ThreeHosts()).empty());
   EXPECT_TRUE(Codes(with("node-{{address}}"), ThreeHosts()).empty());
-  const auto findings = AppLayout().Check(with("node-{{ports.http}}"), ThreeHosts());
+  const auto findings = AppLayout().Check(with("node-{{ports.http}}"), ThreeHosts(), WallTime{});
   ASSERT_EQ(findings.size(), 1u);
   EXPECT_EQ(findings[0].code, "id-not-unique");
   EXPECT_EQ(findings[0].message, "web-1 and web-2 would both have the id \"node-8101\"");

@@ -92,7 +92,7 @@ class TestLayout : public Layout {
  public:
   std::string_view kind() const override { return "test"; }
   Shape SettingsShape() const override { return {}; }
-  std::vector<Finding> Check(const Service&, const Cluster&) const override { return {}; }
+  std::vector<Finding> Check(const Service&, const Cluster&, WallTime) const override { return {}; }
   Result<Placement> PlaceMembers(const Service&, const Cluster&, const Placement&) const override {
     return Placement{};
   }

@@ -47,8 +47,8 @@ std::string RegexTrouble(std::string_view pattern) {
 
 class Checker {
  public:
-  Checker(const Settings& settings, const Service& service, const Cluster& cluster)
-      : settings_(settings), service_(service), cluster_(cluster) {}
+  Checker(const Settings& settings, const Service& service, const Cluster& cluster, WallTime now)
+      : settings_(settings), service_(service), cluster_(cluster), now_(now) {}
 
   std::vector<Finding> Findings() {
     if (settings_.both_forms) {
@@ -145,8 +145,7 @@ class Checker {
       Report("tls-unreadable", tls.mark, fmt::format("{} is empty, no text, or far too large", tls.key),
              "give a private key in PEM, which begins with -----BEGIN PRIVATE KEY-----");
     }
-    for (const net::PairFinding& one :
-         net::JudgeKeyPair(TextOf(tls.certificate), TextOf(tls.key), WallNow())) {
+    for (const net::PairFinding& one : net::JudgeKeyPair(TextOf(tls.certificate), TextOf(tls.key), now_)) {
       const std::string why = one.why.empty() ? "" : ": " + one.why;
       switch (one.trouble) {
         case net::PairTrouble::kBadCertificate:
@@ -294,6 +293,7 @@ class Checker {
   const Settings& settings_;
   const Service& service_;
   const Cluster& cluster_;
+  const WallTime now_;
   std::map<int, bool> tls_by_port_;
   std::set<std::pair<int, std::string>> servers_seen_;
   std::set<std::pair<std::string, std::string>> files_seen_;  // certificates and keys that were looked into
@@ -302,8 +302,9 @@ class Checker {
 
 }  // namespace
 
-std::vector<Finding> CheckSettings(const Settings& settings, const Service& service, const Cluster& cluster) {
-  return Checker(settings, service, cluster).Findings();
+std::vector<Finding> CheckSettings(const Settings& settings, const Service& service, const Cluster& cluster,
+                                   WallTime now) {
+  return Checker(settings, service, cluster, now).Findings();
 }
 
 }  // namespace muster::nginx

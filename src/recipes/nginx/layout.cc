@@ -100,8 +100,8 @@ std::map<std::string, PortRange> PortsOf(const Settings& settings) {
   return ports;
 }
 
-std::vector<Finding> NginxLayout::Check(const Service& service, const Cluster& cluster) const {
-  std::vector<Finding> findings = CheckSettings(ReadSettings(service.settings), service, cluster);
+std::vector<Finding> NginxLayout::Check(const Service& service, const Cluster& cluster, WallTime now) const {
+  std::vector<Finding> findings = CheckSettings(ReadSettings(service.settings), service, cluster, now);
   CheckValues(service.settings, findings);
   const common::Count count = common::ReadCount(service.settings.Text("instances", "1 per host"));
   common::CheckTooMany(service, cluster, count, findings);

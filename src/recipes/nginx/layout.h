@@ -11,7 +11,7 @@ class NginxLayout : public Layout {
  public:
   std::string_view kind() const override { return "nginx"; }
   Shape SettingsShape() const override { return nginx::SettingsShape(); }
-  std::vector<Finding> Check(const Service& service, const Cluster& cluster) const override;
+  std::vector<Finding> Check(const Service& service, const Cluster& cluster, WallTime now) const override;
   Result<Placement> PlaceMembers(const Service& service, const Cluster& cluster,
                                  const Placement& so_far) const override;
   Result<std::vector<Instance>> LayOut(const Service& service, const Cluster& cluster,
@@ -27,7 +27,8 @@ class NginxLayout : public Layout {
 // "tls-8443" for others.
 std::map<std::string, PortRange> PortsOf(const Settings& settings);
 
-std::vector<Finding> CheckSettings(const Settings& settings, const Service& service, const Cluster& cluster);
+std::vector<Finding> CheckSettings(const Settings& settings, const Service& service, const Cluster& cluster,
+                                   WallTime now);
 // Values that can't be meant: values.cc.
 void CheckValues(const Value& settings, std::vector<Finding>& findings);
 

@@ -13,6 +13,7 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Not;
+using namespace std::chrono_literals;
 
 std::string ConfigOf(std::string_view edge) {
   return FileOf(LayOutEdge(MakeCluster(edge)), "conf/nginx.conf");
@@ -21,7 +22,7 @@ std::string ConfigOf(std::string_view edge) {
 std::vector<std::string> CodesOf(std::string_view edge) {
   const Cluster cluster = MakeCluster(edge);
   std::vector<std::string> codes;
-  for (const Finding& finding : NginxLayout().Check(cluster.services[2], cluster)) {
+  for (const Finding& finding : NginxLayout().Check(cluster.services[2], cluster, WallTime{})) {
     EXPECT_FALSE(finding.message.empty() || finding.fix.empty());
     EXPECT_GT(finding.mark.line, 0);
     codes.push_back(finding.code);
@@ -200,10 +201,46 @@ TEST(NginxCheck, WantsAKeyThatIsText) {
                                     "routes": [{"path": "/", "to": "app"}]})");
   cluster.files["a.crt"] = {.sha256 = "c", .size = 4};
   cluster.files["a.key"] = {.sha256 = "k", .size = 4};
-  const auto findings = NginxLayout().Check(cluster.services[2], cluster);
+  const auto findings = NginxLayout().Check(cluster.services[2], cluster, WallTime{});
   ASSERT_EQ(findings.size(), 1u);
   EXPECT_EQ(findings[0].code, "tls-unreadable");
   EXPECT_THAT(findings[0].message, HasSubstr("a.key"));
+}
+
+// A certificate for January of 2020, and its key.
+constexpr const char* kJanuary = R"(-----BEGIN CERTIFICATE-----
+MIIBEDCBtgIBATAKBggqhkjOPQQDAjAUMRIwEAYDVQQDDAlsb2NhbGhvc3QwHhcN
+MjAwMTAxMDAwMDAwWhcNMjAwMjAxMDAwMDAwWjAUMRIwEAYDVQQDDAlsb2NhbGhv
+c3QwWTATBgcqhkjOPQIBBggqhkjOPQMBBwNCAATYaaApvpNh8gI5rdnynx4g98FA
+/FAhLb4rAh/dtc8m5ZpKzgCzWPsHTQjaZ/86Nj01Ja26CFyvX1hgKMigmJgaMAoG
+CCqGSM49BAMCA0kAMEYCIQD7bfiQx56oy9thRpBSpkJt1VNZoTallpNkHxYAOHD3
+vgIhAMe34fxTDhG9tTDC4Qy+8ZDcblGll1/VWu7i4ci/6fne
+-----END CERTIFICATE-----
+)";
+constexpr const char* kItsKey = R"(-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgHe0lgRVUfTF5Jak8
+r8VjJd3D3N6gXTuSiuICQGur/wShRANCAATYaaApvpNh8gI5rdnynx4g98FA/FAh
+Lb4rAh/dtc8m5ZpKzgCzWPsHTQjaZ/86Nj01Ja26CFyvX1hgKMigmJga
+-----END PRIVATE KEY-----
+)";
+
+TEST(NginxCheck, JudgesACertificateByTheDayItIsGiven) {
+  Cluster cluster = MakeCluster(R"({"listen": 443, "tls": {"certificate": "a.crt", "key": "a.key"},
+                                    "routes": [{"path": "/", "to": "app"}]})");
+  cluster.files["a.crt"] = {.sha256 = "c", .size = 1, .text = kJanuary};
+  cluster.files["a.key"] = {.sha256 = "k", .size = 1, .text = kItsKey};
+  const auto codes = [&](std::chrono::sys_days day) {
+    std::vector<std::string> told;
+    for (const Finding& finding : NginxLayout().Check(cluster.services[2], cluster, WallTime(day))) {
+      EXPECT_EQ(finding.severity, Severity::kWarning);
+      told.push_back(finding.code);
+    }
+    return told;
+  };
+  using std::chrono::January, std::chrono::December;
+  EXPECT_THAT(codes(2019y / December / 31), ElementsAre("tls-not-yet-valid"));
+  EXPECT_THAT(codes(2020y / January / 2), IsEmpty());
+  EXPECT_THAT(codes(2026y / January / 2), ElementsAre("tls-expired"));
 }
 
 TEST(NginxCheck, FindsAllThatIsWrong) {

@@ -133,7 +133,10 @@ void Adopt(State& state) {
   if (state.running.pid <= 0 || std::exchange(state.adopted, true)) return;
   const std::string wanted = state.Rendered();
   const auto file = ReadWithin(state.running.folder, std::string(kUpstreamsFile));
-  if (file.ok() && *file == wanted && state.recorded.value_or(Sha256Hex(wanted)) == Sha256Hex(wanted)) {
+  // The same members as an earlier release wrote them are no reason for a reload.
+  const std::set<std::string> same = {wanted, AsEarlier(wanted)};
+  const std::set<std::string> digests = {Sha256Hex(wanted), Sha256Hex(AsEarlier(wanted))};
+  if (file.ok() && same.contains(*file) && digests.contains(state.recorded.value_or(Sha256Hex(wanted)))) {
     state.applied = wanted;
   } else {
     state.stale = true;

@@ -157,6 +157,10 @@ TEST_F(NginxOperatorTest, AnAgentThatFindsItRunningComparesTheFile) {
   EXPECT_FALSE(operator_->Facts(Context()).contains("stale"));
   const std::string file = folder_ + "/" + std::string(kUpstreamsFile);
   std::string upstreams = ReadFile(file).value();
+  ASSERT_NE(AsEarlier(upstreams), upstreams);
+  ASSERT_TRUE(WriteFile(file, AsEarlier(upstreams), {.mode = 0644}).ok());
+  operator_ = MakeOperator();
+  EXPECT_FALSE(operator_->Facts(Context()).contains("stale")) << "the same members, said as they were then";
   upstreams.replace(upstreams.find(";  # app-1"), 1, " down;");
   ASSERT_TRUE(WriteFile(file, upstreams, {.mode = 0644}).ok());
   operator_ = MakeOperator();

@@ -262,6 +262,16 @@ std::set<std::string> MarkedIn(const Upstream& upstream, const std::set<std::str
   return members_out == upstream.members.size() ? std::set<std::string>{} : marked;
 }
 
+// After the ; "-" for each member that no answer came from: a status of 502 may be nginx's or a member's.
+constexpr std::string_view kShown = "\"$upstream_addr;$upstream_header_time\"";
+constexpr std::string_view kShownEarlier = "$upstream_addr";
+
+std::string AsEarlier(std::string upstreams) {
+  if (const size_t at = upstreams.find(kShown); at != std::string::npos)
+    upstreams.replace(at, kShown.size(), kShownEarlier);
+  return upstreams;
+}
+
 std::string RenderUpstreams(const std::vector<Upstream>& upstreams, const std::set<std::string>& out,
                             std::string_view token) {
   std::string text = "# Kept by the agent: members that are out are marked `down`.\n";
@@ -269,7 +279,7 @@ std::string RenderUpstreams(const std::vector<Upstream>& upstreams, const std::s
     text += fmt::format("map $http_x_muster_verify ${} {{ volatile; default \"\"; \"{}\" {}; }}\n", variable,
                         token, value);
   };
-  shown("muster_upstream", "$upstream_addr");
+  shown("muster_upstream", kShown);
   shown("muster_uri", "$uri");
   for (const Upstream& upstream : upstreams) {
     // Shared by the workers, so that the turns and counts are those of the whole nginx.

@@ -77,5 +77,7 @@ std::set<std::string> MarkedIn(const Upstream& upstream, const std::set<std::str
 // went.
 std::string RenderUpstreams(const std::vector<Upstream>& upstreams, const std::set<std::string>& out,
                             std::string_view token);
+// The same as earlier releases, which didn't tell when each member answered, wrote it.
+std::string AsEarlier(std::string upstreams);
 
 }  // namespace muster::nginx

@@ -21,10 +21,19 @@ std::string Header(const net::Response& response, std::string_view name) {
   return found == response.headers.end() ? std::string() : found->second;
 }
 
-std::string UpstreamOf(const net::Response& response) {
-  const std::string all = Header(response, "x-muster-upstream");
+namespace {
+
+// Of what stands for each member that nginx tried.
+std::string Last(const std::string& all) {
   const size_t comma = all.rfind(", ");
   return comma == std::string::npos ? all : all.substr(comma + 2);
+}
+
+}  // namespace
+
+std::string UpstreamOf(const net::Response& response) {
+  const std::string all = Header(response, "x-muster-upstream");
+  return Last(all.substr(0, all.find(';')));
 }
 
 std::string WhyPlain(const Try& one, const net::Response& plain) {
@@ -84,7 +93,13 @@ const Member* FindMember(const Upstream& upstream, std::string_view address) {
   return nullptr;
 }
 
-bool IsNoAnswer(const net::Response& response) { return response.status >= 502 && response.status <= 504; }
+bool IsNoAnswer(const net::Response& response) {
+  if (response.status < 502 || response.status > 504) return false;
+  const std::string all = Header(response, "x-muster-upstream");
+  const size_t times = all.find(';');
+  // An nginx that an earlier release has written for doesn't say when each member answered.
+  return times == std::string::npos || times == 0 || Last(all.substr(times + 1)) == "-";
+}
 
 bool AllOut(const Upstream& upstream, const std::set<std::string>& out) {
   return !upstream.members.empty() &&

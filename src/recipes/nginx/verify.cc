@@ -131,8 +131,7 @@ class Verifier {
                        .skipped = true});
   }
 
-  // The member that answered; "" where none did: 502 to 504 are nginx's own words about the one it tried
-  // last.
+  // The member that answered; "" where none did.
   static std::string Answered(const Answer& answer) {
     return answer.ok() && !IsNoAnswer(*answer) ? UpstreamOf(*answer) : "";
   }

@@ -299,6 +299,13 @@ TEST_F(NginxVerifyTest, TellsOfWhatAServiceRefuses) {
   EXPECT_THAT(told_, HasSubstr("pass /answers/404 reaches app-1, which answers 404"));
 }
 
+TEST_F(NginxVerifyTest, TellsAMembersOwn502FromNoAnswer) {
+  Install(Settings("", R"({"path": "/answers/502", "to": "app"}, {"path": "/answers/503", "to": "app"})"));
+  Start();
+  EXPECT_THAT(Failing(), ElementsAre("/answers/502 reaches app", "/answers/503 reaches app"));
+  EXPECT_THAT(told_, Not(HasSubstr("no member answered")));
+}
+
 TEST_F(NginxVerifyTest, SaysOnceThatNobodyIsThere) {
   for (auto& [name, place] : placement_) place.ports["http"].first = FreePort();
   const std::string app = R"({"path": "/", "to": "app"})";
@@ -376,6 +383,24 @@ TEST(NginxVerdicts, KnowARedirect) {
   EXPECT_FALSE(IsRedirectTo("https://b/x", "https://b/xy"));
   EXPECT_TRUE(IsRedirectTo("https://$host$request_uri", "https://a/b"));
   EXPECT_FALSE(IsRedirectTo("https://$host$request_uri", "http://a/b"));
+}
+
+TEST(NginxVerdicts, KnowWhoAnswered) {
+  const auto with = [](int status, const std::string& upstream) {
+    net::Response response;
+    response.status = status;
+    response.headers["x-muster-upstream"] = upstream;
+    return response;
+  };
+  EXPECT_FALSE(IsNoAnswer(with(502, "10.0.0.1:80;0.004")));
+  EXPECT_FALSE(IsNoAnswer(with(504, "10.0.0.1:80, 10.0.0.2:80;-, 0.004")));
+  EXPECT_TRUE(IsNoAnswer(with(502, "10.0.0.1:80;-")));
+  EXPECT_TRUE(IsNoAnswer(with(504, "10.0.0.2:80, 10.0.0.1:80;0.004, -")));
+  EXPECT_TRUE(IsNoAnswer(with(502, "10.0.0.1:80"))) << "of an earlier release";
+  EXPECT_FALSE(IsNoAnswer(with(200, "10.0.0.1:80")));
+  EXPECT_EQ(UpstreamOf(with(200, "10.0.0.1:80, 10.0.0.2:80;-, 0.004")), "10.0.0.2:80");
+  EXPECT_EQ(UpstreamOf(with(200, "10.0.0.1:80")), "10.0.0.1:80");
+  EXPECT_EQ(UpstreamOf(with(404, ";")), "");
 }
 
 TEST(NginxVerdicts, FindNamesToAskFor) {

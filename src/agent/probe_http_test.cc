@@ -1,4 +1,4 @@
-// What a probe over HTTP takes of an answer: its status.
+// What a probe over HTTP takes of an answer: its status. What one by a command says of its failure.
 #include <gtest/gtest.h>
 
 #include "agent/probe.h"
@@ -73,6 +73,18 @@ TEST_F(ProbeHttp, TellsTheStatusOfAFailureWithoutItsBody) {
   ASSERT_FALSE(seen.ok());
   EXPECT_EQ(seen.error().code(), "probe-failed");
   EXPECT_LT(written, 32u << 20);
+}
+
+TEST(ProbeCommand, TellsTheCommandAsItWasRun) {
+  net::Loop loop;
+  Prober::Target target;
+  target.probe = {.kind = Probe::Kind::kCommand, .target = "test -e {folder}/it's", .timeout = 10s};
+  target.command = {"sh", "-c", "echo \"$0\" >&2; exit 3", "/srv/it's", ""};
+  target.folder = "/tmp";
+  const Status seen = loop.RunTask(Prober::Ask(loop, target));
+  ASSERT_FALSE(seen.ok());
+  EXPECT_EQ(seen.error().message(),
+            "sh -c 'echo \"$0\" >&2; exit 3' '/srv/it'\\''s' '' ended with 3: /srv/it's");
 }
 
 }  // namespace

@@ -453,9 +453,12 @@ void Member::StartProbing(bool eager) {
   prober_.reset();
   const Instance& desired = remembered_->desired;
   if (desired.probe.kind == Probe::Kind::kNone || !process_) return;
-  // A line that made it ready once isn't written again, and may have been rotated away.
-  if (desired.probe.kind == Probe::Kind::kLog && !eager && supervisor_.state() == InstanceState::kReady)
-    return;
+  if (desired.probe.kind == Probe::Kind::kLog) {
+    // A line that made it ready once isn't written again, and may have been rotated away. Until then it is
+    // looked for, whatever else was asked.
+    if (supervisor_.state() == InstanceState::kReady) return;
+    eager = true;
+  }
   Prober::Target target = ProbeTarget();
   const bool asks_a_port =
       desired.probe.kind == Probe::Kind::kHttp || desired.probe.kind == Probe::Kind::kTcp;
@@ -481,6 +484,9 @@ void Member::StartProbing(bool eager) {
     self->Feed(failed);
   });
 }
+
+// What wasn't ready before isn't so by being asked anew: who listens on its port is still to be seen.
+void Member::GoOnProbing() { StartProbing(supervisor_.state() == InstanceState::kStarting); }
 
 void Member::SaveState() {
   if (!remembered_) return;

@@ -126,6 +126,7 @@ class Member : public std::enable_shared_from_this<Member> {
   void FailStart(const Error& error, bool for_good);
   Prober::Target ProbeTarget() const;
   void StartProbing(bool eager);
+  void GoOnProbing();
   net::Task<Status> AskHealth();
   net::Task<Status> HasUdp(int port);
   void Report();

@@ -61,7 +61,7 @@ net::Task<Status> Member::Install(const Step& step, Instance desired) {
   log_care_->set_policy(now.log);
   if (process_ && impact == Impact::kLive) {
     remembered_->running_hash = now.hash;
-    StartProbing(false);
+    GoOnProbing();
   }
   SaveState();
   host_->changed(Observe(false));

@@ -32,7 +32,7 @@ net::Task<Status> Member::Reload(Step step) {
     const Status reloaded = co_await held.recipe->Reload(now.context);
     if (!reloaded.ok()) {
       reloading_.reset();
-      StartProbing(false);
+      GoOnProbing();
       co_return reloaded.error();
     }
   }
@@ -41,7 +41,7 @@ net::Task<Status> Member::Reload(Step step) {
   if (prove) {
     status = co_await LivesOn(proven, step);
   } else {
-    StartProbing(false);
+    GoOnProbing();
   }
   SaveState();
   host_->changed(Observe(false));
@@ -67,8 +67,12 @@ net::Task<Status> Member::LivesOn(net::Promised<Status> proven, Step step) {
     const Probe::Kind kind = remembered_->desired.probe.kind;
     // Nobody says a second time that it is ready.
     const bool asked = kind != Probe::Kind::kNone && kind != Probe::Kind::kLog;
-    StartProbing(asked);
-    if (!asked) SettleReload(Done());
+    if (asked) {
+      StartProbing(true);
+    } else {
+      GoOnProbing();
+      SettleReload(Done());
+    }
   }
   Status status = co_await proven;
   host_->loop->Cancel(late);

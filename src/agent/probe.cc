@@ -28,7 +28,6 @@ class LoopProber : public Prober, public std::enable_shared_from_this<LoopProber
   LoopProber(net::Loop& loop, Target target, bool eager, Seen seen)
       : loop_(loop), target_(std::move(target)), eager_(eager), seen_(std::move(seen)), begun_(Now()) {
     log_at_ = target_.log_from;
-    log_matched_ = !eager;  // it was ready before: its line may have been rotated away since
     if (target_.probe.kind != Probe::Kind::kLog) return;
     if (auto pattern = LinePattern::Of(target_.probe.target); pattern.ok()) pattern_ = std::move(*pattern);
   }

@@ -28,6 +28,7 @@ net::Task<Status> Member::PassesItsProbe(Step step) {
   host_->loop->Cancel(late);
   proves_health_ = false;
   if (!status.ok()) {
+    if (status.error().code() == "health-wrong") Feed(ProofFailed{.why = reload_failure_});
     if (process_) StartProbing(false);  // no longer that often
     co_return WithEvidence(status.error());
   }

@@ -133,6 +133,7 @@ TEST_F(MemberLoop, ProvesAChangedProbeAndLetsWhatServesLiveWhereItIsWrong) {
   next.probe.target = "false";
   const Values prove{{"prove", "yes"}};
   EXPECT_EQ(Do("install", next, prove), "health-wrong");
+  EXPECT_EQ(member->Observe(false).state, InstanceState::kUnhealthy) << "whoever looks now is to see it";
   EXPECT_EQ(Do("install", next, prove), "health-wrong") << "though nothing is new in it";
   EXPECT_EQ(Do("install", instance, prove), "");
   EXPECT_EQ(member->Observe(false).state, InstanceState::kReady);

@@ -45,6 +45,7 @@ std::vector<Action> Supervisor::On(const Event& event, Time now) {
                  [&](const ProbeOk&) { OnProbe(true, {}, now, actions); },
                  [&](const ProbeFailed& failed) { OnProbe(false, failed, now, actions); },
                  [&](const ProbeChanged&) { OnProbeChanged(now, actions); },
+                 [&](const ProofFailed& failed) { OnProofFailed(failed, actions); },
                  [&](const TimeReached&) { OnTime(now, actions); },
              },
              event);
@@ -274,6 +275,14 @@ void Supervisor::OnProbeChanged(Time now, Actions& actions) {
   if (policy_.probed) return;
   if (memory_.state == InstanceState::kStarting) wake_ = now + kUnprobedGrace;
   if (memory_.state == InstanceState::kUnhealthy) OnProbe(true, {}, now, actions);  // nobody else says so
+}
+
+// It serves as before, but what it is asked by says that it doesn't: that is to be seen at once.
+void Supervisor::OnProofFailed(const ProofFailed& failed, Actions& actions) {
+  if (memory_.state != InstanceState::kReady && memory_.state != InstanceState::kUnhealthy) return;
+  memory_.unproven = true;
+  probe_failure_ = failed.why;
+  Become(InstanceState::kUnhealthy, actions);
 }
 
 std::optional<Time> Supervisor::wake() const {

@@ -50,9 +50,13 @@ struct ProbeFailed {
 // It is asked by another rule from now on, which the policy has already. That one hasn't passed yet, so it
 // may be what is wrong: until it has, nobody is killed as hung for it.
 struct ProbeChanged {};
+// Who was to see whether the changed rule passes says that it doesn't, and won't.
+struct ProofFailed {
+  std::string why;
+};
 struct TimeReached {};  // of `wake()`
 using Event = std::variant<StartWanted, StopWanted, Started, StartFailed, Exited, ProbeOk, ProbeFailed,
-                           ProbeChanged, TimeReached>;
+                           ProbeChanged, ProofFailed, TimeReached>;
 
 // What is to be done about it, in order.
 struct StartProcess {
@@ -115,6 +119,7 @@ class Supervisor {
   void OnProbe(bool passed, const ProbeFailed& failed, Time now, Actions& actions);
   void TellProbe(Time now, Actions& actions);
   void OnProbeChanged(Time now, Actions& actions);
+  void OnProofFailed(const ProofFailed& failed, Actions& actions);
   void OnTime(Time now, Actions& actions);
   void StartAnew(Actions& actions);  // with counters at nought
   void Start(Actions& actions);

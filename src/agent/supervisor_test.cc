@@ -382,58 +382,6 @@ TEST_F(SupervisorTest, KillsAHungProcessAfterSoManyFailedProbesInARow) {
   EXPECT_EQ(memory().last_exit, "killed as hung: silent");
 }
 
-TEST_F(SupervisorTest, NeverKillsForAProbeThatWasChangedAndHasNotPassedSince) {
-  BeReady();
-  EXPECT_EQ(On(ProbeFailed{"silent"}, 2s), "");
-  EXPECT_EQ(On(ProbeChanged{}, 3s), "");  // those of the earlier rule don't count
-  EXPECT_EQ(On(ProbeFailed{"status 200"}, 4s), "");
-  EXPECT_EQ(On(ProbeFailed{"status 200"}, 5s), "");
-  EXPECT_EQ(On(ProbeFailed{"status 200"}, 6s), "report");
-  EXPECT_EQ(State(), "unhealthy");
-  for (const Duration at : {7s, 8s, 900s}) EXPECT_EQ(On(ProbeFailed{"status 200"}, at), "");
-  // Nor after a start of the agent.
-  const Supervisor::Memory before = memory();
-  Use(kProbed);
-  EXPECT_EQ(Restore(before, true, 901s), "");
-  EXPECT_EQ(On(ProbeFailed{"status 200"}, 902s), "report");  // what the agent tells is as new as it is
-  for (const Duration at : {903s, 904s}) EXPECT_EQ(On(ProbeFailed{"status 200"}, at), "");
-  EXPECT_EQ(State(), "unhealthy");
-  // Once it has passed, it is as good as any.
-  EXPECT_EQ(On(ProbeOk{}, 905s), "report");
-  EXPECT_EQ(On(ProbeFailed{"silent"}, 906s), "");
-  EXPECT_EQ(On(ProbeFailed{"silent"}, 907s), "");
-  EXPECT_EQ(On(ProbeFailed{"silent"}, 908s), "report kill");
-}
-
-TEST_F(SupervisorTest, TellsWhoeverWaitsThatAChangedProbeDoesNotPass) {
-  BeReady();
-  On(ProbeChanged{}, 3s);
-  for (const Duration at : {4s, 5s, 6s}) On(ProbeFailed{"status 200"}, at);
-  EXPECT_EQ(On(StartWanted{}, 10s), "");
-  EXPECT_EQ(On(ProbeFailed{"status 200"}, 11s), "");
-  EXPECT_EQ(On(ProbeFailed{"status 200"}, 12s), "");
-  const Error error = SettledError(Raw(ProbeFailed{"status 200"}, 13s)).value();
-  EXPECT_EQ(error.code(), "health-wrong");
-  EXPECT_THAT(error.message(), ::testing::EndsWith("since that was changed: status 200"));
-}
-
-TEST_F(SupervisorTest, LetsWhatHasComeBackByItselfLiveWhereItsChangedProbeNeverPassed) {
-  BeReady();
-  On(ProbeChanged{}, 3s);
-  On(Exited{.how = "exit 1"}, 4s);
-  On(TimeReached{}, 5s);
-  On(Started{}, 5s);
-  EXPECT_EQ(On(TimeReached{}, 65s), "report");
-  EXPECT_EQ(State(), "unhealthy");
-}
-
-TEST_F(SupervisorTest, IsReadyAgainWhereItsProbeIsTakenAway) {
-  BeUnhealthy();
-  supervisor.set_policy(Unprobed());
-  EXPECT_EQ(On(ProbeChanged{}, 5s), "report");
-  EXPECT_EQ(State(), "ready");
-}
-
 TEST_F(SupervisorTest, TellsAKillForMemoryFromOneForBeingHung) {
   BeReady();
   for (const Duration at : {20s, 22s, 24s}) On(ProbeFailed{"silent"}, at);

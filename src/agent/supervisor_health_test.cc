@@ -1,0 +1,83 @@
+// Bad nights of what a health check was changed for while it ran.
+#include <gmock/gmock.h>
+
+#include "agent/testing_supervisor.h"
+
+namespace muster::agent {
+namespace {
+
+TEST_F(SupervisorTest, NeverKillsForAProbeThatWasChangedAndHasNotPassedSince) {
+  BeReady();
+  EXPECT_EQ(On(ProbeFailed{"silent"}, 2s), "");
+  EXPECT_EQ(On(ProbeChanged{}, 3s), "");  // those of the earlier rule don't count
+  EXPECT_EQ(On(ProbeFailed{"status 200"}, 4s), "");
+  EXPECT_EQ(On(ProbeFailed{"status 200"}, 5s), "");
+  EXPECT_EQ(On(ProbeFailed{"status 200"}, 6s), "report");
+  EXPECT_EQ(State(), "unhealthy");
+  for (const Duration at : {7s, 8s, 900s}) EXPECT_EQ(On(ProbeFailed{"status 200"}, at), "");
+  // Nor after a start of the agent.
+  const Supervisor::Memory before = memory();
+  Use(kProbed);
+  EXPECT_EQ(Restore(before, true, 901s), "");
+  EXPECT_EQ(On(ProbeFailed{"status 200"}, 902s), "report");  // what the agent tells is as new as it is
+  for (const Duration at : {903s, 904s}) EXPECT_EQ(On(ProbeFailed{"status 200"}, at), "");
+  EXPECT_EQ(State(), "unhealthy");
+  // Once it has passed, it is as good as any.
+  EXPECT_EQ(On(ProbeOk{}, 905s), "report");
+  EXPECT_EQ(On(ProbeFailed{"silent"}, 906s), "");
+  EXPECT_EQ(On(ProbeFailed{"silent"}, 907s), "");
+  EXPECT_EQ(On(ProbeFailed{"silent"}, 908s), "report kill");
+}
+
+TEST_F(SupervisorTest, TellsWhoeverWaitsThatAChangedProbeDoesNotPass) {
+  BeReady();
+  On(ProbeChanged{}, 3s);
+  for (const Duration at : {4s, 5s, 6s}) On(ProbeFailed{"status 200"}, at);
+  EXPECT_EQ(On(StartWanted{}, 10s), "");
+  EXPECT_EQ(On(ProbeFailed{"status 200"}, 11s), "");
+  EXPECT_EQ(On(ProbeFailed{"status 200"}, 12s), "");
+  const Error error = SettledError(Raw(ProbeFailed{"status 200"}, 13s)).value();
+  EXPECT_EQ(error.code(), "health-wrong");
+  EXPECT_THAT(error.message(), ::testing::EndsWith("since that was changed: status 200"));
+}
+
+TEST_F(SupervisorTest, LetsWhatHasComeBackByItselfLiveWhereItsChangedProbeNeverPassed) {
+  BeReady();
+  On(ProbeChanged{}, 3s);
+  On(Exited{.how = "exit 1"}, 4s);
+  On(TimeReached{}, 5s);
+  On(Started{}, 5s);
+  EXPECT_EQ(On(TimeReached{}, 65s), "report");
+  EXPECT_EQ(State(), "unhealthy");
+}
+
+TEST_F(SupervisorTest, IsReadyAgainWhereItsProbeIsTakenAway) {
+  BeUnhealthy();
+  supervisor.set_policy(Unprobed());
+  EXPECT_EQ(On(ProbeChanged{}, 5s), "report");
+  EXPECT_EQ(State(), "ready");
+}
+
+TEST_F(SupervisorTest, IsUnhealthyAsSoonAsItsChangedProbeIsGivenUpOn) {
+  BeReady();
+  On(ProbeChanged{}, 3s);
+  EXPECT_EQ(On(ProofFailed{"status 200"}, 4s), "report");
+  EXPECT_EQ(State(), "unhealthy");
+  EXPECT_EQ(supervisor.probe_failure(), "status 200");
+  for (const Duration at : {5s, 6s, 7s, 8s}) EXPECT_EQ(On(ProbeFailed{"status 200"}, at), "") << "nor killed";
+  On(StartWanted{}, 10s);
+  for (const Duration at : {11s, 12s}) EXPECT_EQ(On(ProbeFailed{"status 200"}, at), "");
+  EXPECT_EQ(On(ProbeFailed{"status 200"}, 13s), "settled:health-wrong");
+}
+
+TEST_F(SupervisorTest, IsNoLessThanStartingWhereWhoAskedItGivesUp) {
+  On(StartWanted{}, 0s);
+  EXPECT_EQ(On(ProofFailed{"status 200"}, 0s), "") << "it has died meanwhile, and comes back";
+  EXPECT_EQ(State(), "starting until 1m");
+  On(StopWanted{}, 1s);
+  EXPECT_EQ(On(ProofFailed{"status 200"}, 2s), "");
+  EXPECT_FALSE(memory().unproven);
+}
+
+}  // namespace
+}  // namespace muster::agent

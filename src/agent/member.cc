@@ -467,12 +467,12 @@ void Member::StartProbing(bool eager) {
       return CheckListener(desired, port, pids());
     };
   }
-  prober_ = Prober::Start(*host_->loop, std::move(target), eager, [weak = weak_from_this()](Status seen) {
+  const auto on_seen = [weak = weak_from_this(), probe = desired.probe](Status seen) {
     auto self = weak.lock();
     if (!self || !self->process_) return;
     if (seen.ok()) {
       self->SettleReload(Done());
-      return self->Feed(ProbeOk{});
+      return self->Feed(ProbeOk{.of_before = probe != self->remembered_->desired.probe});
     }
     // Asked this often it would soon count as unwell, and be killed: whoever waits for it gives up in time.
     if (self->reloading_) {
@@ -482,7 +482,8 @@ void Member::StartProbing(bool eager) {
     ProbeFailed failed{.why = seen.error().message()};
     if (seen.error().code() == "port-taken") failed.cause = seen.error();
     self->Feed(failed);
-  });
+  };
+  prober_ = Prober::Start(*host_->loop, std::move(target), eager, on_seen);
 }
 
 // What wasn't ready before isn't so by being asked anew: who listens on its port is still to be seen.

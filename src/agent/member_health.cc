@@ -18,6 +18,8 @@ net::Task<Status> Member::PassesItsProbe(Step step) {
   const auto late = host_->loop->After(within, [weak = weak_from_this()] {
     if (auto self = weak.lock()) self->SettleReload(self->HealthWrong());
   });
+  // Also where the order comes a second time, or by an agent that doesn't know why.
+  Feed(ProbeChanged{});
   reload_failure_.clear();
   health_failures_ = 0;
   health_wrong_from_ = Now() + probe.every * (std::max(1, probe.fail_after) - 1);

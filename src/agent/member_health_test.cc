@@ -22,5 +22,73 @@ TEST_F(MemberTest, IsNotMadeReadyByALiveChangeWhereItsLineWasNeverWritten) {
   EXPECT_TRUE(UntilState(InstanceState::kReady)) << "it is still looked for";
 }
 
+// Asked by what stands in `data`, so that a test can tell how often.
+Instance AskedBy(Instance instance, const std::string& file) {
+  instance.probe = {.kind = Probe::Kind::kCommand,
+                    .target = "sh -c 'echo >> {data}/asked; test -e {data}/" + file + "'",
+                    .every = 10ms,
+                    .timeout = 10s,
+                    .fail_after = 2};
+  instance.hash = file;
+  return instance;
+}
+
+class MemberHealth : public MemberTest {
+ protected:
+  void SetUp() override {
+    ASSERT_EQ(Do("install", AskedBy(Sleeper(), "good")), "");
+    Put("good");
+    ASSERT_EQ(Do("start"), "");
+    pid = Now().pid;
+    impact = Impact::kLive;
+  }
+  void Put(const std::string& file) {
+    ASSERT_TRUE(WriteFile(member->paths().data + "/" + file, "", {.mode = 0644}).ok());
+  }
+  // Until it was asked so often from now on.
+  void BeAsked(int times) {
+    const std::string asked = member->paths().data + "/asked";
+    const auto count = [&] { return fs::exists(asked) ? fs::file_size(asked) : 0; };
+    const auto wanted = count() + static_cast<uintmax_t>(times);
+    net::Loop::TimerId timer = 0;
+    std::function<void()> look = [&] {
+      loop.Stop();
+      timer = loop.After(5ms, look);
+    };
+    look();
+    EXPECT_TRUE(Until([&] { return count() >= wanted; }));
+    loop.Cancel(timer);
+  }
+
+  const Values prove{{"prove", "yes"}};
+  int pid = 0;
+};
+
+// As where an agent of before died over it: its notes don't say that the check is new, the order does.
+TEST_F(MemberHealth, LivesThoughTheOrderComesASecondTime) {
+  fs::remove(member->paths().data + "/good");
+  EXPECT_EQ(Do("install", AskedBy(Sleeper(), "good"), prove), "health-wrong");
+  BeAsked(5);
+  EXPECT_EQ(Now().pid, pid);
+  EXPECT_EQ(State(), "unhealthy");
+  Put("good");
+  EXPECT_TRUE(UntilState(InstanceState::kReady));
+  EXPECT_EQ(Now().restarts, 0);
+}
+
+TEST_F(MemberHealth, NotesThatItsCheckIsUnprovenBeforeTheCheckItself) {
+  const std::string desired = member->paths().records + "/desired.json";
+  fs::rename(desired, desired + ".was");
+  fs::create_directory(desired);  // it can't be written
+  EXPECT_NE(Do("install", AskedBy(Sleeper(), "wrong"), prove), "");
+  const auto noted = ReadFile(member->paths().records + "/state.json");
+  ASSERT_TRUE(noted.ok());
+  EXPECT_THAT(*noted, ::testing::HasSubstr("\"unproven\":true"));
+  fs::remove(desired);
+  fs::rename(desired + ".was", desired);
+  BeAsked(5);
+  EXPECT_EQ(State(), "ready") << "it is asked as before";
+}
+
 }  // namespace
 }  // namespace muster::agent

@@ -26,6 +26,7 @@ net::Task<Status> Member::Install(const Step& step, Instance desired) {
       next.memory = supervisor_.memory();
     }
     remembered_ = std::move(next);
+    if (process_ && before && before->probe != desired.probe) Feed(ProbeChanging{});
     const Held held = Hold();
     if (held.recipe) written = co_await held.recipe->Prepare(held.context);
     if (written.ok()) {

@@ -42,8 +42,9 @@ std::vector<Action> Supervisor::On(const Event& event, Time now) {
                  [&](const Started&) { OnStarted(now); },
                  [&](const StartFailed& failed) { OnStartFailed(failed, now, actions); },
                  [&](const Exited& exited) { OnGone(exited.how, exited.cause, now, actions); },
-                 [&](const ProbeOk&) { OnProbe(true, {}, now, actions); },
-                 [&](const ProbeFailed& failed) { OnProbe(false, failed, now, actions); },
+                 [&](const ProbeOk& passed) { OnPassed(passed.of_before, actions); },
+                 [&](const ProbeFailed& failed) { OnProbeFailed(failed, now, actions); },
+                 [&](const ProbeChanging&) { memory_.unproven = true; },
                  [&](const ProbeChanged&) { OnProbeChanged(now, actions); },
                  [&](const ProofFailed& failed) { OnProofFailed(failed, actions); },
                  [&](const TimeReached&) { OnTime(now, actions); },
@@ -225,17 +226,22 @@ void Supervisor::OnGone(const std::string& how, const std::optional<Error>& caus
   wake_ = now + Backoff(policy_.restart, memory_.crash_count);
 }
 
-void Supervisor::OnProbe(bool passed, const ProbeFailed& failed, Time now, Actions& actions) {
-  if (!running() || memory_.state == InstanceState::kStopping || killed_hung_) return;
-  if (passed) {
-    memory_.unproven = false;
-    probes_failed_ = 0;
-    probe_failure_.clear();
-    wake_.reset();
-    Become(InstanceState::kReady, actions);
-    SettleStart({}, actions);
-    return;
-  }
+bool Supervisor::asked() const {
+  return running() && memory_.state != InstanceState::kStopping && !killed_hung_;
+}
+
+void Supervisor::OnPassed(bool of_before, Actions& actions) {
+  if (!asked()) return;
+  if (!of_before) memory_.unproven = false;
+  probes_failed_ = 0;
+  probe_failure_.clear();
+  wake_.reset();
+  Become(InstanceState::kReady, actions);
+  SettleStart({}, actions);
+}
+
+void Supervisor::OnProbeFailed(const ProbeFailed& failed, Time now, Actions& actions) {
+  if (!asked()) return;
   probe_failure_ = failed.why;
   TellProbe(now, actions);
   if (memory_.state == InstanceState::kStarting) {  // time decides, however often it fails
@@ -274,7 +280,7 @@ void Supervisor::OnProbeChanged(Time now, Actions& actions) {
   memory_.unproven = policy_.probed;
   if (policy_.probed) return;
   if (memory_.state == InstanceState::kStarting) wake_ = now + kUnprobedGrace;
-  if (memory_.state == InstanceState::kUnhealthy) OnProbe(true, {}, now, actions);  // nobody else says so
+  if (memory_.state == InstanceState::kUnhealthy) OnPassed(false, actions);  // nobody else says so
 }
 
 // It serves as before, but what it is asked by says that it doesn't: that is to be seen at once.
@@ -334,7 +340,7 @@ void Supervisor::OnTime(Time now, Actions& actions) {
       return;
     case InstanceState::kStarting:
       if (!policy_.probed) {
-        OnProbe(true, {}, now, actions);
+        OnPassed(false, actions);
       } else if (memory_.unproven) {
         Become(InstanceState::kUnhealthy, actions);
       } else if (policy_.kill_when_hung) {  // Restarted by itself, and hangs: it has to die to come back.

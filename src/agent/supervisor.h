@@ -42,11 +42,16 @@ struct Exited {
   std::string how;             // "exit 1", "signal 9"
   std::optional<Error> cause;  // where one is known that trying again won't change
 };
-struct ProbeOk {};
+struct ProbeOk {
+  bool of_before = false;  // by the rule of before ProbeChanged: nothing is said of the new one
+};
 struct ProbeFailed {
   std::string why;
   std::optional<Error> cause = {};  // where one is known that waiting won't change
 };
+// Another rule is about to be written down. From here on an agent that begins anew may find that one, and no
+// order that tells it so: what ProbeChanged says of killing holds already.
+struct ProbeChanging {};
 // It is asked by another rule from now on, which the policy has already. That one hasn't passed yet, so it
 // may be what is wrong: until it has, nobody is killed as hung for it.
 struct ProbeChanged {};
@@ -56,7 +61,7 @@ struct ProofFailed {
 };
 struct TimeReached {};  // of `wake()`
 using Event = std::variant<StartWanted, StopWanted, Started, StartFailed, Exited, ProbeOk, ProbeFailed,
-                           ProbeChanged, ProofFailed, TimeReached>;
+                           ProbeChanging, ProbeChanged, ProofFailed, TimeReached>;
 
 // What is to be done about it, in order.
 struct StartProcess {
@@ -116,7 +121,8 @@ class Supervisor {
   void OnStarted(Time now);
   void OnStartFailed(const StartFailed& event, Time now, Actions& actions);
   void OnGone(const std::string& how, const std::optional<Error>& cause, Time now, Actions& actions);
-  void OnProbe(bool passed, const ProbeFailed& failed, Time now, Actions& actions);
+  void OnPassed(bool of_before, Actions& actions);
+  void OnProbeFailed(const ProbeFailed& failed, Time now, Actions& actions);
   void TellProbe(Time now, Actions& actions);
   void OnProbeChanged(Time now, Actions& actions);
   void OnProofFailed(const ProofFailed& failed, Actions& actions);
@@ -130,6 +136,7 @@ class Supervisor {
   std::string Hung() const;  // how it ended, where the agent killed it for that
   Error CrashLoop(const std::string& how) const;
   bool running() const;
+  bool asked() const;  // what a probe meets counts
 
   std::string name_;
   SupervisorPolicy policy_;

@@ -58,6 +58,22 @@ TEST_F(SupervisorTest, IsReadyAgainWhereItsProbeIsTakenAway) {
   EXPECT_EQ(State(), "ready");
 }
 
+// An agent may die between the two, and what it finds then is the new rule.
+TEST_F(SupervisorTest, KillsForNoRuleThatIsJustAboutToBeWrittenDown) {
+  BeReady();
+  On(ProbeFailed{"silent"}, 2s);
+  EXPECT_EQ(On(ProbeChanging{}, 3s), "");
+  EXPECT_TRUE(memory().unproven);
+  EXPECT_EQ(On(ProbeOk{.of_before = true}, 4s), "") << "by the earlier rule: it serves, no more is known";
+  EXPECT_TRUE(memory().unproven);
+  const Supervisor::Memory before = memory();
+  Use(kProbed);
+  Restore(before, true, 10s);
+  for (const Duration at : {11s, 12s}) EXPECT_EQ(On(ProbeFailed{"status 200"}, at), "");
+  EXPECT_EQ(On(ProbeFailed{"status 200"}, 13s), "report");
+  EXPECT_EQ(State(), "unhealthy");
+}
+
 TEST_F(SupervisorTest, IsUnhealthyAsSoonAsItsChangedProbeIsGivenUpOn) {
   BeReady();
   On(ProbeChanged{}, 3s);

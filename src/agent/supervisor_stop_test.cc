@@ -301,7 +301,7 @@ TEST_F(SupervisorTest, NeverHasTwoProcessesNorOwesAnAnswerInTenThousandNights) {
     for (int hour = 0; hour < 40; ++hour) {
       now += 1ms * dice(20'000);
       Event event = TimeReached{};
-      switch (dice(7)) {
+      switch (dice(10)) {
         case 0:
           event = StartWanted{.within = 1s * dice(3)};
           start_owed = true;
@@ -322,6 +322,15 @@ TEST_F(SupervisorTest, NeverHasTwoProcessesNorOwesAnAnswerInTenThousandNights) {
           break;
         case 5:
           if (process == kRunning) event = ProbeFailed{"silent"};
+          break;
+        case 6:
+          if (process == kRunning) event = ProbeChanging{};
+          break;
+        case 7:
+          if (process == kRunning) event = ProbeChanged{};
+          break;
+        case 8:
+          if (process == kRunning) event = ProofFailed{"silent"};
           break;
         default:
           break;

@@ -448,7 +448,7 @@ Prober::Target Member::ProbeTarget() const {
   return target;
 }
 
-void Member::StartProbing(bool eager) {
+void Member::StartProbing(bool eager, int passes) {
   if (prober_) prober_->Stop();
   prober_.reset();
   const Instance& desired = remembered_->desired;
@@ -460,6 +460,7 @@ void Member::StartProbing(bool eager) {
     eager = true;
   }
   Prober::Target target = ProbeTarget();
+  target.passes = passes;
   const bool asks_a_port =
       desired.probe.kind == Probe::Kind::kHttp || desired.probe.kind == Probe::Kind::kTcp;
   if (eager && asks_a_port) {
@@ -471,6 +472,7 @@ void Member::StartProbing(bool eager) {
     auto self = weak.lock();
     if (!self || !self->process_) return;
     if (seen.ok()) {
+      if (self->reloading_ && !self->OnProofPassed()) return;
       self->SettleReload(Done());
       return self->Feed(ProbeOk{.of_before = probe != self->remembered_->desired.probe});
     }

@@ -99,6 +99,8 @@ class Member : public std::enable_shared_from_this<Member> {
   net::Task<Status> LivesOn(net::Promised<Status> proven, Step step);
   void SettleReload(Status status);
   net::Task<Status> PassesItsProbe(Step step);
+  int PassesWanted() const;
+  bool OnProofPassed();
   void OnProofFailed(const std::string& why);
   Error HealthWrong() const;
   net::Task<Status> Remove(bool delete_data);
@@ -125,7 +127,7 @@ class Member : public std::enable_shared_from_this<Member> {
   void KillStrays() const;
   void FailStart(const Error& error, bool for_good);
   Prober::Target ProbeTarget() const;
-  void StartProbing(bool eager);
+  void StartProbing(bool eager, int passes = 1);
   void GoOnProbing();
   net::Task<Status> AskHealth();
   net::Task<Status> HasUdp(int port);
@@ -172,7 +174,7 @@ class Member : public std::enable_shared_from_this<Member> {
   std::optional<net::Promised<Status>> reloading_;  // who waits for it to live on after a reload
   std::string reload_failure_;                      // the last probe's, meanwhile
   bool proves_health_ = false;                      // … or for it to pass a probe that was changed
-  int health_failures_ = 0;
+  int health_failures_ = 0, health_passes_ = 0;
   Time health_wrong_from_{};
   std::vector<net::Promised<bool>> stopping_;  // … for StopSettled
   bool busy_ = false;                          // a step other than the recipe's own is under way

@@ -4,9 +4,15 @@
 #include "agent/member.h"
 
 namespace muster::agent {
+namespace {
+
+constexpr int kPassesMost = 5;
+
+}  // namespace
 
 // A probe that was just changed may be what is wrong. It is asked often, so that a good one is known to be so
-// at once, but has as long to be wrong as it would take to find anybody unwell.
+// soon, but has as long to be wrong as it would take to find anybody unwell. It has to pass as often in a row
+// as it would have to fail: what can be done only once, such as making a folder, passes as well.
 net::Task<Status> Member::PassesItsProbe(Step step) {
   const Probe probe = remembered_->desired.probe;
   // Nobody says a second time that it is ready.
@@ -16,16 +22,20 @@ net::Task<Status> Member::PassesItsProbe(Step step) {
   const Duration within = remembered_->desired.ready_within;
   const net::Promised<Status> proven;
   const auto late = host_->loop->After(within, [weak = weak_from_this()] {
-    if (auto self = weak.lock()) self->SettleReload(self->HealthWrong());
+    const auto self = weak.lock();
+    if (!self || !self->proves_health_) return;
+    if (self->health_passes_ == 0) return self->SettleReload(self->HealthWrong());
+    self->SettleReload(Done());  // it takes long to say so, but it does
+    self->Feed(ProbeOk{});
   });
   // Also where the order comes a second time, or by an agent that doesn't know why.
   Feed(ProbeChanged{});
   reload_failure_.clear();
-  health_failures_ = 0;
+  health_failures_ = health_passes_ = 0;
   health_wrong_from_ = Now() + probe.every * (std::max(1, probe.fail_after) - 1);
   reloading_ = proven;
   proves_health_ = true;
-  StartProbing(true);
+  StartProbing(true, PassesWanted());
   Status status = co_await proven;
   host_->loop->Cancel(late);
   proves_health_ = false;
@@ -39,10 +49,16 @@ net::Task<Status> Member::PassesItsProbe(Step step) {
   co_return Done();
 }
 
-// Asked for a proof, and the answer wasn't the wanted one.
+int Member::PassesWanted() const { return std::clamp(remembered_->desired.probe.fail_after, 1, kPassesMost); }
+
+// Asked for a proof, and the answer was the wanted one: whether that is enough.
+bool Member::OnProofPassed() { return !proves_health_ || ++health_passes_ >= PassesWanted(); }
+
+// … and the answer wasn't the wanted one. Passes in between don't make it a better check.
 void Member::OnProofFailed(const std::string& why) {
   reload_failure_ = why;
   if (!proves_health_) return;
+  health_passes_ = 0;
   ++health_failures_;
   if (health_failures_ < std::max(1, remembered_->desired.probe.fail_after) || Now() < health_wrong_from_)
     return;

@@ -76,6 +76,19 @@ TEST_F(MemberHealth, LivesThoughTheOrderComesASecondTime) {
   EXPECT_EQ(Now().restarts, 0);
 }
 
+TEST_F(MemberHealth, IsNotProvenByWhatPassesOnlyOnce) {
+  Instance instance = AskedBy(Sleeper(), "once");
+  instance.probe.target = "sh -c 'echo >> {data}/asked; mkdir {data}/once'";
+  EXPECT_EQ(Do("install", instance, prove), "health-wrong");
+  BeAsked(5);
+  EXPECT_EQ(Now().pid, pid);
+  EXPECT_EQ(State(), "unhealthy");
+  Put("better");
+  EXPECT_EQ(Do("install", AskedBy(Sleeper(), "better"), prove), "");
+  EXPECT_EQ(State(), "ready");
+  EXPECT_EQ(Now().pid, pid);
+}
+
 TEST_F(MemberHealth, NotesThatItsCheckIsUnprovenBeforeTheCheckItself) {
   const std::string desired = member->paths().records + "/desired.json";
   fs::rename(desired, desired + ".was");

@@ -20,6 +20,7 @@ constexpr Duration kEagerFirst = 10ms;
 constexpr Duration kEager = 25ms;
 constexpr Duration kEagerLate = 100ms;  // what takes longer than kEagerFor is asked less often
 constexpr Duration kEagerFor = 10s;
+constexpr Duration kEagerAgain = 200ms;  // after one that has passed
 constexpr size_t kLogPieceMost = 1u << 20;
 constexpr size_t kLogLineMost = 16u << 10;
 
@@ -77,11 +78,14 @@ class LoopProber : public Prober, public std::enable_shared_from_this<LoopProber
     self->ended_ = Now();
     if (self->stopped_) co_return;
     const bool was_eager = self->eager_;
-    if (status.ok()) self->eager_ = false;
+    self->passes_ = status.ok() ? self->passes_ + 1 : 0;
+    if (self->passes_ >= self->target_.passes) self->eager_ = false;
     const Seen seen = self->seen_;
     seen(status);
     if (self->stopped_) co_return;
-    if (self->eager_) {
+    if (self->eager_ && status.ok()) {
+      self->Wait(std::min(kEagerAgain, self->Every()));
+    } else if (self->eager_) {
       self->Wait(Now() - self->begun_ < kEagerFor ? kEager : std::min(kEagerLate, self->Every()));
     } else if (was_eager) {
       // The first pause varies, which keeps those that were started together apart from then on.
@@ -213,6 +217,7 @@ class LoopProber : public Prober, public std::enable_shared_from_this<LoopProber
   net::Loop& loop_;
   const Target target_;
   bool eager_;
+  int passes_ = 0;  // in a row
   Seen seen_;
   const Time begun_;
   std::optional<Time> ended_;

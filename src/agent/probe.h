@@ -30,13 +30,14 @@ class Prober {
     std::vector<std::string> joins = {};     // cgroup.procs files that the command enters
     uid_t uid = static_cast<uid_t>(-1);
     gid_t gid = static_cast<gid_t>(-1);
+    int passes = 1;  // so many in a row end its being asked eagerly
     // kHttp, kTcp: whether who has answered is the instance itself. Asked on the pool until it says so once.
     std::function<Status()> confirm = nullptr;
   };
   using Seen = std::function<void(Status)>;
 
-  // `eager` until the first success. `seen` is called on the loop after each probe. Codes: "probe-failed",
-  // "bad-pattern", and those of TryConnect, Fetch and RunCommand.
+  // `eager` until `passes` successes in a row. `seen` is called on the loop after each probe. Codes:
+  // "probe-failed", "bad-pattern", and those of TryConnect, Fetch and RunCommand.
   static std::shared_ptr<Prober> Start(net::Loop& loop, Target target, bool eager, Seen seen);
   // Asks once, the same way. Of kLog nothing is asked: a line that was written is written.
   static net::Task<Status> Ask(net::Loop& loop, Target target);

@@ -110,7 +110,7 @@ void Supervisor::SettleStart(std::optional<Error> error, Actions& actions) {
 
 void Supervisor::Start(Actions& actions) {
   wake_.reset();
-  probes_failed_ = 0;
+  probes_failed_ = probes_passed_ = 0;
   probe_failure_.clear();
   killed_hung_ = false;
   Become(InstanceState::kStarting, actions);
@@ -232,7 +232,9 @@ bool Supervisor::asked() const {
 
 void Supervisor::OnPassed(bool of_before, Actions& actions) {
   if (!asked()) return;
-  if (!of_before) memory_.unproven = false;
+  // The first may be that of who is asked quickly until it passes; the others come at the pace at which it
+  // would be killed.
+  if (!of_before && ++probes_passed_ > policy_.fail_after) memory_.unproven = false;
   probes_failed_ = 0;
   probe_failure_.clear();
   wake_.reset();
@@ -242,6 +244,7 @@ void Supervisor::OnPassed(bool of_before, Actions& actions) {
 
 void Supervisor::OnProbeFailed(const ProbeFailed& failed, Time now, Actions& actions) {
   if (!asked()) return;
+  probes_passed_ = 0;
   probe_failure_ = failed.why;
   TellProbe(now, actions);
   if (memory_.state == InstanceState::kStarting) {  // time decides, however often it fails
@@ -252,7 +255,7 @@ void Supervisor::OnProbeFailed(const ProbeFailed& failed, Time now, Actions& act
   }
   if (++probes_failed_ < policy_.fail_after) return;
   Become(InstanceState::kUnhealthy, actions);
-  if (memory_.unproven) return SettleStart(NeverPassed(), actions);  // whoever waits would do so in vain
+  if (memory_.unproven) return SettleStart(HealthWrong(), actions);  // whoever waits would do so in vain
   if (!policy_.kill_when_hung) return;
   killed_hung_ = true;
   actions.emplace_back(std::in_place_type<KillProcess>);
@@ -275,7 +278,7 @@ std::string Supervisor::probe_failure() const {
 }
 
 void Supervisor::OnProbeChanged(Time now, Actions& actions) {
-  probes_failed_ = 0;
+  probes_failed_ = probes_passed_ = 0;
   probe_failure_.clear();
   memory_.unproven = policy_.probed;
   if (policy_.probed) return;
@@ -287,6 +290,7 @@ void Supervisor::OnProbeChanged(Time now, Actions& actions) {
 void Supervisor::OnProofFailed(const ProofFailed& failed, Actions& actions) {
   if (memory_.state != InstanceState::kReady && memory_.state != InstanceState::kUnhealthy) return;
   memory_.unproven = true;
+  probes_passed_ = 0;
   probe_failure_ = failed.why;
   Become(InstanceState::kUnhealthy, actions);
 }
@@ -319,8 +323,8 @@ Error Supervisor::NotReady(Duration waited) const {
             name_);
 }
 
-Error Supervisor::NeverPassed() const {
-  return Error::Unavailable("health-wrong", "{} has not passed its health check since that was changed{}",
+Error Supervisor::HealthWrong() const {
+  return Error::Unavailable("health-wrong", "{} does not pass its health check since that was changed{}",
                             name_, probe_failure_.empty() ? "" : ": " + probe_failure_)
       .Hint("it runs on, and nobody kills it for that; mend `health:` of its service");
 }

@@ -52,8 +52,8 @@ struct ProbeFailed {
 // Another rule is about to be written down. From here on an agent that begins anew may find that one, and no
 // order that tells it so: what ProbeChanged says of killing holds already.
 struct ProbeChanging {};
-// It is asked by another rule from now on, which the policy has already. That one hasn't passed yet, so it
-// may be what is wrong: until it has, nobody is killed as hung for it.
+// It is asked by another rule from now on, which the policy has already. That one may be what is wrong: until
+// it has passed once, and then as often in a row as it would have to fail, nobody is killed as hung for it.
 struct ProbeChanged {};
 // Who was to see whether the changed rule passes says that it doesn't, and won't.
 struct ProofFailed {
@@ -97,7 +97,7 @@ class Supervisor {
     int crash_count = 0;
     int restarts = 0;
     std::string last_exit;
-    bool unproven = false;  // its probe was changed while it ran, and hasn't passed since
+    bool unproven = false;  // its probe was changed while it ran, and hasn't passed often enough since
     bool operator==(const Memory&) const = default;
   };
 
@@ -132,7 +132,7 @@ class Supervisor {
   void Become(InstanceState state, Actions& actions);
   void SettleStart(std::optional<Error> error, Actions& actions);
   Error NotReady(Duration waited) const;
-  Error NeverPassed() const;
+  Error HealthWrong() const;
   std::string Hung() const;  // how it ended, where the agent killed it for that
   Error CrashLoop(const std::string& how) const;
   bool running() const;
@@ -151,6 +151,7 @@ class Supervisor {
   Time start_by_{};  // whoever asked for a start waits no longer, over all restarts
   std::optional<Time> wake_;
   int probes_failed_ = 0;
+  int probes_passed_ = 0;  // in a row, while it is unproven
   std::string probe_failure_, probe_told_;
   Time probe_told_at_{};
 };

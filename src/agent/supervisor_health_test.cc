@@ -22,8 +22,9 @@ TEST_F(SupervisorTest, NeverKillsForAProbeThatWasChangedAndHasNotPassedSince) {
   EXPECT_EQ(On(ProbeFailed{"status 200"}, 902s), "report");  // what the agent tells is as new as it is
   for (const Duration at : {903s, 904s}) EXPECT_EQ(On(ProbeFailed{"status 200"}, at), "");
   EXPECT_EQ(State(), "unhealthy");
-  // Once it has passed, it is as good as any.
+  // Once it has passed often enough, it is as good as any.
   EXPECT_EQ(On(ProbeOk{}, 905s), "report");
+  for (int i = 0; i < 3; ++i) On(ProbeOk{}, 905s);
   EXPECT_EQ(On(ProbeFailed{"silent"}, 906s), "");
   EXPECT_EQ(On(ProbeFailed{"silent"}, 907s), "");
   EXPECT_EQ(On(ProbeFailed{"silent"}, 908s), "report kill");
@@ -56,6 +57,23 @@ TEST_F(SupervisorTest, IsReadyAgainWhereItsProbeIsTakenAway) {
   supervisor.set_policy(Unprobed());
   EXPECT_EQ(On(ProbeChanged{}, 5s), "report");
   EXPECT_EQ(State(), "ready");
+}
+
+// One pass may have been luck: a lock that nobody held yet, a session that had not run out.
+TEST_F(SupervisorTest, KillsForAChangedProbeOnlyOnceThatHasPassedAsOftenInARowAsItWouldHaveToFail) {
+  BeReady();
+  On(ProbeChanged{}, 2s);
+  for (Duration night = 10s; night < 200s; night += 60s) {
+    for (const Duration at : {1s, 2s, 3s}) On(ProbeOk{}, night + at);
+    EXPECT_TRUE(memory().unproven);
+    for (const Duration at : {4s, 5s}) EXPECT_EQ(On(ProbeFailed{"status 200"}, night + at), "");
+    EXPECT_EQ(On(ProbeFailed{"status 200"}, night + 6s), "report");
+    EXPECT_EQ(State(), "unhealthy");
+  }
+  for (const Duration at : {301s, 302s, 303s, 304s}) On(ProbeOk{}, at);
+  EXPECT_FALSE(memory().unproven);
+  for (const Duration at : {305s, 306s}) On(ProbeFailed{"silent"}, at);
+  EXPECT_EQ(On(ProbeFailed{"silent"}, 307s), "report kill");
 }
 
 // An agent may die between the two, and what it finds then is the new rule.

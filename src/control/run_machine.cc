@@ -190,8 +190,10 @@ void RunMachine::Settle(const std::string& step_id, Progress progress) {
     return;
   }
   ++done_;
-  // What was reloaded runs what the run has brought, as what was started does.
-  if (step.verb == "start" || step.verb == "reload") started_.insert(step.instance);
+  // What was reloaded, or is asked by another health check, lives by what the run has brought, as what was
+  // started does.
+  const bool proven = step.verb == "install" && step.args.contains("prove");
+  if (step.verb == "start" || step.verb == "reload" || proven) started_.insert(step.instance);
   for (const size_t follower : followers_[found->second]) {
     if (--needs_[follower] == 0) ready_.insert(follower);
   }

@@ -107,7 +107,7 @@ class RunMachine {
   std::unordered_map<std::string, size_t> left_;    // steps that wait, by service
   std::unordered_map<std::string, int> open_of_;    // by instance
   std::unordered_set<std::string> begun_;           // subjects
-  std::unordered_set<std::string> started_;         // instances whose start is done
+  std::unordered_set<std::string> started_;         // instances that live by what it brought
   std::map<std::string, Sick> sick_;                // by instance
   std::map<std::string, Step> put_backs_;           // by id: to be done if the run ends early
   std::unordered_map<std::string, std::set<std::string>> put_backs_of_;  // their ids, by who they are about

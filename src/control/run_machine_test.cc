@@ -243,6 +243,24 @@ TEST(RunMachine, AnUnwellServiceThatTheRunIsDoneWithFailsNothing) {
   EXPECT_EQ(machine.state(), RunState::kDone);
 }
 
+// Its only member may be the one that the check, passed once, finds unwell.
+TEST(RunMachine, WaitsForWhoWasJustProvenByAnotherHealthCheck) {
+  Step proven = Make("a", "install");
+  proven.args = {{"prove", "yes"}};
+  RunMachine machine({.steps = {proven, Make("b", "install", {"a.install"})}});
+  machine.Next();
+  machine.Succeeded("a.install");
+  EXPECT_TRUE(machine.HasStarted("a"));
+  EXPECT_THAT(Ids(machine.Next().send), ElementsAre("b.install"));
+  machine.Pause("app", "a", "a does not answer");
+  machine.Succeeded("b.install");
+  EXPECT_FALSE(machine.HasStarted("b")) << "files are no more than files";
+  EXPECT_FALSE(machine.Next().finished);
+  machine.GiveUpOn("a", Broken());
+  EXPECT_TRUE(machine.Next().finished);
+  EXPECT_EQ(machine.state(), RunState::kFailed);
+}
+
 // 10,000 instances on 100 hosts, a window of 100, and one that is unwell for a while.
 TEST(RunMachine, LooksAtEachOfManyStepsOnlyAFewTimes) {
   constexpr size_t kInstances = 10000, kWindow = 1000;

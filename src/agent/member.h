@@ -99,8 +99,11 @@ class Member : public std::enable_shared_from_this<Member> {
   net::Task<Status> LivesOn(net::Promised<Status> proven, Step step);
   void SettleReload(Status status);
   net::Task<Status> PassesItsProbe(Step step);
+  void BeginHealthProof();
+  void EndProof(const Status& status);
   int PassesWanted() const;
   bool OnProofPassed();
+  void OnProofLate();
   void OnProofFailed(const std::string& why);
   Error HealthWrong() const;
   net::Task<Status> Remove(bool delete_data);
@@ -174,6 +177,7 @@ class Member : public std::enable_shared_from_this<Member> {
   std::optional<net::Promised<Status>> reloading_;  // who waits for it to live on after a reload
   std::string reload_failure_;                      // the last probe's, meanwhile
   bool proves_health_ = false;                      // … or for it to pass a probe that was changed
+  bool was_reloaded_ = false;                       // … after a reload that came with it
   int health_failures_ = 0, health_passes_ = 0;
   Time health_wrong_from_{};
   std::vector<net::Promised<bool>> stopping_;  // … for StopSettled

@@ -22,31 +22,35 @@ net::Task<Status> Member::PassesItsProbe(Step step) {
   const Duration within = remembered_->desired.ready_within;
   const net::Promised<Status> proven;
   const auto late = host_->loop->After(within, [weak = weak_from_this()] {
-    const auto self = weak.lock();
-    if (!self || !self->proves_health_) return;
-    if (self->health_passes_ == 0) return self->SettleReload(self->HealthWrong());
-    self->SettleReload(Done());  // it takes long to say so, but it does
-    self->Feed(ProbeOk{});
+    if (auto self = weak.lock()) self->OnProofLate();
   });
   // Also where the order comes a second time, or by an agent that doesn't know why.
   Feed(ProbeChanged{});
   reload_failure_.clear();
-  health_failures_ = health_passes_ = 0;
-  health_wrong_from_ = Now() + probe.every * (std::max(1, probe.fail_after) - 1);
   reloading_ = proven;
-  proves_health_ = true;
-  StartProbing(true, PassesWanted());
+  BeginHealthProof();
   Status status = co_await proven;
   host_->loop->Cancel(late);
-  proves_health_ = false;
-  if (!status.ok()) {
-    if (status.error().code() == "health-wrong") Feed(ProofFailed{.why = reload_failure_});
-    if (process_) StartProbing(false);  // no longer that often
-    co_return WithEvidence(status.error());
-  }
+  EndProof(status);
+  if (!status.ok()) co_return WithEvidence(status.error());
   status = co_await StaysReady(min_ready);
   if (!status.ok()) co_return WithEvidence(status.error());
   co_return Done();
+}
+
+void Member::BeginHealthProof() {
+  const Probe& probe = remembered_->desired.probe;
+  health_failures_ = health_passes_ = 0;
+  health_wrong_from_ = Now() + probe.every * (std::max(1, probe.fail_after) - 1);
+  proves_health_ = true;
+  StartProbing(true, PassesWanted());
+}
+
+void Member::EndProof(const Status& status) {
+  proves_health_ = false;
+  if (status.ok()) return;
+  if (status.error().code() == "health-wrong") Feed(ProofFailed{.why = reload_failure_});
+  if (process_) StartProbing(false);  // no longer that often
 }
 
 int Member::PassesWanted() const { return std::clamp(remembered_->desired.probe.fail_after, 1, kPassesMost); }
@@ -63,6 +67,13 @@ void Member::OnProofFailed(const std::string& why) {
   if (health_failures_ < std::max(1, remembered_->desired.probe.fail_after) || Now() < health_wrong_from_)
     return;
   SettleReload(HealthWrong());
+}
+
+void Member::OnProofLate() {
+  if (!proves_health_ || !reloading_) return;
+  if (health_passes_ == 0) return SettleReload(HealthWrong());
+  SettleReload(Done());  // it takes long to say so, but it does
+  Feed(ProbeOk{});
 }
 
 Error Member::HealthWrong() const {

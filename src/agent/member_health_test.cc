@@ -89,6 +89,27 @@ TEST_F(MemberHealth, IsNotProvenByWhatPassesOnlyOnce) {
   EXPECT_EQ(Now().pid, pid);
 }
 
+// The signal is taken up; the check that came with it is what is wrong.
+TEST_F(MemberHealth, TellsAWrongCheckThatCameWithAReloadByItsNameAndSoon) {
+  ASSERT_EQ(Do("stop"), "");
+  ASSERT_EQ(Do("install", AskedBy(Shell("trap : HUP; while :; do sleep 0.01; done"), "good")), "");
+  ASSERT_EQ(Do("start"), "");
+  pid = Now().pid;
+  Instance next = AskedBy(Shell("trap : HUP; while :; do sleep 0.01; done"), "wrong");
+  impact = Impact::kReload;
+  ASSERT_EQ(Do("install", next), "");
+  const auto reloaded = Wait(Begin("reload", {}, prove));
+  ASSERT_FALSE(reloaded.ok());
+  EXPECT_EQ(reloaded.error().code(), "health-wrong") << reloaded.error().message();
+  EXPECT_EQ(State(), "unhealthy");
+  BeAsked(5);
+  EXPECT_EQ(Now().pid, pid);
+  Put("wrong");
+  EXPECT_EQ(Do("reload", {}, prove), "");
+  EXPECT_EQ(State(), "ready");
+  EXPECT_EQ(Now().pid, pid);
+}
+
 TEST_F(MemberHealth, NotesThatItsCheckIsUnprovenBeforeTheCheckItself) {
   const std::string desired = member->paths().records + "/desired.json";
   fs::rename(desired, desired + ".was");

@@ -57,6 +57,7 @@ net::Task<Status> Member::LivesOn(net::Promised<Status> proven, Step step) {
   const auto late = host_->loop->After(within, [weak = weak_from_this(), within] {
     const auto self = weak.lock();
     if (!self) return;
+    if (self->proves_health_) return self->OnProofLate();
     const std::string why = self->reload_failure_.empty() ? "" : ": " + self->reload_failure_;
     self->SettleReload(Error::Timeout("not-ready", "{} was not ready within {} of its reload{}",
                                       self->paths_.name, FormatDuration(within), why)
@@ -67,7 +68,10 @@ net::Task<Status> Member::LivesOn(net::Promised<Status> proven, Step step) {
     const Probe::Kind kind = remembered_->desired.probe.kind;
     // Nobody says a second time that it is ready.
     const bool asked = kind != Probe::Kind::kNone && kind != Probe::Kind::kLog;
-    if (asked) {
+    if (asked && supervisor_.never_passed()) {
+      was_reloaded_ = true;
+      BeginHealthProof();  // its check came with the reload: it is as likely to be what is wrong
+    } else if (asked) {
       StartProbing(true);
     } else {
       GoOnProbing();
@@ -76,10 +80,9 @@ net::Task<Status> Member::LivesOn(net::Promised<Status> proven, Step step) {
   }
   Status status = co_await proven;
   host_->loop->Cancel(late);
-  if (!status.ok()) {
-    if (process_) StartProbing(false);  // no longer that often
-    co_return status;
-  }
+  was_reloaded_ = false;
+  EndProof(status);
+  if (!status.ok()) co_return status;
   status = co_await StaysReady(min_ready);
   co_return status;
 }

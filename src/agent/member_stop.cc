@@ -39,7 +39,7 @@ void Member::Bury() {
   process_->KillAll();  // children that it left would keep its ports
   if (!process_->in_group()) KillStrays();
   const std::string how = process_->Reap();
-  if (proves_health_) {
+  if (proves_health_ && !was_reloaded_) {
     SettleReload(Error::Unavailable("health-wrong", "{} died before it passed its changed health check ({})",
                                     paths_.name, how)
                      .Hint("its log tells why: muster logs {}", paths_.name));

@@ -113,6 +113,8 @@ class Supervisor {
   std::optional<Time> wake() const;
   // What the last probe met, while it is not ready for that; "" otherwise.
   std::string probe_failure() const;
+  // Its probe was changed while it ran, and hasn't passed once since.
+  bool never_passed() const { return memory_.unproven && probes_passed_ == 0; }
 
  private:
   using Actions = std::vector<Action>;

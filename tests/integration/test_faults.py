@@ -123,10 +123,21 @@ class Life:
         return {"itself": [hit], "server": servers, "agent": [of_hit], "both": [*servers, *{*agents, hit}]}[who]
 
     def go_with_deaths(self, operation, *deaths):
-        """Does `operation`; whenever somebody has come to the next of `deaths`, (point, which time, who), that one is
-        killed. Then what a person would do after such a death: the same command again."""
+        """Does `operation` with these deaths, then what a person would do after such: the same command again."""
         if operation == "roll":
             self.change()
+        said = self.begin_with_deaths(operation, *deaths)
+        again = self.muster.run(*self.command(operation), code=None, timeout=120)
+        try:
+            assert again.returncode == 0, again.stdout + again.stderr
+            self.is_whole(operation)
+        except AssertionError as error:
+            error.add_note(f"the first said:\n{said}\nthe second:\n{again.stdout}{again.stderr}\n{self.muster.logs()}")
+            raise
+
+    def begin_with_deaths(self, operation, *deaths):
+        """The command; whenever somebody has come to the next of `deaths`, (point, which time, who), that one is killed.
+        Returns what it said."""
         self.points.want(*deaths[0][:2])
         going = self.muster.start(*self.command(operation))
         try:
@@ -137,16 +148,9 @@ class Life:
                 else:
                     self.points.forget()
                 self.kill(who, hit, name, operation)
-            said = going.communicate(timeout=120)[0]
+            return going.communicate(timeout=120)[0]
         finally:
             going.kill()
-        again = self.muster.run(*self.command(operation), code=None, timeout=120)
-        try:
-            assert again.returncode == 0, again.stdout + again.stderr
-            self.is_whole(operation)
-        except AssertionError as error:
-            error.add_note(f"the first said:\n{said}\nthe second:\n{again.stdout}{again.stderr}\n{self.muster.logs()}")
-            raise
 
     def wait_for(self, name, nth, going):
         """Until somebody stands still at the point: the pid."""
@@ -300,3 +304,34 @@ def test_a_death_in_an_up_a_roll_and_a_down(life, name, nth, who):
 def test_a_death_while_a_death_is_mended(life, name, nth, who):
     life.go("up")
     life.go_with_deaths("roll", ("agent.stopped", 1, "both"), (name, nth, who))
+
+
+def health_cases():
+    """(point, who dies) while a changed health check is brought to the first member."""
+    if not ALL:
+        return [("agent.files-written", "itself"), ("agent.installed", "itself"), ("agent.installed", "both"),
+                ("control.outcome.arrived", "both")]
+    points = ["agent.files-written", "agent.installed", "agent.outcome", "control.journal.before", "control.journal.after",
+              "control.outcome.arrived", "store.before-commit", "store.after-commit"]
+    return [(name, who) for name in points for who in ("itself", "server", "agent", "both")]
+
+
+@pytest.mark.parametrize("name, who", health_cases())
+def test_a_death_while_a_wrong_health_check_is_brought(life, name, who):
+    """It may be what the next agent finds written down, but nobody is killed for it."""
+    life.go("up")
+    before = {name: one["pid"] for name, one in life.muster.instances(KEY).items()}
+    good = life.file.read_text()
+    wrong = good.replace("http: /health, every: 1s", "http: /health, status: 299, every: 100ms")
+    assert wrong != good
+    life.file.write_text(wrong)
+    told = [life.begin_with_deaths("health", (name, 1, who))]
+    for _ in range(2):  # each takes longer than it would to find somebody hung
+        up = life.muster.run(*life.command("health"), code=None, timeout=120)
+        told.append(up.stdout + up.stderr)
+        assert up.returncode not in (0, 2) and "health-wrong" in told[-1], told
+    life.file.write_text(good)
+    life.muster.run(*life.command("health"), timeout=90)
+    life.is_green()
+    assert {name: one["pid"] for name, one in life.muster.instances(KEY).items()} == before, told
+    life.was_started_once()

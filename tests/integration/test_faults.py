@@ -136,8 +136,8 @@ class Life:
             raise
 
     def begin_with_deaths(self, operation, *deaths):
-        """The command; whenever somebody has come to the next of `deaths`, (point, which time, who), that one is killed.
-        Returns what it said."""
+        """The command; whenever somebody has come to the next of `deaths`, (point, which time, who), that one is
+        killed. Returns what it said."""
         self.points.want(*deaths[0][:2])
         going = self.muster.start(*self.command(operation))
         try:
@@ -311,8 +311,8 @@ def health_cases():
     if not ALL:
         return [("agent.files-written", "itself"), ("agent.installed", "itself"), ("agent.installed", "both"),
                 ("control.outcome.arrived", "both")]
-    points = ["agent.files-written", "agent.installed", "agent.outcome", "control.journal.before", "control.journal.after",
-              "control.outcome.arrived", "store.before-commit", "store.after-commit"]
+    points = ["agent.files-written", "agent.installed", "agent.outcome", "control.journal.before",
+              "control.journal.after", "control.outcome.arrived", "store.before-commit", "store.after-commit"]
     return [(name, who) for name in points for who in ("itself", "server", "agent", "both")]
 
 
@@ -332,6 +332,8 @@ def test_a_death_while_a_wrong_health_check_is_brought(life, name, who):
         assert up.returncode not in (0, 2) and "health-wrong" in told[-1], told
     life.file.write_text(good)
     life.muster.run(*life.command("health"), timeout=90)
+    url = edge(life.muster, KEY).rstrip("/") + "/info"
+    wait_until(lambda: len({get(url)[1].get("X-Instance") for _ in range(8)}) == 2, what="nginx to send to both again")
     life.is_green()
     assert {name: one["pid"] for name, one in life.muster.instances(KEY).items()} == before, told
     life.was_started_once()

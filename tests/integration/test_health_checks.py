@@ -25,7 +25,8 @@ def sleepers(health, instances=1):
     return f"""
 cluster: sick
 services:
-  web: {{ kind: app, command: sleep 1001, instances: {instances}, health: {{ {health} }}, update: {{ max_unavailable: 1 }} }}
+  web: {{ kind: app, command: sleep 1001, instances: {instances}, health: {{ {health} }},
+         update: {{ max_unavailable: 1 }} }}
 """
 
 
@@ -73,8 +74,10 @@ def test_a_wrong_check_that_comes_with_a_reload_is_told_as_one(muster):
                " http.server.SimpleHTTPRequestHandler).serve_forever()\\n")
 
     def text(value, health):
-        files = f'    files: {{ app.ini: {{ content: "v={value}", on_change: reload }}, serve.py: {{ content: "{program}" }} }}\n'
-        return served(port, health, files, deadline="600s").replace("-m http.server", "-u {{folder}}/serve.py").replace("--bind ", "")
+        files = (f'    files: {{ app.ini: {{ content: "v={value}", on_change: reload }},'
+                 f' serve.py: {{ content: "{program}" }} }}\n')
+        served_so = served(port, health, files, deadline="600s")
+        return served_so.replace("-m http.server", "-u {{folder}}/serve.py").replace("--bind ", "")
 
     assert up(muster, text(1, "http: /, every: 200ms"))[0] == 0
     before = pids(muster)

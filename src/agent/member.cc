@@ -182,6 +182,7 @@ net::Task<Result<Values>> Member::Perform(Step step, std::optional<Instance> des
     lane_.push_back(turn);
     co_await turn;  // handed on: nobody who comes now gets in between
   }
+  nobody_waits_ = given_up && *given_up;
   Status status = Done();
   if (step.verb == "install" || (step.verb == "start" && !remembered_)) {
     if (desired) {
@@ -227,7 +228,7 @@ net::Task<Status> Member::Start(const Step& step) {
   MUSTER_FAULT("agent.before-start");
   Feed(
       StartWanted{.within = step.deadline > 2s + min_ready ? step.deadline - 1s - min_ready : step.deadline});
-  if (!lane_.empty()) GiveUpStart();  // another order came while this one waited for its turn
+  if (nobody_waits()) GiveUpStart();
   Status status = co_await ready;
   if (status.ok()) status = co_await StaysReady(min_ready);
   if (!status.ok()) co_return WithEvidence(status.error());
@@ -237,8 +238,15 @@ net::Task<Status> Member::Start(const Step& step) {
 
 net::Task<Status> Member::StaysReady(Duration min_ready) {
   if (min_ready == 0ms) co_return Done();
+  if (nobody_waits()) co_return NobodyWaits();
   const int starts = starts_;
-  co_await host_->loop->Sleep(min_ready);
+  const net::Promised<bool> over;
+  staying_ = over;
+  const auto timer = host_->loop->After(min_ready, [over] { over.Set(true); });
+  const bool waited = co_await over;
+  host_->loop->Cancel(timer);
+  staying_.reset();
+  if (!waited) co_return NobodyWaits();
   if (supervisor_.state() == InstanceState::kReady && starts == starts_) co_return Done();
   co_return Error::Unavailable("not-ready", "{} was ready, but did not stay so for {}", paths_.name,
                                FormatDuration(min_ready))
@@ -249,12 +257,19 @@ Status Member::NobodyWaits() const {
   return Error::Conflict("cancelled", "nobody waits any more for {} to be ready", paths_.name);
 }
 
+// Or another order came while this one waited for its turn.
+bool Member::nobody_waits() const { return nobody_waits_ || !lane_.empty(); }
+
 void Member::GiveUpStart() {
+  nobody_waits_ = true;
   const Status cancelled = NobodyWaits();
   for (const auto& waiting : std::exchange(starting_, {})) {
     host_->loop->Post([waiting, cancelled] { waiting.Set(cancelled); });
   }
   SettleReload(cancelled);
+  if (const auto waiting = std::exchange(staying_, std::nullopt)) {
+    host_->loop->Post([waiting = *waiting] { waiting.Set(false); });
+  }
 }
 
 net::Task<Status> Member::Stop() {

@@ -57,11 +57,13 @@ class Member : public std::enable_shared_from_this<Member> {
   // Performs one step. install, start, stop, reload and remove go one after the other; the recipe's own verbs
   // may run beside each other. Repeating a step is harmless.
   // `given_up`, if any, may become true at any time: a start that hasn't begun then ends as "cancelled". An
-  // order that comes while an earlier one's start still waits ends that wait: only the newest counts.
+  // order that comes while an earlier one still waits for it to be ready, to stay so or to pass a changed
+  // probe ends that wait: only the newest counts.
   net::Task<Result<Values>> Perform(Step step, std::optional<Instance> desired,
                                     std::shared_ptr<const bool> given_up = nullptr);
 
-  // Whoever waits for it to be ready waits no more; it goes on as it can. Code "cancelled".
+  // Whoever waits for it to be ready, to stay so, or for a proof waits no more; it goes on as it can. Code
+  // "cancelled".
   void GiveUpStart();
 
   // How it is now; with `drift` its files are looked at.
@@ -91,6 +93,7 @@ class Member : public std::enable_shared_from_this<Member> {
 
  private:
   Status NobodyWaits() const;
+  bool nobody_waits() const;
   net::Task<Status> Install(const Step& step, Instance desired);
   net::Task<Status> Start(const Step& step);
   net::Task<Status> Stop();
@@ -173,7 +176,9 @@ class Member : public std::enable_shared_from_this<Member> {
   bool files_change_ = false;  // the pool writes or removes them
   std::vector<net::Promised<bool>> files_settled_;
 
+  bool nobody_waits_ = false;                       // for the outcome of the order under way
   std::vector<net::Promised<Status>> starting_;     // who waits for StartSettled
+  std::optional<net::Promised<bool>> staying_;      // who waits for it to stay ready; false: nobody any more
   std::optional<net::Promised<Status>> reloading_;  // who waits for it to live on after a reload
   std::string reload_failure_;                      // the last probe's, meanwhile
   bool proves_health_ = false;                      // … or for it to pass a probe that was changed

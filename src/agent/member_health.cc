@@ -29,6 +29,7 @@ net::Task<Status> Member::PassesItsProbe(Step step) {
   reload_failure_.clear();
   reloading_ = proven;
   BeginHealthProof();
+  if (nobody_waits()) GiveUpStart();
   Status status = co_await proven;
   host_->loop->Cancel(late);
   EndProof(status);

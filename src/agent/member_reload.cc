@@ -63,6 +63,7 @@ net::Task<Status> Member::LivesOn(net::Promised<Status> proven, Step step) {
                                       self->paths_.name, FormatDuration(within), why)
                            .Hint("its log tells why: muster logs {}", self->paths_.name));
   });
+  if (nobody_waits()) GiveUpStart();
   co_await host_->loop->Sleep(kReloadGrace);
   if (reloading_ && process_) {
     const Probe::Kind kind = remembered_->desired.probe.kind;

@@ -31,11 +31,6 @@ std::map<std::string, std::string> StringMap(const std::string& text) {
   return map;
 }
 
-Error Busy(const std::string& what) {
-  return Error::Conflict("run-active", "{}", what)
-      .Hint("wait for it (muster status shows it), or stop it with Ctrl-C where it was started");
-}
-
 }  // namespace
 
 Controller::Controller(Dependencies dependencies, store::ClusterRow row)
@@ -173,6 +168,18 @@ void Controller::EndPausedRun() {
   if (deps_.store->PutRun(last).ok()) RevisionIsGood();
 }
 
+Error Controller::InTheWay() const {
+  const std::string what =
+      run_.id.empty() ? deciding_who_
+                      : fmt::format("run {} ({} by {}, since {}) is under way", run_.id, run_.row.action,
+                                    run_.row.author, FormatWallTime(run_.row.started));
+  // Nobody waits for what the server settles by itself.
+  return Error::Conflict("run-active", "{}", what)
+      .Hint("{}", recovering_ ? "wait for it: muster status shows when it is done"
+                              : "wait for it (muster status shows it), or stop it with Ctrl-C where it was "
+                                "started");
+}
+
 net::Task<Result<Plan>> Controller::MakePlan(Bundle bundle, PlanOptions options) {
   const std::set<std::string> silent = co_await ObserveAll();
   plan::Desired desired;
@@ -242,11 +249,7 @@ net::Task<Result<StartedRun>> Controller::Begin(Bundle bundle, std::string actio
   auto self = shared_from_this();
   if (const Status rules = Rule(); !rules.ok() && !options.plan_only) co_return rules.error();
   co_await Settled();
-  if (!run_.id.empty()) {
-    co_return Busy(fmt::format("run {} ({} by {}, since {}) is under way", run_.id, run_.row.action,
-                               run_.row.author, FormatWallTime(run_.row.started)));
-  }
-  if (deciding_) co_return Busy(deciding_who_);
+  if (!run_.id.empty() || deciding_) co_return InTheWay();
   deciding_ = true;
   deciding_who_ = fmt::format("{} is planning {} right now", bundle.author, action);
   struct Release {
@@ -394,16 +397,11 @@ net::Task<Result<StartedRun>> Controller::Act(std::string action, std::vector<st
     cancelled =
         fmt::format("run {} ({} by {}) was cancelled for it", run_.id, run_.row.action, run_.row.author);
     // Whoever waits for that run is told by its end.
-    const Error why = Error::Conflict("cancelled-by-down", "{} takes {} down", author, row_.key)
-                          .Hint("{} brings it up again", UpCommand(row_.key));
-    run_.row.error = api::ToJson(why).dump();
-    co_await CancelAndWait(kCancelWithin);
+    Error why = Error::Conflict("cancelled-by-down", "{} takes {} down", author, row_.key)
+                    .Hint("{} brings it up again", UpCommand(row_.key));
+    co_await CancelAndWait(std::move(why), kCancelWithin);
   }
-  if (!run_.id.empty() || deciding_) {
-    co_return Busy(run_.id.empty() ? deciding_who_
-                                   : fmt::format("run {} ({} by {}) is under way", run_.id, run_.row.action,
-                                                 run_.row.author));
-  }
+  if (!run_.id.empty() || deciding_) co_return InTheWay();
   std::set<std::string> chosen;
   for (const std::string& name : names) {
     bool found = false;

@@ -120,10 +120,11 @@ class Controller : public std::enable_shared_from_this<Controller> {
   // stop, start, restart of instances or whole services (names of either; empty: all), and down.
   net::Task<Result<StartedRun>> Act(std::string action, std::vector<std::string> names, PlanOptions options,
                                     std::string author);
-  // Nothing new is sent, starts that still wait are given up, and what was taken away is put back.
+  // Nothing new is sent, starts and proofs that still wait are given up, and what was taken away is put back.
   Status Cancel(const std::string& run);
-  // Cancels what is under way and waits for its end, at most `timeout`.
-  net::Task<void> CancelAndWait(Duration timeout);
+  // Cancels what is under way and waits for its end, at most `timeout`; where it has ended by then, that it
+  // was for `why`.
+  net::Task<void> CancelAndWait(Error why, Duration timeout);
 
   // Goes on with what the last run was about.
   net::Task<Result<StartedRun>> Resume(std::string author);
@@ -165,6 +166,7 @@ class Controller : public std::enable_shared_from_this<Controller> {
     std::unique_ptr<RunMachine> machine;
     PlanOptions options;
     bool goes_back = false;                              // by itself, should it fail
+    std::optional<Error> cancelled_for;                  // by whom and for what
     std::vector<std::string> silent;                     // hosts that it goes on without
     std::unordered_map<std::string, int64_t> put_backs;  // rows of the store, by the put-back's id
     std::map<std::string, Unwell> unwell;                // instances that hold it back
@@ -176,6 +178,7 @@ class Controller : public std::enable_shared_from_this<Controller> {
     std::optional<Error> error;
   };
 
+  Error InTheWay() const;
   Status BeginToRule();
   Status Rule();
   void RuleSoon();

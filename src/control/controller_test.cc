@@ -455,6 +455,32 @@ TEST_F(ControllerTest, DownDoesNotWaitForWhatIsOnItsWayUp) {
   EXPECT_EQ(world_.StateOf("web-1"), InstanceState::kAbsent);
 }
 
+TEST_F(ControllerTest, DownDoesNotWaitForAProof) {
+  const std::string run = UpHeldAtItsProof();
+  const auto down = Act("down");
+  ASSERT_TRUE(down.ok()) << down.error().Text();
+  RunUntilFinished(3);
+  EXPECT_EQ(StoredRun(run).state, "cancelled");
+  EXPECT_THAT(StoredRun(run).error, HasSubstr("cancelled-by-down"));
+  EXPECT_EQ(server_->finished[2].row.state, "done");
+}
+
+TEST_F(ControllerTest, ARunIsSaidToBeCancelledForADownOnlyWhereItEndsForIt) {
+  BringUpFirst();
+  const std::string run = UpHeldAt("edge-1.drain.web-1");
+  const auto wait = [&]() -> net::Task<Status> {
+    Error why = Error::Conflict("cancelled-by-down", "bob takes mall down");
+    co_await server_->controller->CancelAndWait(std::move(why), 0ms);
+    co_return Done();
+  };
+  ASSERT_TRUE(server_->loop.RunTask(wait()).ok());
+  ASSERT_EQ(server_->controller->active_run(), run);
+  server_->fakes["a"]->Release("edge-1.drain.web-1");
+  RunUntilFinished(2);
+  EXPECT_EQ(StoredRun(run).state, "cancelled");
+  EXPECT_EQ(StoredRun(run).error, "");
+}
+
 TEST_F(ControllerTest, WhatLacksASecretCanBeStopped) {
   ASSERT_TRUE(store_->PutSecret("mall", "token", "hunter2-hunter2").ok());
   BringUp("v1", Mall({Web("run", "key={{secret.token}}")}));

@@ -48,6 +48,11 @@ void Controller::Drive() {
     run_.row.state = RunStateName(run_.machine->state());
     run_.row.ended = WallNow();
     if (run_.machine->error()) run_.row.error = api::ToJson(*run_.machine->error()).dump();
+    if (run_.cancelled_for) {
+      // Whatever went wrong while it was cancelled is of no account: nothing of it stays.
+      run_.row.state = RunStateName(RunState::kCancelled);
+      run_.row.error = api::ToJson(*run_.cancelled_for).dump();
+    }
     if (const auto left = LeftByDown()) {
       run_.row.state = RunStateName(RunState::kFailed);
       run_.row.error = api::ToJson(*left).dump();
@@ -265,10 +270,10 @@ Status Controller::Cancel(const std::string& run) {
   }
   const std::vector<std::string> open = run_.machine->open_steps();
   run_.machine->Cancel();
-  // A start may wait for many minutes to be ready; nobody waits with it any more.
+  // A start may wait for many minutes to be ready, a proof for as long; nobody waits with them any more.
   for (const std::string& id : open) {
     std::string name = id;
-    for (const std::string_view verb : {".put-back", ".stop", ".start"}) {
+    for (const std::string_view verb : {".put-back", ".stop", ".start", ".install", ".reload"}) {
       if (name.ends_with(verb)) name.resize(name.size() - verb.size());
     }
     if (name == id) continue;
@@ -279,15 +284,18 @@ Status Controller::Cancel(const std::string& run) {
   return Done();
 }
 
-net::Task<void> Controller::CancelAndWait(Duration timeout) {
+net::Task<void> Controller::CancelAndWait(Error why, Duration timeout) {
   auto self = shared_from_this();
   if (run_.id.empty()) co_return;
+  const std::string run = run_.id;
+  run_.cancelled_for = std::move(why);
   const net::Promised<bool> ended;
   ending_.push_back(ended);
   (void)Cancel(run_.id);
   const auto timer = deps_.loop->After(timeout, [ended] { ended.Set(false); });
   co_await ended;
   deps_.loop->Cancel(timer);
+  if (run_.id == run) run_.cancelled_for.reset();  // what it was cancelled for won't happen
 }
 
 void Controller::MendSoon() {

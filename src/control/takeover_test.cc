@@ -44,5 +44,38 @@ TEST_F(TakeOverTest, AnActThatWasInterruptedGoesOnAsThatActAndNotAsTheRelease) {
   EXPECT_EQ(OutcomeOf(2, store_->Runs("mall", 10).value()), "failed");
 }
 
+// Web's health check changes while it serves: its instances are to pass the new one.
+TEST_F(TakeOverTest, AProofThatItsServerLeftIsNotWaitedFor) {
+  const std::string run = UpHeldAtItsProof();
+  KillServer();
+
+  StartNextServer();
+  RunUntilFinished(1);
+  EXPECT_EQ(StoredRun(run).state, "paused");
+  EXPECT_THAT(world_.Told(), Not(Contains("install web-1")));
+  EXPECT_THAT(OpenSteps(run), IsEmpty());
+  const auto down = Act("down");
+  ASSERT_TRUE(down.ok()) << down.error().Text();
+  RunUntilFinished(2);
+  EXPECT_EQ(world_.StateOf("web-1"), InstanceState::kAbsent);
+}
+
+TEST_F(TakeOverTest, WhoeverIsInTheWayOfWhatIsSettledIsNotSentToACtrlCThatNobodyCanPress) {
+  BringUpFirst();
+  UpHeldAt("web-1.install");
+  KillServer();
+
+  settle_within_ = 0ms;
+  StartNextServer();
+  RunUntilHeld("a");
+  const auto down = Act("down");
+  ASSERT_FALSE(down.ok());
+  EXPECT_EQ(down.error().code(), "run-active");
+  EXPECT_THAT(down.error().hint(), Not(HasSubstr("Ctrl-C")));
+  world_.hold.clear();
+  server_->fakes["a"]->Release("web-1.install");
+  RunUntilFinished(1);
+}
+
 }  // namespace
 }  // namespace muster::control

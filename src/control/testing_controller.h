@@ -191,6 +191,20 @@ class ControllerTest : public testing::Test {
     RunUntilHeld("a");
     return started.ok() ? started->run : "";
   }
+  // … and a health check that its first instance is to pass while it serves; that takes for ever.
+  std::string UpHeldAtItsProof() {
+    Service web = Web("run");
+    BringUp("v1", Mall({web, Edge()}));
+    world_.orders.clear();
+    web.settings.entries.push_back(
+        {.key = "health", .key_mark = {}, .value = Map({{"http", Scalar("/health")}})});
+    world_.hold.insert("web-1.install");
+    const auto started = Up(File("v2", Mall({web, Edge()})));
+    EXPECT_TRUE(started.ok()) << started.error().Text();
+    RunUntilHeld("a");
+    EXPECT_TRUE(world_.orders.back().second.step.args.contains("prove"));
+    return started.ok() ? started->run : "";
+  }
   void RunUntilHeld(const std::string& host) {
     RunUntil([this, host] { return !world_.hosts[host].held.empty(); });
   }

@@ -8,9 +8,9 @@
 namespace muster::cli {
 namespace {
 
-std::optional<Error> ErrorIn(const api::Json& data) {
+std::optional<Error> ErrorIn(const api::Json& data, const char* key = "error") {
   if (!data.is_object()) return std::nullopt;
-  const auto found = data.find("error");
+  const auto found = data.find(key);
   if (found == data.end() || !found->is_object() || found->empty()) return std::nullopt;
   return api::ErrorFrom(*found);
 }
@@ -38,7 +38,9 @@ Result<RunEvent> RunFrom(const api::Json& data) {
       .Text("author", run.author);
   fields.Text("state", run.state).Integer("revision", run.revision).Integer("steps_done", run.done);
   fields.Integer("steps_total", run.total).Text("rolled_back_by", run.rolled_back_by);
+  fields.Bool("goes_back", run.goes_back);
   run.error = ErrorIn(data);
+  run.no_way_back = ErrorIn(data, "no_way_back");
   return fields.Give(std::move(run));
 }
 

@@ -31,7 +31,10 @@ struct RunEvent {
   int64_t revision = 0;
   int done = 0, total = 0;
   std::optional<Error> error;
-  std::string rolled_back_by;  // the run that went back, where it did
+  // Of one that failed and goes back by itself:
+  bool goes_back = false;            // which run does is still to come
+  std::string rolled_back_by;        // the run that does
+  std::optional<Error> no_way_back;  // why none could begin
 };
 using Event = std::variant<StepEvent, Observed, HostEvent, PausedEvent, RunEvent>;
 

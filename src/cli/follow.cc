@@ -21,7 +21,7 @@ namespace {
 
 constexpr Duration kRedrawEvery = 100ms;
 constexpr Duration kOneInterrupt = 500ms;  // two within this are one
-constexpr Duration kWayBackWithin = 10s;
+constexpr Duration kWayBackWithin = 30s;
 constexpr int kReopenMost = 20;  // so many times is a broken stream opened again
 
 // Shared by the stream, the timer and the signals. Whoever ends it first sets `end`.
@@ -30,7 +30,6 @@ struct Following : std::enable_shared_from_this<Following> {
   ApiClient* api;
   std::string run;
   bool json = false;
-  bool goes_back = false;  // the server puts a failed release back by itself
   Progress progress;
   size_t drawn = 0;  // lines of the live picture on the screen
   int interrupts = 0;
@@ -195,7 +194,7 @@ void SayCancelled(const Following& following, Context& context) {
 void SayHowOn(const RunEvent& run, Context& context) {
   const std::string back = NameCluster("muster rollback", context.console.cluster_option);
   if (run.revision <= 1) return;
-  if (run.action == "up" || run.action == "scale") {
+  if (run.action == "up" || run.action == "scale" || run.action == "resume") {
     context.console.ErrLine("what was not touched runs on; mend it and run muster up again, or go back: " +
                             back);
   } else if (run.action == "rollback") {
@@ -234,18 +233,15 @@ Followed Conclude(const Following& following, Context& context) {
     error = std::move(error).Hint("muster logs {} --tail 50", failures[0].first);
   }
   followed.failed = true;
-  const bool goes_back = following.goes_back || !run.rolled_back_by.empty();
   if (error.kind() == ErrorKind::kRefused) followed.exit_code = 3;
   PrintError(context.console, error);
-  // What was not reached yet goes on as it was: nobody has to hurry.
-  if (!goes_back && !following.json) SayHowOn(run, context);
   return followed;
 }
 
+// `end` as the run has ended, if it did.
 Followed FollowOne(Context& context, ApiClient& api, const std::string& run, const Plan& plan, bool json,
-                   bool goes_back, std::string& rolled_back_by) {
+                   RunEvent& end) {
   const auto following = std::make_shared<Following>(context, api, run, json, plan);
-  following->goes_back = goes_back;
   for (const int signal : {SIGINT, SIGTERM}) {
     api.loop().OnSignal(signal, [weak = std::weak_ptr<Following>(following)] {
       if (const Shared shared = weak.lock()) OnInterrupt(shared);
@@ -258,50 +254,60 @@ Followed FollowOne(Context& context, ApiClient& api, const std::string& run, con
     PrintError(context.console, status.error());
     return {.exit_code = following->interrupts > 0 ? 130 : 1};
   }
-  rolled_back_by = following->progress.finished()->rolled_back_by;
+  end = *following->progress.finished();
   return Conclude(*following, context);
 }
 
-// The run that the server begins by itself after one that failed, or "" where it begins none in time.
-std::string RunAfter(ApiClient& api, const std::string& cluster, const std::string& run) {
+// What has come of a run's way back where the server died between the failure and the way back from it: the
+// next one takes it.
+RunEvent AwaitWayBack(ApiClient& api, RunEvent end) {
   const Time give_up = Now() + kWayBackWithin;
-  while (Now() < give_up) {
-    const auto answer = api.Ask("GET", ClusterTarget(cluster, "/runs?most=1"));
-    if (!answer.ok()) return "";
-    for (const Json& newest : List(*answer, "runs")) {
-      if (Text(newest, "run") != run) return Text(newest, "run");
-    }
+  while (end.goes_back && Now() < give_up) {
     std::this_thread::sleep_for(50ms);
+    const auto answer = api.Ask("GET", "/v1/runs/" + end.run);
+    if (!answer.ok()) break;
+    auto now = RunFrom(*answer);
+    if (!now.ok()) break;
+    end = std::move(*now);
   }
-  return "";
+  return end;
 }
 
 }  // namespace
 
 Followed FollowRun(Context& context, ApiClient& api, const Json& started, bool json) {
-  const bool goes_back = Flag(started, "goes_back");
   const auto plan = api::PlanFrom(Object(started, "plan"));
-  const std::string run = Text(started, "run");
   if (json) {
     Json line = started;
     line["event"] = "started";
     context.console.OutLine(DumpJson(line));
   }
-  std::string back;
-  const Followed followed = FollowOne(context, api, run, plan.ok() ? *plan : Plan{}, json, goes_back, back);
-  if (back.empty() && goes_back && followed.failed) back = RunAfter(api, Text(started, "cluster"), run);
-  if (back.empty()) return followed;
+  RunEvent end;
+  const Followed followed =
+      FollowOne(context, api, Text(started, "run"), plan.ok() ? *plan : Plan{}, json, end);
+  if (!followed.failed) return followed;
+  end = AwaitWayBack(api, std::move(end));
+  if (end.rolled_back_by.empty()) {
+    if (end.no_way_back) {
+      PrintError(context.console, Error(*end.no_way_back).While("going back to the last good revision"));
+    }
+    // What was not reached yet goes on as it was: nobody has to hurry.
+    if (!json) SayHowOn(end, context);
+    return followed;
+  }
   if (!json) context.console.OutLine("going back to the last good revision");
-  const auto answer = api.Ask("GET", "/v1/runs/" + back);
+  const auto answer = api.Ask("GET", "/v1/runs/" + end.rolled_back_by);
   if (!answer.ok()) {
     PrintError(context.console, answer.error());
     return followed;
   }
   const auto way_back = api::PlanFrom(Object(*answer, "plan"));
-  std::string none;
-  const Followed gone_back =
-      FollowOne(context, api, back, way_back.ok() ? *way_back : Plan{}, json, false, none);
-  if (gone_back.done && !json) context.console.OutLine("went back: the last good revision runs again");
+  RunEvent gone_back;
+  const Followed back =
+      FollowOne(context, api, end.rolled_back_by, way_back.ok() ? *way_back : Plan{}, json, gone_back);
+  if (json) return followed;
+  if (back.done) context.console.OutLine("went back: the last good revision runs again");
+  if (back.failed) SayHowOn(gone_back, context);
   return followed;
 }
 

@@ -18,8 +18,10 @@ using testing::HasSubstr;
 // What the server of the test does; its own requests change it.
 struct FakeRun {
   std::vector<std::pair<std::string, Json>> events;
-  bool wait_for_cancel = false;  // before the last event
-  int interrupts = 0;            // so many Ctrl-C at once, as soon as somebody follows
+  std::vector<std::pair<std::string, Json>> way_back;  // of the run r2
+  std::map<std::string, std::vector<Json>> runs;       // answers to GET, one after the other; the last stays
+  bool wait_for_cancel = false;                        // before the last event
+  int interrupts = 0;                                  // so many Ctrl-C at once, as soon as somebody follows
   std::vector<std::string> asked;
   net::Promised<bool> cancelled;
 };
@@ -27,17 +29,19 @@ struct FakeRun {
 net::Task<void> Serve(net::Exchange& exchange, std::shared_ptr<FakeRun> run) {
   const net::Request request = exchange.request();
   run->asked.push_back(request.method + " " + request.path());
-  if (request.path() == "/v1/runs/r1/events") {
+  const bool first = request.path() == "/v1/runs/r1/events";
+  if (first || request.path() == "/v1/runs/r2/events") {
     net::Response head;
     head.headers["content-type"] = "text/event-stream";
     Status status = co_await exchange.Start(std::move(head));
     for (int i = 0; i < run->interrupts; ++i) raise(SIGINT);
-    for (size_t i = 0; i < run->events.size(); ++i) {
-      if (run->wait_for_cancel && i + 1 == run->events.size()) {
+    const auto& events = first ? run->events : run->way_back;
+    for (size_t i = 0; i < events.size(); ++i) {
+      if (run->wait_for_cancel && i + 1 == events.size()) {
         const bool asked = co_await run->cancelled;
         EXPECT_TRUE(asked);
       }
-      std::string chunk = net::FormatSse(run->events[i].first, run->events[i].second.dump());
+      std::string chunk = net::FormatSse(events[i].first, events[i].second.dump());
       status = co_await exchange.Write(std::move(chunk));
     }
     status = co_await exchange.Finish();
@@ -46,6 +50,10 @@ net::Task<void> Serve(net::Exchange& exchange, std::shared_ptr<FakeRun> run) {
   if (request.path() == "/v1/runs/r1/cancel") run->cancelled.Set(true);
   net::Response response;
   response.body = "{}";
+  if (const auto told = run->runs.find(request.path()); told != run->runs.end()) {
+    response.body = told->second.front().dump();
+    if (told->second.size() > 1) told->second.erase(told->second.begin());
+  }
   Status sent = co_await exchange.Send(std::move(response));
 }
 
@@ -71,14 +79,15 @@ class FollowTest : public testing::Test {
     fs::remove_all(folder_);
   }
 
-  Followed Follow(bool json = false) {
-    const Json started = {
+  Followed Follow(bool json = false, bool goes_back = false) {
+    Json started = {
         {"cluster", "demo"},
         {"run", "r1"},
         {"plan",
          {{"id", "p"},
           {"steps",
            {{{"id", "web-1.start"}, {"instance", "web-1"}, {"host", "local"}, {"verb", "start"}}}}}}};
+    if (goes_back) started["goes_back"] = true;
     return FollowRun(context_, api_, started, json);
   }
 
@@ -147,6 +156,58 @@ TEST_F(FollowTest, SaysTheWaysOnWhereARollbackFailed) {
       {"finished", {{"run", "r1"}, {"action", "rollback"}, {"state", "failed"}, {"revision", 7}}}};
   EXPECT_EQ(Follow().exit_code, 1);
   EXPECT_THAT(err_, HasSubstr("go to the last revision that was good before: muster rollback, or mend"));
+}
+
+Json Failed(const Json& more) {
+  Json run = {{"run", "r1"},
+              {"action", "up"},
+              {"state", "failed"},
+              {"revision", 2},
+              {"error", {{"kind", "timeout"}, {"code", "not-ready"}, {"message", "never"}}}};
+  run.update(more);
+  return run;
+}
+
+TEST_F(FollowTest, FollowsTheWayBackThatTheEndNames) {
+  run_->events = {{"finished", Failed({{"rolled_back_by", "r2"}})}};
+  run_->way_back = {{"finished", {{"run", "r2"}, {"action", "rollback"}, {"state", "done"}}}};
+  EXPECT_EQ(Follow().exit_code, 1);
+  EXPECT_EQ(out_, "going back to the last good revision\nwent back: the last good revision runs again\n");
+  EXPECT_THAT(err_, testing::Not(HasSubstr("muster rollback")));
+}
+
+// Whatever runs next is another's.
+TEST_F(FollowTest, FollowsNoOtherRunThanTheWayBack) {
+  run_->events = {{"finished", Failed(Json::object())}};
+  EXPECT_EQ(Follow(false, true).exit_code, 1);
+  EXPECT_EQ(out_, "");
+  EXPECT_THAT(err_, HasSubstr("or go back: muster rollback"));
+}
+
+TEST_F(FollowTest, SaysWhyThereIsNoWayBack) {
+  run_->events = {{"finished", Failed({{"no_way_back",
+                                        {{"kind", "conflict"},
+                                         {"code", "secret-missing"},
+                                         {"message", "a isn't set"},
+                                         {"hint", "muster secret set a"}}}})}};
+  EXPECT_EQ(Follow(false, true).exit_code, 1);
+  EXPECT_THAT(err_, HasSubstr("going back to the last good revision: a isn't set [secret-missing]\n"
+                              "  fix: muster secret set a\n"));
+  EXPECT_THAT(err_, HasSubstr("or go back: muster rollback"));
+}
+
+TEST_F(FollowTest, AwaitsTheWayBackThatTheNextServerTakes) {
+  run_->events = {{"finished", Failed({{"goes_back", true}})}};
+  run_->runs["/v1/runs/r1"] = {Failed({{"goes_back", true}}), Failed({{"rolled_back_by", "r2"}})};
+  run_->way_back = {{"finished", {{"run", "r2"}, {"action", "rollback"}, {"state", "done"}}}};
+  EXPECT_EQ(Follow().exit_code, 1);
+  EXPECT_THAT(out_, HasSubstr("went back: the last good revision runs again\n"));
+}
+
+TEST_F(FollowTest, SaysTheWaysOnWhereAResumeFailed) {
+  run_->events = {{"finished", Failed({{"action", "resume"}})}};
+  EXPECT_EQ(Follow().exit_code, 1);
+  EXPECT_THAT(err_, HasSubstr("mend it and run muster up again, or go back: muster rollback"));
 }
 
 TEST_F(FollowTest, SaysWhoKeepsTheReleaseOfACancelledRun) {

@@ -90,6 +90,7 @@ TEST(Events, AreReadWithoutTrust) {
       "finished", {{"run", "r"}, {"state", "failed"}, {"rolled_back_by", "r2"}, {"error", nullptr}});
   ASSERT_TRUE(run.ok());
   EXPECT_EQ(std::get<RunEvent>(*run).rolled_back_by, "r2");
+  EXPECT_FALSE(std::get<RunEvent>(*run).no_way_back);
 }
 
 TEST(StartServer, ShowsTheEndOfTheLogWhereItDies) {

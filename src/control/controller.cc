@@ -31,6 +31,13 @@ std::map<std::string, std::string> StringMap(const std::string& text) {
   return map;
 }
 
+store::RunRow WentBackBy(store::RunRow failed, const std::string& run) {
+  WayBack way_back = WayBackOf(failed);
+  way_back.run = run;
+  NoteWayBack(way_back, failed);
+  return failed;
+}
+
 }  // namespace
 
 Controller::Controller(Dependencies dependencies, store::ClusterRow row)
@@ -241,6 +248,7 @@ net::Task<Result<StartedRun>> Controller::Resume(std::string author) {
   bundle->author = author;
   bundle->note = "resume";
   bundle->action = "resume";
+  bundle->goes_back = ResumedGoesBack();
   co_return co_await Begin(std::move(*bundle), std::move(action), std::move(any_plan), std::move(options));
 }
 
@@ -302,7 +310,10 @@ net::Task<Result<StartedRun>> Controller::Begin(Bundle bundle, std::string actio
   const bool goes_back = GoesBackFrom(bundle, action);
   const std::string placement_before = row_.placement;
   row_.placement = api::ToJson(desired.placement).dump();
-  const Status recorded = Record(bundle, started.plan, action, same || !brings, partial);
+  Json plan_json = api::ToJson(started.plan);
+  if (partial) MarkPartial(plan_json);
+  if (goes_back) NoteWayBack({.wanted = true, .cancelled = false, .run = "", .error = ""}, plan_json);
+  const Status recorded = Record(bundle, std::move(plan_json), action, same || !brings);
   if (!recorded.ok()) {
     // Nothing was accepted: all is as before.
     run_ = {};
@@ -314,10 +325,15 @@ net::Task<Result<StartedRun>> Controller::Begin(Bundle bundle, std::string actio
   SetDesired(std::move(desired));
   trouble_.reset();
   started.run = run_.id;
-  started.goes_back = run_.goes_back = goes_back;
+  started.goes_back = goes_back;
   run_.options = options;
   run_.silent = started.plan.unreachable;
   run_.machine = std::make_unique<RunMachine>(started.plan);
+  if (bundle.instead_of) {
+    RunProgress failed = *bundle.instead_of;
+    failed.row = WentBackBy(failed.row, run_.id);
+    deps_.finished(row_.key, failed);
+  }
   deps_.publish(row_.key, "started", Json{{"run", run_.id}, {"action", action}}.dump());
   MUSTER_FAULT("control.run.recorded");
   deps_.loop->Post([self] { self->Drive(); });
@@ -325,10 +341,7 @@ net::Task<Result<StartedRun>> Controller::Begin(Bundle bundle, std::string actio
 }
 
 // Makes the revision, its placement and its run durable together.
-Status Controller::Record(const Bundle& bundle, const Plan& plan, const std::string& action,
-                          bool same_revision, bool partial) {
-  Json plan_json = api::ToJson(plan);
-  if (partial) MarkPartial(plan_json);
+Status Controller::Record(const Bundle& bundle, Json plan, const std::string& action, bool same_revision) {
   run_.id = RandomHex(4);
   store::ClusterRow row = row_;
   if (!same_revision) row.revision += 1;
@@ -342,7 +355,7 @@ Status Controller::Record(const Bundle& bundle, const Plan& plan, const std::str
               .revision = row.revision,
               .action = action,
               .state = "running",
-              .plan = plan_json.dump(),
+              .plan = plan.dump(),
               .started = WallNow(),
               .ended = {},
               .error = "",
@@ -361,14 +374,17 @@ Status Controller::Record(const Bundle& bundle, const Plan& plan, const std::str
                                           .note = bundle.note}));
     }
     MUSTER_DO(deps_.store->PutRun(run_.row));
+    if (bundle.instead_of) {
+      MUSTER_DO(deps_.store->PutRun(WentBackBy(bundle.instead_of->row, run_.id)));
+    }
     return deps_.store->AddAudit(
         {.id = 0,
          .at = WallNow(),
          .who = bundle.author,
          .cluster = row.key,
          .action = action,
-         .detail = fmt::format("run {}, revision {}, {} steps{}{}", run_.id, row.revision, plan.steps.size(),
-                               bundle.note.empty() ? "" : ": ", bundle.note)});
+         .detail = fmt::format("run {}, revision {}, {} steps{}{}", run_.id, row.revision,
+                               plan["steps"].size(), bundle.note.empty() ? "" : ": ", bundle.note)});
   });
   if (!written.ok()) return written;
   row_ = row;

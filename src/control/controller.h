@@ -6,6 +6,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <set>
 #include <string>
@@ -26,6 +27,14 @@ namespace muster::control {
 
 class RunMachine;
 
+// A run as the API shows it.
+struct RunProgress {
+  store::RunRow row;
+  size_t done = 0, total = 0;
+  std::vector<std::string> open;              // step ids
+  std::map<std::string, std::string> paused;  // service -> why
+};
+
 // A version of the cluster file on its way to become a revision.
 struct Bundle {
   Cluster cluster;
@@ -35,7 +44,8 @@ struct Bundle {
   std::string author;
   std::string note;
   std::string action = "up";  // what brings it: up, scale, rollback, resume
-  bool way_back = false;      // brought by muster itself after a run that failed
+  bool goes_back = false;     // of a resume: what it resumes goes back by itself, should it fail
+  std::optional<RunProgress> instead_of = {};  // brought by muster itself: the run that failed
   std::string scales = {};  // the service that it gives another number of instances; the rest stays as it is
 };
 
@@ -48,14 +58,6 @@ struct PlanOptions {
   bool remove_all = false;
   bool delete_data = false;
   bool plan_only = false;  // decide, but write and start nothing
-};
-
-// A run as the API shows it.
-struct RunProgress {
-  store::RunRow row;
-  size_t done = 0, total = 0;
-  std::vector<std::string> open;              // step ids
-  std::map<std::string, std::string> paused;  // service -> why
 };
 
 struct StartedRun {
@@ -165,7 +167,6 @@ class Controller : public std::enable_shared_from_this<Controller> {
     store::RunRow row;
     std::unique_ptr<RunMachine> machine;
     PlanOptions options;
-    bool goes_back = false;                              // by itself, should it fail
     std::optional<Error> cancelled_for;                  // by whom and for what
     std::vector<std::string> silent;                     // hosts that it goes on without
     std::unordered_map<std::string, int64_t> put_backs;  // rows of the store, by the put-back's id
@@ -208,8 +209,7 @@ class Controller : public std::enable_shared_from_this<Controller> {
                       int64_t revision, plan::Desired* desired, bool* partial = nullptr) const;
   net::Task<Result<StartedRun>> Begin(Bundle bundle, std::string action, std::string plan_id,
                                       PlanOptions options);
-  Status Record(const Bundle& bundle, const Plan& plan, const std::string& action, bool same_revision,
-                bool partial);
+  Status Record(const Bundle& bundle, nlohmann::json plan, const std::string& action, bool same_revision);
 
   void Converge(const std::string& host);
   Result<PlanOptions> OptionsToResume(const store::RunRow& row) const;
@@ -224,7 +224,9 @@ class Controller : public std::enable_shared_from_this<Controller> {
   void EndPausedRun();
   void ForgetAbsent();
   bool GoesBackFrom(const Bundle& bundle, const std::string& action) const;
-  void RollBackAfterFailure();
+  bool ResumedGoesBack() const;
+  net::Task<void> GoBack(RunProgress failed);
+  void GoBackWhereLeft();
   void AfterDown();
   void Forget();
   std::optional<Error> LeftByDown() const;

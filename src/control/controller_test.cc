@@ -103,58 +103,6 @@ TEST_F(ControllerTest, AFailureStopsTheRunAndHandsBackWhatItTook) {
   RunUntil([this] { return world_.FactOf("edge-1", "health") == "web-1"; });
 }
 
-TEST_F(ControllerTest, AFailedReleaseGoesBackWhereTheFileSaysSo) {
-  Service careful = Web("run old");
-  careful.update.rollback_on_failure = true;
-  BringUp("v1", Mall({careful, Edge()}));
-  Service broken = Web("run broken");
-  broken.update.rollback_on_failure = true;
-  world_.fail.emplace("web-1.start", Error::Timeout("not-ready", "web-1 was not ready in time"));
-  ASSERT_TRUE(Up(File("v2", Mall({broken, Edge()}))).ok());
-  RunUntilFinished(3);
-  EXPECT_EQ(server_->finished[1].row.state, "failed");
-  EXPECT_EQ(server_->finished[2].row.state, "done");
-  EXPECT_EQ(server_->finished[2].row.action, "rollback");
-  EXPECT_EQ(StoredCluster().revision, 3);
-  EXPECT_EQ((*store_->FindRevision("mall", 3).value()).text, "v1");
-  EXPECT_EQ(world_.StateOf("web-1"), InstanceState::kReady);
-  EXPECT_THAT(world_.Told(), Not(Contains("stop web-2")));
-}
-
-TEST_F(ControllerTest, ARollbackThatFailsGoesBackOnceToWhatStoodBefore) {
-  Service careful = Web("run one");
-  BringUp("v1", Mall({careful, Edge()}));
-  careful = Web("run two");
-  careful.update.rollback_on_failure = true;
-  BringUp("v2", Mall({careful, Edge()}));
-  const auto not_ready = [&] {
-    world_.fail.emplace("web-1.start", Error::Timeout("not-ready", "web-1 was not ready in time"));
-  };
-  Bundle back = File("v1", files_.at("v1"));
-  back.action = "rollback";
-  back.note = "rollback to 1";
-  not_ready();
-  const auto started = Up(back);
-  ASSERT_TRUE(started.ok()) << started.error().Text();
-  EXPECT_TRUE(started->goes_back);  // as what stands says
-  RunUntilFinished(4);
-  EXPECT_EQ(server_->finished[2].row.state, "failed");
-  EXPECT_EQ(server_->finished[3].row.state, "done");
-  EXPECT_EQ(server_->finished[3].row.author, "muster");
-  EXPECT_EQ((*store_->FindRevision("mall", 4).value()).text, "v2");
-  EXPECT_EQ((*store_->FindRevision("mall", 4).value()).note, "rollback to 2 after revision 3 failed");
-
-  // What goes back by itself doesn't go on from there.
-  back.way_back = true;
-  not_ready();
-  const auto way_back = Up(back);
-  ASSERT_TRUE(way_back.ok()) << way_back.error().Text();
-  EXPECT_FALSE(way_back->goes_back);
-  RunUntilFinished(5);
-  EXPECT_EQ(server_->finished[4].row.state, "failed");
-  EXPECT_TRUE(server_->controller->idle());
-}
-
 TEST_F(ControllerTest, CancelGivesUpAStartThatWaitsAndPutsBack) {
   BringUpFirst();
   const std::string run = UpHeldAt("web-1.start");

@@ -11,11 +11,49 @@ namespace muster::control {
 namespace {
 
 constexpr const char* kPartial = "partial";
+constexpr const char* kWayBack = "way_back";
 constexpr const char* kRollbackNote = "rollback to ";
 
 }  // namespace
 
 void MarkPartial(nlohmann::json& plan) { plan[kPartial] = true; }
+
+WayBack WayBackOf(const store::RunRow& run) {
+  WayBack way_back;
+  if (run.plan.find(kWayBack) == std::string::npos) return way_back;  // it may be long, and most have none
+  const auto plan = nlohmann::json::parse(run.plan, nullptr, false);
+  if (!plan.is_object() || !plan.contains(kWayBack) || !plan[kWayBack].is_object()) return way_back;
+  const auto& noted = plan[kWayBack];
+  const auto yes = [&](const char* key) {
+    return noted.contains(key) && noted[key].is_boolean() && noted[key].get<bool>();
+  };
+  way_back.wanted = yes("wanted");
+  way_back.cancelled = yes("cancelled");
+  if (noted.contains("run") && noted["run"].is_string()) way_back.run = noted["run"].get<std::string>();
+  if (noted.contains("error") && noted["error"].is_object()) way_back.error = noted["error"].dump();
+  return way_back;
+}
+
+void NoteWayBack(const WayBack& way_back, nlohmann::json& plan) {
+  nlohmann::json noted{{"wanted", way_back.wanted}};
+  if (way_back.cancelled) noted["cancelled"] = true;
+  if (!way_back.run.empty()) noted["run"] = way_back.run;
+  if (!way_back.error.empty()) noted["error"] = nlohmann::json::parse(way_back.error, nullptr, false);
+  plan[kWayBack] = std::move(noted);
+}
+
+void NoteWayBack(const WayBack& way_back, store::RunRow& run) {
+  auto plan = nlohmann::json::parse(run.plan, nullptr, false);
+  if (!plan.is_object()) return;
+  NoteWayBack(way_back, plan);
+  run.plan = plan.dump();
+}
+
+bool AwaitsWayBack(const store::RunRow& run) {
+  if (run.state != "failed") return false;
+  const WayBack way_back = WayBackOf(run);
+  return way_back.wanted && !way_back.cancelled && way_back.run.empty() && way_back.error.empty();
+}
 
 bool Brings(std::string_view action) {
   return action != "restart" && action != "stop" && action != "start" && action != "down";

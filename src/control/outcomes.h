@@ -21,6 +21,21 @@ bool BroughtUp(const store::RunRow& run);
 // Notes in the stored plan of a run that it leaves others of an unfinished release as they are.
 void MarkPartial(nlohmann::json& plan);
 
+// What the stored plan of a run notes of the way back by itself, should it fail. None in those of releases
+// that knew none.
+struct WayBack {
+  bool wanted = false;     // it goes back, should it fail
+  bool cancelled = false;  // somebody cancelled it before it failed: then it doesn't
+  std::string run;         // that goes back
+  std::string error;       // why none could begin: JSON, "" none
+};
+WayBack WayBackOf(const store::RunRow& run);
+void NoteWayBack(const WayBack& way_back, nlohmann::json& plan);
+void NoteWayBack(const WayBack& way_back, store::RunRow& run);
+
+// Whether it has failed, is to go back, and nothing has come of that yet.
+bool AwaitsWayBack(const store::RunRow& run);
+
 // What became of `revision`: "done" where one of its runs brought it up; else the state of the newest that
 // was to
 // ("running", "failed", "cancelled", "paused", "putting-back"; "partial" where that was done, but left

@@ -53,6 +53,10 @@ void Controller::Drive() {
       run_.row.state = RunStateName(RunState::kCancelled);
       run_.row.error = api::ToJson(*run_.cancelled_for).dump();
     }
+    if (WayBack way_back = WayBackOf(run_.row); way_back.wanted && run_.machine->cancelled()) {
+      way_back.cancelled = true;
+      NoteWayBack(way_back, run_.row);
+    }
     if (const auto left = LeftByDown()) {
       run_.row.state = RunStateName(RunState::kFailed);
       run_.row.error = api::ToJson(*left).dump();
@@ -203,7 +207,7 @@ void Controller::Finish() {
   const RunProgress progress = *ActiveRun();
   const bool takes_down = run_.options.remove_all;
   const bool was_down = takes_down && state == RunState::kDone && !LeftByDown();
-  const bool back = state == RunState::kFailed && run_.goes_back;
+  const bool back = AwaitsWayBack(run_.row);
   if (takes_down) {
     left_out_.clear();
   } else if (state == RunState::kDone) {
@@ -213,55 +217,17 @@ void Controller::Finish() {
   if (BroughtUp(run_.row)) RevisionIsGood();
   if (was_down) AfterDown();
   run_ = {};
-  deps_.finished(row_.key, progress);
+  if (!back) deps_.finished(row_.key, progress);  // else it is told together with what follows
   for (const auto& waiting : std::exchange(ending_, {})) {
     deps_.loop->Post([waiting] { waiting.Set(true); });
   }
-  if (back) RollBackAfterFailure();
   if (!was_down) {
     ForgetAbsent();
     ReleaseIdleHosts();
   }
+  if (back) net::Spawn(GoBack(progress));
   DownAgainSoon();
   MendSoon();
-}
-
-// Whether a run that brings `bundle` goes back by itself, should it fail: its file says so, or, where a
-// person goes back, that of what stood before it. The way back that fails, too, is left to a person: trying
-// it again and again helps nobody.
-bool Controller::GoesBackFrom(const Bundle& bundle, const std::string& action) const {
-  const bool rollback = action == "rollback";
-  if (bundle.way_back || (!rollback && action != "up" && action != "scale")) return false;
-  const auto careful = [](const Cluster& cluster) {
-    return std::any_of(cluster.services.begin(), cluster.services.end(),
-                       [](const Service& service) { return service.update.rollback_on_failure; });
-  };
-  if (kept_.good == 0) return false;
-  bool wanted = careful(bundle.cluster);
-  if (!wanted && !rollback) return false;
-  const auto good = BundleOf(kept_.good);
-  if (!good.ok()) return false;
-  if (rollback) wanted |= careful(good->cluster);
-  return wanted && (good->text != bundle.text || good->files != bundle.files);
-}
-
-void Controller::RollBackAfterFailure() {
-  const int64_t good = kept_.good;
-  auto bundle = BundleOf(good);
-  if (!bundle.ok()) return;
-  bundle->author = "muster";
-  bundle->action = "rollback";
-  bundle->way_back = true;
-  bundle->note = RollbackNote(good) + fmt::format(" after revision {} failed", row_.revision);
-  auto self = shared_from_this();
-  deps_.loop->Post([self, bundle = std::move(*bundle)]() mutable {
-    net::SpawnThen(self->Up(std::move(bundle), "", {}), [self](Result<StartedRun> started) {
-      Json event{{"state", started.ok() ? "started" : "failed"}};
-      if (started.ok()) event["run"] = started->run;
-      if (!started.ok()) event["error"] = api::ToJson(started.error());
-      self->deps_.publish(self->row_.key, "rollback", event.dump());
-    });
-  });
 }
 
 Status Controller::Cancel(const std::string& run) {

@@ -71,6 +71,8 @@ Status Controller::Rule() {
     deciding_ = recovering_ = true;
     deciding_who_ = "the server is settling run " + runs[0].id + ", which its last stop interrupted";
     net::Spawn(Recover(runs[0]));
+  } else {
+    GoBackWhereLeft();
   }
   return Done();
 }

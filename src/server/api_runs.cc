@@ -6,6 +6,7 @@
 
 #include "api/fields.h"
 #include "api/json.h"
+#include "control/outcomes.h"
 #include "server/api.h"
 #include "server/local_agents.h"
 
@@ -52,6 +53,10 @@ Json RunJson(const store::RunRow& row) {
             {"ended", row.ended.time_since_epoch().count()},
             {"author", row.author}};
   if (!row.error.empty()) json["error"] = Json::parse(row.error, nullptr, false);
+  const control::WayBack way_back = control::WayBackOf(row);
+  if (!way_back.run.empty()) json["rolled_back_by"] = way_back.run;
+  if (!way_back.error.empty()) json["no_way_back"] = Json::parse(way_back.error, nullptr, false);
+  if (control::AwaitsWayBack(row)) json["goes_back"] = true;
   return json;
 }
 

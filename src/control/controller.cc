@@ -369,7 +369,7 @@ Status Controller::Record(const Bundle& bundle, Json plan, const std::string& ac
                                           .author = bundle.author,
                                           .text = bundle.text,
                                           .file_name = bundle.file_name,
-                                          .bundle = bundle.files,
+                                          .bundle = WithRollbackTarget(bundle.files, bundle.rollback_to),
                                           .renderer = plan::kRendererVersion,
                                           .note = bundle.note}));
     }
@@ -493,7 +493,7 @@ Result<Bundle> Controller::BundleOf(int64_t revision) const {
   return Bundle{.cluster = std::move(cluster),
                 .text = row->text,
                 .file_name = row->file_name,
-                .files = row->bundle,
+                .files = FilesOf(*row),
                 .author = row->author,
                 .note = ""};
 }

@@ -44,6 +44,7 @@ struct Bundle {
   std::string author;
   std::string note;
   std::string action = "up";  // what brings it: up, scale, rollback, resume
+  int64_t rollback_to = 0;    // the revision that it is again; 0 where nobody goes back
   bool goes_back = false;     // of a resume: what it resumes goes back by itself, should it fail
   std::optional<RunProgress> instead_of = {};  // brought by muster itself: the run that failed
   std::string scales = {};  // the service that it gives another number of instances; the rest stays as it is

@@ -69,7 +69,7 @@ Result<Plan> Controller::Decide(const Bundle& bundle, const PlanOptions& options
 
 bool Controller::IsCurrent(const Bundle& bundle) const {
   const auto current = deps_.store->FindRevision(row_.key, row_.revision);
-  return current.ok() && *current && (*current)->text == bundle.text && (*current)->bundle == bundle.files;
+  return current.ok() && *current && (*current)->text == bundle.text && FilesOf(**current) == bundle.files;
 }
 
 bool Controller::IsBroughtUp() const {

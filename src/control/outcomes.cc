@@ -13,6 +13,16 @@ namespace {
 constexpr const char* kPartial = "partial";
 constexpr const char* kWayBack = "way_back";
 constexpr const char* kRollbackNote = "rollback to ";
+constexpr const char* kRollbackTo = "rollback_to";  // in a stored bundle; 0 where nobody went back
+
+// The stored bundle, where it tells the target at all. What stands in a file can't look like that: its quotes
+// are escaped.
+std::optional<nlohmann::json> TellsTarget(const std::string& bundle) {
+  if (bundle.find("\"rollback_to\":") == std::string::npos) return std::nullopt;
+  nlohmann::json parsed = nlohmann::json::parse(bundle, nullptr, false);
+  if (!parsed.is_object() || !parsed.contains(kRollbackTo)) return std::nullopt;
+  return parsed;
+}
 
 }  // namespace
 
@@ -79,7 +89,7 @@ std::string OutcomeOf(int64_t revision, const std::vector<store::RunRow>& runs) 
 namespace {
 
 bool SameContent(const store::RevisionRow& a, const store::RevisionRow& b) {
-  return a.text == b.text && a.bundle == b.bundle;
+  return a.text == b.text && FilesOf(a) == FilesOf(b);
 }
 
 // One of what stands one upon the other.
@@ -100,7 +110,7 @@ std::vector<Standing> StackAt(int64_t current, const std::vector<store::Revision
     if (revision.number > current) break;
     kept[revision.number] = &revision;
     std::string outcome = OutcomeOf(revision.number, runs);
-    int64_t number = RollbackTarget(revision.note);
+    int64_t number = RollbackTarget(revision);
     if (number <= 0 || number >= revision.number) {
       meant[revision.number] = revision.number;
       stack.push_back({.revision = &revision, .meant = revision.number, .outcome = outcome});
@@ -120,11 +130,30 @@ std::vector<Standing> StackAt(int64_t current, const std::vector<store::Revision
 
 }  // namespace
 
-std::string RollbackNote(int64_t revision) { return kRollbackNote + std::to_string(revision); }
+std::string RollbackNote(int64_t revision) { return std::string(kRollbackNote) + std::to_string(revision); }
 
-int64_t RollbackTarget(std::string_view note) {
-  if (!note.starts_with(kRollbackNote)) return 0;
-  return std::atoll(std::string(note.substr(std::string_view(kRollbackNote).size())).c_str());
+std::string WithRollbackTarget(const std::string& files, int64_t target) {
+  nlohmann::json bundle = nlohmann::json::parse(files, nullptr, false);
+  if (!bundle.is_object()) return files;
+  bundle[kRollbackTo] = target;
+  return bundle.dump();
+}
+
+std::string FilesOf(const store::RevisionRow& revision) {
+  auto bundle = TellsTarget(revision.bundle);
+  if (!bundle) return revision.bundle;
+  bundle->erase(kRollbackTo);
+  return bundle->dump();
+}
+
+int64_t RollbackTarget(const store::RevisionRow& revision) {
+  if (const auto bundle = TellsTarget(revision.bundle)) {
+    const auto& target = bundle->at(kRollbackTo);
+    return target.is_number_integer() ? target.get<int64_t>() : 0;
+  }
+  // Of an earlier release, which told it by its note alone.
+  const std::string start = kRollbackNote;
+  return revision.note.starts_with(start) ? std::atoll(revision.note.c_str() + start.size()) : 0;
 }
 
 int64_t GoodBefore(int64_t current, const std::vector<store::RevisionRow>& revisions,
@@ -157,7 +186,7 @@ Error NothingBefore(const std::string& cluster, int64_t current,
   // What a rollback went back to may be a rollback itself.
   int64_t again = 0;
   for (const store::RevisionRow* one = now; one;) {
-    const int64_t target = RollbackTarget(one->note);
+    const int64_t target = RollbackTarget(*one);
     if (target <= 0 || target >= one->number) break;
     again = target;
     one = find(target);

@@ -42,10 +42,16 @@ bool AwaitsWayBack(const store::RunRow& run);
 // instances of an earlier release as they were); "" where no run is known. `runs`: newest first.
 std::string OutcomeOf(int64_t revision, const std::vector<store::RunRow>& runs);
 
-// "rollback to 3", the note of a revision that a rollback made; what may follow says why. And its number
-// again: 0 where the note is another.
+// "rollback to 3", the note of a revision that a rollback made; what may follow says why. It is for people,
+// who may write the same.
 std::string RollbackNote(int64_t revision);
-int64_t RollbackTarget(std::string_view note);
+
+// A revision's stored bundle (store::RevisionRow) says which revision a rollback went back to; 0 where none
+// made it. What it says of the files is the same with and without.
+std::string WithRollbackTarget(const std::string& files, int64_t target);
+std::string FilesOf(const store::RevisionRow& revision);
+// 0 where no rollback made it. What an earlier release stored says so by nothing but the note.
+int64_t RollbackTarget(const store::RevisionRow& revision);
 
 // The newest revision before `current` that was brought up, and to go back to which changes something; 0
 // where there is none. A revision made by going back to N stands for N, so that going back again leads

@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 
 namespace muster::control {
 namespace {
@@ -142,11 +143,47 @@ TEST(Outcomes, GoesBackPastWhatIsTheSameAndKnowsTargetsThatAreKeptNoMore) {
   EXPECT_EQ(GoodBefore(3, revisions, AllDone(3)), 1);
 }
 
-TEST(Outcomes, ReadsTheNoteOfARollback) {
-  EXPECT_EQ(RollbackTarget(RollbackNote(12)), 12);
-  EXPECT_EQ(RollbackTarget("rollback to 3 after revision 4 failed"), 3);
-  EXPECT_EQ(RollbackTarget("rollback to the good old one"), 0);
-  EXPECT_EQ(RollbackTarget("scale web 3"), 0);
+// As earlier releases stored it.
+TEST(Outcomes, KnowsARollbackOfAnEarlierReleaseByItsNote) {
+  const auto target = [](const std::string& note) {
+    store::RevisionRow row;
+    row.note = note;
+    row.bundle = R"({"files":{}})";
+    return RollbackTarget(row);
+  };
+  EXPECT_EQ(target(RollbackNote(12)), 12);
+  EXPECT_EQ(target("rollback to 3 after revision 4 failed"), 3);
+  EXPECT_EQ(target("rollback to the good old one"), 0);
+  EXPECT_EQ(target("scale web 3"), 0);
+}
+
+TEST(Outcomes, AStoredBundleTellsTheTargetAndTheSameFiles) {
+  for (const char* files : {R"({"files":{"a":{"size":3}},"overrides":{}})", "{}"}) {
+    store::RevisionRow row;
+    row.bundle = WithRollbackTarget(files, 12);
+    EXPECT_EQ(RollbackTarget(row), 12);
+    EXPECT_EQ(FilesOf(row), files);
+    EXPECT_EQ(nlohmann::json::parse(row.bundle).at("rollback_to"), 12);
+  }
+}
+
+// Whoever writes a note steers nothing with it.
+TEST(Outcomes, ANoteThatReadsLikeThatOfARollbackMakesNone) {
+  auto revisions = Revisions({1, 2, 3});
+  for (store::RevisionRow& one : revisions) one.bundle = WithRollbackTarget(R"({"files":{}})", 0);
+  revisions[2].note = "rollback to 1 was no option: fix the colour instead";
+  EXPECT_EQ(RollbackTarget(revisions[2]), 0);
+  EXPECT_EQ(GoodBefore(3, revisions, AllDone(3)), 2);
+  // What is brought up again after a rollback is the same, whatever made it.
+  revisions[2].note = RollbackNote(1);
+  revisions[2].text = revisions[0].text;
+  revisions[2].bundle = WithRollbackTarget(R"({"files":{}})", 1);
+  EXPECT_EQ(GoodBefore(3, revisions, AllDone(3)), 0);
+  auto again = Revisions({4});
+  again[0].text = revisions[0].text;
+  again[0].bundle = WithRollbackTarget(R"({"files":{}})", 0);
+  revisions.push_back(again[0]);
+  EXPECT_EQ(GoodBefore(4, revisions, AllDone(4)), 0);
 }
 
 }  // namespace

@@ -56,6 +56,7 @@ net::Task<void> Controller::GoBack(RunProgress failed) {
     bundle->author = "muster";
     bundle->action = "rollback";
     bundle->instead_of = failed;
+    bundle->rollback_to = good;
     bundle->note = RollbackNote(good) + fmt::format(" after revision {} failed", row_.revision);
     std::string any_plan;
     PlanOptions options;

@@ -62,7 +62,7 @@ int Most(const Call& call, int fallback) {
 
 // Without what stands in files that are secret: a private key, env_file.
 Json ShownBundle(const store::RevisionRow& row) {
-  auto bundle = api::ParseJson(row.bundle);
+  auto bundle = api::ParseJson(control::FilesOf(row));
   if (!bundle.ok() || !bundle->is_object()) return Json::object();
   if (!bundle->contains("files") || !(*bundle)["files"].is_object()) return *bundle;
   const spec::Parsed parsed = spec::ParseCluster(row.text, row.file_name, Clusters::RecipeShapes());
@@ -403,6 +403,7 @@ net::Task<Answer> Api::Rollback(Call call) {
   accepted.bundle = std::move(*bundle);
   accepted.bundle.author = call.who;
   accepted.bundle.action = "rollback";
+  accepted.bundle.rollback_to = revision;
   accepted.bundle.note = control::RollbackNote(revision);
   std::string any_plan;
   co_return co_await Begin(std::move(accepted), std::move(any_plan), options);

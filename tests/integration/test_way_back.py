@@ -69,3 +69,14 @@ def test_a_way_back_that_can_not_begin_says_why(muster):
     assert "or go back: muster rollback" in failed.stderr
     assert "going back" not in failed.stdout
     assert runs(muster)[0]["no_way_back"]["code"] == "secret-missing"
+
+
+def test_a_note_steers_no_rollback(muster):
+    muster.run("up", box(muster, GOOD))
+    muster.run("up", box(muster, GOOD.replace("1001", "1003")))
+    muster.run("up", box(muster, GOOD.replace("1001", "1004")), "--note", "rollback to 1 was no option: see #7")
+    muster.run("rollback", "--cluster", KEY)
+    revisions = muster.json("history", "--cluster", KEY)["revisions"]
+    assert [one["note"] for one in revisions][:2] == ["rollback to 2", "rollback to 1 was no option: see #7"]
+    muster.run("rollback", "--cluster", KEY)
+    assert muster.json("history", "--cluster", KEY)["revisions"][0]["note"] == "rollback to 1"

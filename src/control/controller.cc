@@ -407,15 +407,17 @@ net::Task<Result<StartedRun>> Controller::Act(std::string action, std::vector<st
     co_return Error::Conflict("cluster-down", "{} is going down: there is nothing to {}", row_.key, action)
         .Hint("muster down goes on with it, {} brings it up again", UpCommand(row_.key));
   }
-  // Whoever wants everything gone needn't wait for what is on its way up.
+  // Whoever wants everything gone needn't wait for what is on its way up, and what is on its way down already
+  // goes on: with its data, where somebody has asked for that.
   std::string cancelled;
   if (action == "down" && !options.plan_only && !run_.id.empty()) {
+    if (run_.options.remove_all && !run_.machine->cancelled()) {
+      if (run_.options.delete_data == options.delete_data) co_return GoingDown();
+      if (run_.options.delete_data) co_return InTheWay();
+    }
     cancelled =
         fmt::format("run {} ({} by {}) was cancelled for it", run_.id, run_.row.action, run_.row.author);
-    // Whoever waits for that run is told by its end.
-    Error why = Error::Conflict("cancelled-by-down", "{} takes {} down", author, row_.key)
-                    .Hint("{} brings it up again", UpCommand(row_.key));
-    co_await CancelAndWait(std::move(why), kCancelWithin);
+    co_await CancelAndWait(CancelledBy(author), kCancelWithin);
   }
   if (!run_.id.empty() || deciding_) co_return InTheWay();
   std::set<std::string> chosen;

@@ -120,7 +120,9 @@ class Controller : public std::enable_shared_from_this<Controller> {
   // settled after a stop of the server is waited for); "plan-moved" where `plan_id` is given and is not what
   // would be done now.
   net::Task<Result<StartedRun>> Up(Bundle bundle, std::string plan_id, PlanOptions options);
-  // stop, start, restart of instances or whole services (names of either; empty: all), and down.
+  // stop, start, restart of instances or whole services (names of either; empty: all), and down. A down
+  // cancels what is under way; where that is a down with the same options, it is the one that is answered
+  // with, and one that deletes the data isn't cancelled for one that keeps it: "run-active".
   net::Task<Result<StartedRun>> Act(std::string action, std::vector<std::string> names, PlanOptions options,
                                     std::string author);
   // Nothing new is sent, starts and proofs that still wait are given up, and what was taken away is put back.
@@ -231,6 +233,8 @@ class Controller : public std::enable_shared_from_this<Controller> {
   void AfterDown();
   void Forget();
   std::optional<Error> LeftByDown() const;
+  Result<StartedRun> GoingDown() const;
+  Error CancelledBy(const std::string& author) const;
   void RememberGoingDown();
   void DownAgainSoon();
   net::Task<void> DownAgain();

@@ -403,6 +403,50 @@ TEST_F(ControllerTest, DownDoesNotWaitForWhatIsOnItsWayUp) {
   EXPECT_EQ(world_.StateOf("web-1"), InstanceState::kAbsent);
 }
 
+TEST_F(ControllerTest, ASecondDownJoinsTheFirst) {
+  BringUpFirst();
+  world_.hold.insert("web-1.stop");
+  const auto first = Act("down");
+  ASSERT_TRUE(first.ok());
+  RunUntilHeld("a");
+  const auto second = Act("down");
+  ASSERT_TRUE(second.ok()) << second.error().Text();
+  EXPECT_EQ(second->run, first->run);
+  EXPECT_EQ(second->plan.steps.size(), first->plan.steps.size());
+  EXPECT_THAT(second->plan.notes, Contains(HasSubstr("already: run " + first->run + " (down by ann)")));
+
+  // Whose data is to go as well takes it over.
+  std::optional<Result<StartedRun>> third;
+  PlanOptions delete_data;
+  delete_data.delete_data = true;
+  net::SpawnThen(server_->controller->Act("down", {}, delete_data, "bob"),
+                 [&third](Result<StartedRun> begun) { third.emplace(std::move(begun)); });
+  world_.hold.clear();
+  RunUntil([&] { return third.has_value(); });
+  ASSERT_TRUE(third->ok()) << third->error().Text();
+  EXPECT_EQ(StoredRun(first->run).state, "cancelled");
+  EXPECT_THAT(StoredRun(first->run).error, HasSubstr("bob takes mall down too, and deletes its data"));
+  EXPECT_THAT(StoredRun(first->run).error, Not(HasSubstr("brings it up")));
+  RunUntilFinished(3);
+  EXPECT_EQ(server_->removed_hosts, Lines{"mall"});
+}
+
+TEST_F(ControllerTest, ADownThatDeletesTheDataIsNotCancelledForOneThatKeepsIt) {
+  BringUpFirst();
+  world_.hold.insert("web-1.stop");
+  const auto first = Act("down", {}, {.delete_data = true});
+  ASSERT_TRUE(first.ok());
+  RunUntilHeld("a");
+  const auto second = Act("down");
+  ASSERT_FALSE(second.ok());
+  EXPECT_EQ(second.error().code(), "run-active");
+  EXPECT_THAT(second.error().message(), HasSubstr(first->run));
+  world_.hold.clear();
+  server_->fakes["a"]->Release("web-1.stop");
+  RunUntilFinished(2);
+  EXPECT_EQ(server_->removed_hosts, Lines{"mall"});
+}
+
 TEST_F(ControllerTest, DownDoesNotWaitForAProof) {
   const std::string run = UpHeldAtItsProof();
   const auto down = Act("down");

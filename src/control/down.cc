@@ -1,8 +1,12 @@
 // The part of the Controller that ends a cluster: what follows once everything was taken away, and what
 // doesn't where a host was silent meanwhile.
+#include <nlohmann/json.hpp>
+
+#include "api/json.h"
 #include "base/text.h"
 #include "control/controller.h"
 #include "control/run_machine.h"
+#include "model/up_command.h"
 
 namespace muster::control {
 namespace {
@@ -34,6 +38,26 @@ std::optional<Error> Controller::LeftByDown() const {
       .Evidence(std::move(left))
       .Hint("muster down{} again when {} back; as long as the server runs, that happens by itself",
             run_.options.delete_data ? " --delete-data" : "", one ? "it is" : "they are");
+}
+
+// The run that takes everything away, for whoever wants the same.
+Result<StartedRun> Controller::GoingDown() const {
+  StartedRun going{.run = run_.id, .plan = {}};
+  MUSTER_TRY(const auto json, api::ParseJson(run_.row.plan));
+  MUSTER_TRY(going.plan, api::PlanFrom(json));
+  going.plan.notes.push_back(
+      fmt::format("it is on its way down already: run {} (down by {})", run_.id, run_.row.author));
+  return going;
+}
+
+// Whoever waits for the run that `author`'s down takes the place of is told this.
+Error Controller::CancelledBy(const std::string& author) const {
+  if (run_.options.remove_all) {
+    return Error::Conflict("cancelled-by-down", "{} takes {} down too, and deletes its data", author,
+                           row_.key);
+  }
+  return Error::Conflict("cancelled-by-down", "{} takes {} down", author, row_.key)
+      .Hint("{} brings it up again", UpCommand(row_.key));
 }
 
 void Controller::RememberGoingDown() {

@@ -411,7 +411,7 @@ net::Task<Result<StartedRun>> Controller::Act(std::string action, std::vector<st
   // goes on: with its data, where somebody has asked for that.
   std::string cancelled;
   if (action == "down" && !options.plan_only && !run_.id.empty()) {
-    if (run_.options.remove_all && !run_.machine->cancelled()) {
+    if (run_.options.remove_all && !run_.cancelled) {
       if (run_.options.delete_data == options.delete_data) co_return GoingDown();
       if (run_.options.delete_data) co_return InTheWay();
     }

@@ -53,7 +53,7 @@ void Controller::Drive() {
       run_.row.state = RunStateName(RunState::kCancelled);
       run_.row.error = api::ToJson(*run_.cancelled_for).dump();
     }
-    if (WayBack way_back = WayBackOf(run_.row); way_back.wanted && run_.machine->cancelled()) {
+    if (WayBack way_back = WayBackOf(run_.row); way_back.wanted && run_.cancelled) {
       way_back.cancelled = true;
       NoteWayBack(way_back, run_.row);
     }
@@ -236,6 +236,7 @@ Status Controller::Cancel(const std::string& run) {
   }
   const std::vector<std::string> open = run_.machine->open_steps();
   run_.machine->Cancel();
+  run_.cancelled = true;
   // A start may wait for many minutes to be ready, a proof for as long; nobody waits with them any more.
   for (const std::string& id : open) {
     std::string name = id;

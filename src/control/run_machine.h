@@ -62,7 +62,6 @@ class RunMachine {
   void GiveUpOn(const std::string& instance, Error error);
 
   RunState state() const;
-  bool cancelled() const { return cancelled_; }
   const std::optional<Error>& error() const { return error_; }
   std::map<std::string, std::string> paused() const;  // service -> reason
   bool HasStarted(const std::string& instance) const { return started_.contains(instance); }

@@ -57,6 +57,20 @@ std::string ChangesOfEnv(const Instance& before, const Instance& after) {
   return Join(texts, ", ");
 }
 
+std::vector<Drift> ShownDrift(const Instance* desired, std::vector<Drift> drifts) {
+  const auto open = [&](const Drift& drift) {
+    if (!desired) return false;
+    return std::none_of(desired->files.begin(), desired->files.end(), [&](const InstanceFile& file) {
+      return file.path == drift.path && (file.secret || (file.mode & 077) == 0);
+    });
+  };
+  for (Drift& drift : drifts) {
+    if (drift.what == "changed" && !drift.difference.empty() && !open(drift))
+      drift.difference = {"(not shown: the file holds a secret)"};
+  }
+  return drifts;
+}
+
 void ExplainChanges(const std::vector<Instance>& before, const std::vector<Instance>& after,
                     const std::map<std::string, Observed>& observed, Plan& plan) {
   std::unordered_map<std::string_view, const Instance*> old, wanted;

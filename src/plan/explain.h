@@ -13,6 +13,10 @@ namespace muster::plan {
 // is the same has another secret in it; empty where there is none of either.
 std::string ChangesOfEnv(const Instance& before, const Instance& after);
 
+// The drift without what stands in files that hold a secret or are for their owner only: an agent that an
+// earlier release has left behind shows it. `desired` may be null: nothing of any file is shown.
+std::vector<Drift> ShownDrift(const Instance* desired, std::vector<Drift> drifts);
+
 // Says in the reasons of `plan` which variables of the environment changed, for those instances that stand as
 // `before`, the desired members of the revision before, has them.
 void ExplainChanges(const std::vector<Instance>& before, const std::vector<Instance>& after,

@@ -5,6 +5,7 @@
 
 #include "base/digest.h"
 #include "base/text.h"
+#include "plan/explain.h"
 #include "plan/hash.h"
 #include "plan/order.h"
 #include "plan/ports.h"
@@ -282,7 +283,12 @@ Result<Plan> MakePlan(const Cluster& cluster, const Desired& desired, const Situ
     for (const Service& service : cluster.services) MUSTER_DO(CheckReach(service, cluster, situation));
     ChangeAll(cluster, groups, situation, plan, steps);
     for (const auto& [name, observed] : situation.observed) {
-      for (const Drift& drift : observed.drift) plan.drift.emplace_back(name, drift);
+      if (observed.drift.empty()) continue;
+      const auto wanted = std::find_if(desired.instances.begin(), desired.instances.end(),
+                                       [&](const Instance& one) { return one.name == name; });
+      const Instance* instance = wanted == desired.instances.end() ? nullptr : &*wanted;
+      for (Drift& drift : ShownDrift(instance, observed.drift))
+        plan.drift.emplace_back(name, std::move(drift));
     }
     TakeOutOfBalancers(cluster, desired, situation, steps);
   }

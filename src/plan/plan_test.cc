@@ -176,6 +176,31 @@ TEST(Explain, NamesWhatChangedInTheEnvironmentAndNoValue) {
   EXPECT_EQ(plan->steps[0].reason, "env changed");
 }
 
+TEST(Plan, ShowsNoDifferenceOfAFileThatHoldsASecret) {
+  const Cluster cluster = Two({App("web", "1")});
+  auto desired = LayOutCluster(cluster, {}, {});
+  ASSERT_TRUE(desired.ok());
+  desired->instances[0].files = {{.path = "open", .content = "x"},
+                                 {.path = "key", .content = "x", .secret = true},
+                                 {.path = "own", .content = "x", .mode = 0600}};
+  Situation situation = AllReady(*desired);
+  // As an agent of an earlier release tells it.
+  auto& drift = situation.observed["web-1"].drift;
+  for (const char* path : {"open", "key", "own"}) {
+    drift.push_back({.path = path, .what = "changed", .difference = {std::string("+canary of ") + path}});
+  }
+  drift.push_back({.path = "key", .what = "mode", .difference = {"+mode 644"}});
+  const auto plan = MakePlan(cluster, *desired, situation);
+  ASSERT_TRUE(plan.ok());
+  const std::string text = FormatPlan(*plan, false);
+  EXPECT_THAT(text, testing::HasSubstr("canary of open"));
+  EXPECT_THAT(text, testing::HasSubstr("+mode 644"));
+  EXPECT_THAT(text, testing::Not(testing::HasSubstr("canary of key")));
+  EXPECT_THAT(text, testing::Not(testing::HasSubstr("canary of own")));
+  // Of what isn't wanted any more nobody knows what its files held.
+  EXPECT_THAT(ShownDrift(nullptr, drift)[0].difference[0], testing::HasSubstr("not shown"));
+}
+
 TEST(Plan, IsEmptyWhereAllIsThere) {
   const Cluster cluster = Two({App("web"), Edge("web")});
   const auto desired = LayOutCluster(cluster, {}, {});

@@ -9,6 +9,7 @@
 #include "control/outcomes.h"
 #include "model/up_command.h"
 #include "net/addresses.h"
+#include "plan/explain.h"
 #include "server/api.h"
 
 namespace muster::server {
@@ -94,7 +95,9 @@ Result<std::shared_ptr<control::Controller>> Api::FindController(const Call& cal
 
 Json Api::InstanceJson(const control::Controller& controller, const Instance* desired,
                        const Observed& observed) {
-  Json json = api::ToJson(observed);
+  Observed shown = observed;
+  shown.drift = plan::ShownDrift(desired, std::move(shown.drift));
+  Json json = api::ToJson(shown);
   json.erase("parts");
   if (observed.pid <= 0) json["pid"] = nullptr;  // `kill 0` would end the caller's own group
   json["held"] = controller.held().contains(observed.name);

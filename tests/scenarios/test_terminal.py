@@ -59,12 +59,17 @@ class Terminal:
     def type(self, text):
         os.write(self.main, text.encode())
 
-    def end(self, seconds=60):
+    def wait(self, seconds=60):
+        """Until it has ended. A program whose terminal nobody reads stands still once that has taken what it can."""
         deadline = time.monotonic() + seconds
         while self.process.poll() is None and time.monotonic() < deadline:
             self.drain()
         self.drain()
         assert self.process.poll() is not None, f"still runs:\n{self.text}"
+        return self.process.returncode
+
+    def end(self, seconds=60):
+        self.wait(seconds)
         os.close(self.main)
         return self.process.returncode
 
@@ -127,7 +132,7 @@ def test_ctrl_c_cancels_the_run(world):
     terminal.read_until("cancelling")
     # What is under way ends first; who doesn't want to wait for it asks again.
     terminal.type("\x03")
-    assert terminal.process.wait(30) == 130
+    assert terminal.wait(30) == 130
     assert termios.tcgetattr(terminal.main)[3] & termios.ECHO
     assert terminal.end() == 130, terminal.text
 

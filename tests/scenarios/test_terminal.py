@@ -118,7 +118,7 @@ def test_what_is_typed_does_not_show_in_the_picture(world):
     assert not termios.tcgetattr(terminal.main)[3] & termios.ECHO
     terminal.type("typed-in-vain\n")
     terminal.read_until("try next")
-    assert terminal.process.wait(30) == 0
+    assert terminal.wait(30) == 0
     assert termios.tcgetattr(terminal.main)[3] & termios.ECHO
     terminal.end()
     assert "typed-in-vain" not in terminal.text
@@ -167,7 +167,7 @@ def test_ctrl_c_at_a_hidden_prompt_gives_the_terminal_back(world):
     terminal.read_until("value of db")
     assert not termios.tcgetattr(terminal.main)[3] & termios.ECHO
     terminal.type("\x03")
-    assert terminal.process.wait(10) == 130
+    assert terminal.wait(10) == 130
     assert termios.tcgetattr(terminal.main)[3] & termios.ECHO
     assert not world.home.exists()
     terminal.end()

@@ -545,6 +545,7 @@ Observed Member::Observe(bool drift) {
   if (Operator* recipe = GetOperator()) observed.facts = recipe->Facts(OperatorContext());
   const std::string listens = FormatListens(desired.address, desired.ports);
   if (!listens.empty()) observed.facts[kListensFact] = listens;
+  if (supervisor_.memory().unproven) observed.facts[kUnprovenFact] = "yes";
   if (!desired.data_folders.empty()) observed.facts[kDataFact] = Join(desired.data_folders, " ");
   if (const std::string failure = supervisor_.probe_failure(); !failure.empty()) {
     observed.facts[kProbeFact] = failure;

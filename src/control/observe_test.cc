@@ -70,6 +70,25 @@ TEST_F(ObserveTest, ARunFailsWithEvidenceWhereTheUnwellMemberStaysSo) {
   EXPECT_THAT(world_.Told(), Not(Contains("stop web-2")));
 }
 
+// It would be waited for in vain: nobody kills it for a check that may be what is wrong.
+TEST_F(ObserveTest, ARunDoesNotWaitForWhoPassesItsChangedCheckNoMore) {
+  BringUp("v1", Three("run old", 600s));
+  world_.hold = {"web-2.start"};
+  ASSERT_TRUE(Up(File("v2", Three("run new", 600s))).ok());
+  RunUntilHeld("b");
+  const std::map<std::string, std::string> facts{{kUnprovenFact, "yes"}, {kProbeFact, "status 500"}};
+  server_->fakes.at("a")->Become("web-1", InstanceState::kUnhealthy, facts);
+  RunUntil([this] { return Paused(); });
+  world_.hold.clear();
+  server_->fakes.at("b")->Release("web-2.start");
+  RunUntilFinished(2);
+  const RunProgress& run = server_->finished.back();
+  EXPECT_EQ(run.row.state, "failed");
+  EXPECT_THAT(run.row.error, HasSubstr("health-wrong"));
+  EXPECT_THAT(run.row.error, HasSubstr("web-1 passes its changed health check no more: status 500"));
+  EXPECT_THAT(world_.Told(), Not(Contains("stop web-3")));
+}
+
 TEST_F(ObserveTest, ARunReplacesTheUnwellMemberItself) {
   BringUpFirst();
   world_.hold = {"web-1.start"};

@@ -102,9 +102,11 @@ class FakeAgent : public std::enable_shared_from_this<FakeAgent> {
     }
   }
 
-  void Become(const std::string& name, InstanceState state) {
+  void Become(const std::string& name, InstanceState state,
+              const std::map<std::string, std::string>& facts = {}) {
     Observed& observed = model().instances[name];
     observed.state = state;
+    for (const auto& [fact, value] : facts) observed.facts[fact] = value;
     Say(api::Changed{.instance = observed});
   }
 

@@ -146,6 +146,8 @@ struct Drift {
 // Facts of every kind: what the last probe met, of what is starting or unhealthy; its data folders.
 inline constexpr const char* kProbeFact = "probe";
 inline constexpr const char* kDataFact = "data";
+inline constexpr const char* kUnprovenFact =
+    "unproven";  // its health check was changed: nobody is killed for it yet
 
 // What one instance is, as its agent sees it.
 struct Observed {

@@ -53,8 +53,8 @@ Result<Plan> Controller::Decide(const Bundle& bundle, const PlanOptions& options
   }
   plan::Narrowed narrowed;
   if (scope) {
-    narrowed = plan::Narrow(
-        *scope, {.cluster = cluster, .desired = *desired, .situation = std::move(situation), .left = {}});
+    narrowed =
+        plan::Narrow(*scope, {.cluster = cluster, .desired = *desired, .situation = situation, .left = {}});
   }
   MUSTER_TRY(Plan plan, scope ? plan::MakePlan(narrowed.cluster, narrowed.desired, narrowed.situation)
                               : plan::MakePlan(cluster, *desired, situation));

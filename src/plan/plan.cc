@@ -285,7 +285,7 @@ Result<Plan> MakePlan(const Cluster& cluster, const Desired& desired, const Situ
     for (const auto& [name, observed] : situation.observed) {
       if (observed.drift.empty()) continue;
       const auto wanted = std::find_if(desired.instances.begin(), desired.instances.end(),
-                                       [&](const Instance& one) { return one.name == name; });
+                                       [&name = name](const Instance& one) { return one.name == name; });
       const Instance* instance = wanted == desired.instances.end() ? nullptr : &*wanted;
       for (Drift& drift : ShownDrift(instance, observed.drift))
         plan.drift.emplace_back(name, std::move(drift));

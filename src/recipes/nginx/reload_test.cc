@@ -22,8 +22,8 @@ TEST(NginxEmergencies, AreTheMastersOwn) {
 TEST(NginxEmergencies, AreNoVisitors) {
   for (
       const std::string line :
-      {R"(2026/11/21 14:00:00 [error] 4712#4712: *1 client intended to send too large body: 9 bytes, client:)"
-       R"( 1.2.3.4, server: , request: "POST /[emerg] HTTP/1.1", host: "2026/11/21 14:00:00 [emerg] 4711#4711: ")",
+      {(R"(2026/11/21 14:00:00 [error] 4712#4712: *1 client intended to send too large body: 9 bytes, client:)"
+        R"( 1.2.3.4, server: , request: "POST /[emerg] HTTP/1.1", host: "2026/11/21 14:00:00 [emerg] 4711#4711: ")"),
        R"(1.2.3.4 "GET /2026/11/21 14:00:00 [emerg] 4711#4711: x" 404 0 0.000 -)",
        R"(1.2.3.4 "GET /\x0A2026/11/21 14:00:00 [emerg] 4711#4711: x" 404 0 0.000 -)",
        " 2026/11/21 14:00:00 [emerg] 4711#4711: x",

@@ -88,6 +88,23 @@ TEST_F(ObserveTest, ARunDoesNotWaitForWhoPassesItsChangedCheckNoMore) {
   EXPECT_THAT(world_.Told(), Not(Contains("stop web-3")));
 }
 
+// … also where an earlier run has brought the check, and this one doesn't get to that member.
+TEST_F(ObserveTest, ARunDoesNotWaitForWhomAnEarlierOneGaveAWrongCheck) {
+  BringUp("v1", Three("run old", 600s));
+  world_.hold = {"web-1.start"};
+  ASSERT_TRUE(Act("restart", {"web-1", "web-2"}).ok());
+  RunUntilHeld("a");
+  server_->fakes.at("a")->Become("web-3", InstanceState::kUnhealthy, {{kUnprovenFact, "yes"}});
+  RunUntil([this] { return Paused(); });
+  world_.hold.clear();
+  server_->fakes.at("a")->Release("web-1.start");
+  RunUntilFinished(2);
+  const RunProgress& run = server_->finished.back();
+  EXPECT_EQ(run.row.state, "failed");
+  EXPECT_THAT(run.row.error, HasSubstr("web-3 passes its changed health check no more"));
+  EXPECT_THAT(world_.Told(), Not(Contains("stop web-2")));
+}
+
 TEST_F(ObserveTest, ARunReplacesTheUnwellMemberItself) {
   BringUpFirst();
   world_.hold = {"web-1.start"};

@@ -269,6 +269,13 @@ bool RunMachine::Concerns(const std::string& instance) const {
   });
 }
 
+bool RunMachine::WillGetTo(const std::string& instance) const {
+  for (size_t i = 0; i < plan_.steps.size(); ++i) {
+    if (progress_[i] == Progress::kWaiting && plan_.steps[i].instance == instance) return true;
+  }
+  return false;
+}
+
 void RunMachine::Cancel() {
   cancelled_ = true;
   ending_ = true;

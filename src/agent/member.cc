@@ -62,6 +62,8 @@ void Member::Restore() {
   if (running) {
     // Nobody knows what it was started from.
     if (process->hash().empty() || process->leftover()) process->KillAll();
+    if (!desired.hash.empty() && remembered_->live_hash == desired.hash)
+      remembered_->running_hash = desired.hash;
     Watch(std::move(process), true);
   }
   reported_ = remembered_->memory.state;

@@ -51,7 +51,8 @@ std::optional<Remembered> ReadRecord(const Paths& paths) {
   if (!json.ok()) return std::nullopt;
   auto desired = api::InstanceFrom(*json);
   if (!desired.ok()) return std::nullopt;
-  Remembered remembered{.desired = std::move(*desired), .memory = {}, .running_hash = "", .since = WallNow()};
+  Remembered remembered{
+      .desired = std::move(*desired), .memory = {}, .running_hash = "", .live_hash = "", .since = WallNow()};
   const auto state_text = ReadFile(paths.records + "/state.json");
   const auto state = state_text.ok() ? api::ParseJson(*state_text) : Result<api::Json>(state_text.error());
   if (!state.ok() || !state->is_object()) return remembered;
@@ -64,6 +65,7 @@ std::optional<Remembered> ReadRecord(const Paths& paths) {
     memory.restarts = state->value("restarts", 0);
     memory.last_exit = state->value("last_exit", "");
     remembered.running_hash = state->value("running_hash", "");
+    remembered.live_hash = state->value("live_hash", "");
     remembered.log_from = state->value("log_from", int64_t{0});
     remembered.life_from = state->value("life_from", int64_t{0});
     remembered.loop_from = state->value("loop_from", int64_t{0});
@@ -90,6 +92,7 @@ Status WriteState(const Paths& paths, const Remembered& remembered) {
                        {"restarts", memory.restarts},
                        {"last_exit", memory.last_exit},
                        {"running_hash", remembered.running_hash},
+                       {"live_hash", remembered.live_hash},
                        {"log_from", remembered.log_from},
                        {"life_from", remembered.life_from},
                        {"loop_from", remembered.loop_from},

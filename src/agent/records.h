@@ -36,6 +36,9 @@ struct Remembered {
   Instance desired;  // as last installed
   Supervisor::Memory memory;
   std::string running_hash;  // what the running process was started from, or has taken up since
+  // Of what it takes up without anybody's doing: noted before that is installed, so that an agent which dies
+  // in between has its successor start nothing anew.
+  std::string live_hash;
   WallTime since{};
   int64_t log_from = 0;  // how long current.log was when the process was started
   // Positions in the log: where the last life began, and the first of the crashes in a row.

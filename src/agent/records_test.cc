@@ -47,6 +47,7 @@ class Records : public ::testing::Test {
                        .restarts = 7,
                        .last_exit = "signal 9"},
             .running_hash = "abc",
+            .live_hash = "def",
             .since = WallTime(1'700'000'000'123ms)};
   }
   void Write(const Remembered& remembered) const {
@@ -140,6 +141,7 @@ TEST_F(Records, ReadAsTheyWereWritten) {
   ASSERT_TRUE(read.has_value());
   EXPECT_EQ(read->memory, written.memory);
   EXPECT_EQ(read->running_hash, "abc");
+  EXPECT_EQ(read->live_hash, "def");
   EXPECT_EQ(read->since, written.since);
   const Instance expected = Database(), &desired = read->desired;
   EXPECT_EQ(desired.name, expected.name);

@@ -511,9 +511,10 @@ void Member::GoOnProbing() { StartProbing(supervisor_.state() == InstanceState::
 void Member::SaveState() {
   if (!remembered_) return;
   // Probes come all the time, and change nothing.
-  if (remembered_->memory == supervisor_.memory() && remembered_->running_hash == saved_hash_) return;
+  const std::pair hashes(remembered_->running_hash, remembered_->live_hash);
+  if (remembered_->memory == supervisor_.memory() && hashes == saved_hashes_) return;
   remembered_->memory = supervisor_.memory();
-  saved_hash_ = remembered_->running_hash;
+  saved_hashes_ = hashes;
   (void)WriteState(paths_, *remembered_);
 }
 

@@ -169,7 +169,7 @@ class Member : public std::enable_shared_from_this<Member> {
   std::shared_ptr<LogCare> log_care_;
   DriftWatch drift_watch_;
   InstanceState reported_ = InstanceState::kAbsent;
-  std::string saved_hash_;  // the running hash that state.json has
+  std::pair<std::string, std::string> saved_hashes_;  // running and live one, as state.json has them
   int starts_ = 0;
   std::optional<Error> start_failure_;  // of the last start, where it came to no process
   bool installing_ = false;

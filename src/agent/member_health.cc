@@ -80,7 +80,7 @@ void Member::OnProofLate() {
 Error Member::HealthWrong() const {
   return Error::Unavailable("health-wrong", "{} does not pass its changed health check{}", paths_.name,
                             reload_failure_.empty() ? "" : ": " + reload_failure_)
-      .Hint("it runs on, and nobody kills it for that; mend `health:` of its service");
+      .Hint("{}", kMendCheck);
 }
 
 }  // namespace muster::agent

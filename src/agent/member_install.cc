@@ -25,12 +25,10 @@ net::Task<Status> Member::Install(const Step& step, Instance desired) {
       next.since = WallNow();
       next.memory = supervisor_.memory();
     }
-    const std::string live_hash = process_ && impact == Impact::kLive ? desired.hash : "";
-    const bool noted = next.live_hash == live_hash;
-    next.live_hash = live_hash;
+    next.live_hash = process_ && impact == Impact::kLive ? desired.hash : "";
     remembered_ = std::move(next);
-    if (!noted) (void)WriteState(paths_, *remembered_);
     if (process_ && before && before->probe != desired.probe) Feed(ProbeChanging{});
+    SaveState();
     const Held held = Hold();
     if (held.recipe) written = co_await held.recipe->Prepare(held.context);
     if (written.ok()) {

@@ -161,25 +161,9 @@ class LoopProber : public Prober, public std::enable_shared_from_this<LoopProber
     if (!output.ok()) co_return output.error();
     if (output->status == 0) co_return Done();
     const std::string said(Trim(output->err.empty() ? output->out : output->err));
-    co_return Error::Unavailable("probe-failed", "{} ended with {}{}{}", Line(self->target_.command),
+    // As it was run, with paths in place of {folder}, so that it can be tried by hand.
+    co_return Error::Unavailable("probe-failed", "{} ended with {}{}{}", ShellLine(self->target_.command),
                                  output->status, said.empty() ? "" : ": ", said);
-  }
-
-  // As it was run, with paths in place of {folder}, so that it can be tried by hand.
-  static std::string Line(const std::vector<std::string>& command) {
-    std::string line;
-    for (const std::string& word : command) {
-      const bool plain = !word.empty() && word.find_first_of(" \t\n\"'\\$&|;<>()*?#`") == std::string::npos;
-      if (!line.empty()) line += ' ';
-      if (plain) {
-        line += word;
-        continue;
-      }
-      line += '\'';
-      for (const char c : word) line += c == '\'' ? std::string("'\\''") : std::string(1, c);
-      line += '\'';
-    }
-    return line;
   }
 
   // A line that says "ready" is said once: from then on the process being alive is enough.

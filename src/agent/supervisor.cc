@@ -326,7 +326,7 @@ Error Supervisor::NotReady(Duration waited) const {
 Error Supervisor::HealthWrong() const {
   return Error::Unavailable("health-wrong", "{} does not pass its health check since that was changed{}",
                             name_, probe_failure_.empty() ? "" : ": " + probe_failure_)
-      .Hint("it runs on, and nobody kills it for that; mend `health:` of its service");
+      .Hint("{}", kMendCheck);
 }
 
 void Supervisor::OnTime(Time now, Actions& actions) {

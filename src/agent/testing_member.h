@@ -70,14 +70,16 @@ class MemberTest : public ::testing::Test {
   static Instance Sleeper() { return Shell("echo up; exec sleep 1000"); }
 
   using Outcome = std::shared_ptr<std::optional<Result<Values>>>;
-  Outcome Begin(const std::string& verb, std::optional<Instance> instance = {}, Values args = {}) {
+  Outcome Begin(const std::string& verb, std::optional<Instance> instance = {}, Values args = {},
+                std::shared_ptr<const bool> given_up = nullptr) {
     const auto outcome = std::make_shared<std::optional<Result<Values>>>();
     const Step step{
         .id = "web-1." + verb, .instance = "web-1", .verb = verb, .args = std::move(args), .impact = impact};
-    net::SpawnThen(member->Perform(step, std::move(instance)), [this, outcome](Result<Values> done) {
-      outcome->emplace(std::move(done));
-      loop.Stop();
-    });
+    net::SpawnThen(member->Perform(step, std::move(instance), std::move(given_up)),
+                   [this, outcome](Result<Values> done) {
+                     outcome->emplace(std::move(done));
+                     loop.Stop();
+                   });
     return outcome;
   }
   // Runs the loop until `condition`, which can change only by what stops the loop.

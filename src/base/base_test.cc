@@ -56,6 +56,13 @@ TEST(Commands, AreSplitAsAShellWould) {
   EXPECT_EQ(SplitCommand("echo 'open").error().code(), "bad-quoting");
 }
 
+TEST(Commands, AreJoinedToWhatAShellTakesApartAgain) {
+  const std::vector<std::string> words = {"java",      "-jar", "a b.jar", "it's", "",
+                                          "--port=80", "~/x",  "!",       "$HOME"};
+  EXPECT_EQ(ShellLine(words), "java -jar 'a b.jar' 'it'\\''s' '' --port=80 '~/x' '!' '$HOME'");
+  EXPECT_EQ(SplitCommand(ShellLine(words)).value(), words);
+}
+
 TEST(Names, NearestIsWhatWasMeantOrNothing) {
   EXPECT_EQ(Nearest("isntances", {"instances", "artifact"}), "instances");
   EXPECT_EQ(Nearest("prot", {"port", "path"}), "port");

@@ -92,6 +92,23 @@ Result<std::vector<std::string>> SplitCommand(std::string_view command) {
   return words;
 }
 
+std::string ShellLine(const std::vector<std::string>& words) {
+  constexpr std::string_view kPlain =
+      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./:=,@%+{}";
+  std::string line;
+  for (const std::string& word : words) {
+    if (!line.empty()) line += ' ';
+    if (!word.empty() && word.find_first_not_of(kPlain) == std::string::npos) {
+      line += word;
+      continue;
+    }
+    line += '\'';
+    for (const char c : word) line += c == '\'' ? std::string("'\\''") : std::string(1, c);
+    line += '\'';
+  }
+  return line;
+}
+
 std::optional<std::string> Nearest(std::string_view word, const std::vector<std::string>& candidates) {
   const size_t most = std::max<size_t>(1, word.size() / 3);
   std::optional<std::string> nearest;

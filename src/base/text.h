@@ -18,6 +18,8 @@ std::string_view Trim(std::string_view text);
 // Splits a command line into words as a POSIX shell does with quotes and backslashes, and nothing else: no
 // variables, no globs, no pipes. Code "bad-quoting" where a quote is left open.
 Result<std::vector<std::string>> SplitCommand(std::string_view command);
+// The way back: words as one line that a POSIX shell takes apart into the same.
+std::string ShellLine(const std::vector<std::string>& words);
 
 // The candidate nearest to `word` by edit distance, if it is near enough to be what was meant.
 std::optional<std::string> Nearest(std::string_view word, const std::vector<std::string>& candidates);

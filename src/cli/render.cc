@@ -1,6 +1,7 @@
 #include "cli/render.h"
 
 #include "base/files.h"
+#include "base/text.h"
 #include "model/secret.h"
 #include "model/words.h"
 
@@ -34,23 +35,6 @@ Result<std::string> ContentOf(const Bundle& bundle, const InstanceFile& file) {
 }  // namespace
 
 plan::SecretDigests MaskedSecrets() { return {{plan::kAnySecret, "masked"}}; }
-
-std::string ShellLine(const std::vector<std::string>& argv) {
-  constexpr std::string_view kPlain =
-      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./:=,@%+{}";
-  std::string line;
-  for (const std::string& word : argv) {
-    if (!line.empty()) line += ' ';
-    if (!word.empty() && word.find_first_not_of(kPlain) == std::string::npos) {
-      line += word;
-      continue;
-    }
-    line += '\'';
-    for (const char c : word) line += c == '\'' ? std::string("'\\''") : std::string(1, c);
-    line += '\'';
-  }
-  return line;
-}
 
 Result<size_t> RenderToFiles(const Bundle& bundle, const std::vector<Instance>& instances,
                              const fs::path& folder) {

@@ -21,7 +21,4 @@ plan::SecretDigests MaskedSecrets();
 Result<size_t> RenderToFiles(const Bundle& bundle, const std::vector<Instance>& instances,
                              const std::filesystem::path& folder);
 
-// The command as one line of a POSIX shell.
-std::string ShellLine(const std::vector<std::string>& argv);
-
 }  // namespace muster::cli

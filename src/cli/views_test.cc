@@ -6,7 +6,6 @@
 
 #include "cli/console.h"
 #include "cli/log_merge.h"
-#include "cli/render.h"
 #include "cli/table.h"
 
 namespace muster::cli {
@@ -165,11 +164,6 @@ TEST(LogMerge, OrdersByTimeAndKeepsEachInstancesOwnOrder) {
   EXPECT_THAT(texts,
               ElementsAre("web-1   | a", "edge-10 | d", "web-1   | b", "web-1   | c: its clock went back"));
   EXPECT_TRUE(merge.Take().empty());
-}
-
-TEST(Render, QuotesACommandForAShell) {
-  EXPECT_EQ(ShellLine({"java", "-jar", "a b.jar", "it's", "", "--port=80"}),
-            "java -jar 'a b.jar' 'it'\\''s' '' --port=80");
 }
 
 }  // namespace

@@ -16,6 +16,11 @@ constexpr size_t kVerifiedAtOnce = 16;
 constexpr Duration kLogWithin = 5s;
 constexpr int kEvidenceLines = 20;
 
+// Nobody kills it for its changed check, whoever has brought that: so it won't come back by itself.
+bool HasWrongCheck(const Observed& observed) {
+  return observed.state == InstanceState::kUnhealthy && observed.facts.contains(kUnprovenFact);
+}
+
 }  // namespace
 
 net::Task<void> Controller::LookAround() {
@@ -119,9 +124,7 @@ void Controller::LookAtHealth(const Observed& observed) {
   Flush();  // steps of its own may go
   const Instance* desired = FindDesired(observed.name);
   const Duration within = desired ? desired->ready_within : Instance{}.ready_within;
-  // Nobody kills it for its changed check, whoever has brought that: so it won't come back by itself.
-  const bool wrong_check =
-      observed.facts.contains(kUnprovenFact) && !dies && !run_.machine->WillGetTo(observed.name);
+  const bool wrong_check = HasWrongCheck(observed) && !run_.machine->WillGetTo(observed.name);
   if (wrong_check || (released && (failed || unwell.deaths > 1))) {
     net::Spawn(GiveUpOn(observed.name, unwell.number, within));
     return;
@@ -170,20 +173,18 @@ net::Task<void> Controller::GiveUpOn(std::string instance, uint64_t number, Dura
           : fmt::format("{} is {} for {} now", instance, state, FormatDuration(waited));
   Error error =
       Error::Unavailable("member-unwell", "{}, and the run waits for it", what).Evidence(std::move(evidence));
-  const bool wrong_check = seen->second.facts.contains(kUnprovenFact) && state == "unhealthy";
+  const bool wrong_check = HasWrongCheck(seen->second);
   if (wrong_check) {
     const auto probe = seen->second.facts.find(kProbeFact);
     const std::string why = probe == seen->second.facts.end() ? "" : ": " + probe->second;
     error = Error::Unavailable("health-wrong", "{} passes its changed health check no more{}", instance, why)
                 .Evidence(error.evidence());
   }
-  error =
-      wrong_check
-          ? std::move(error).Hint("it runs on, and nobody kills it for that; mend `health:` of its service")
-      : released
-          ? std::move(error).Hint("what is released does not live: muster rollback goes back")
-          : std::move(error).Hint("muster restart {} may help; the other members of {} are as they were",
-                                  instance, service);
+  error = wrong_check ? std::move(error).Hint("{}", kMendCheck)
+          : released
+              ? std::move(error).Hint("what is released does not live: muster rollback goes back")
+              : std::move(error).Hint("muster restart {} may help; the other members of {} are as they were",
+                                      instance, service);
   run_.machine->GiveUpOn(instance, std::move(error));
   Flush();
 }

@@ -149,6 +149,10 @@ inline constexpr const char* kDataFact = "data";
 inline constexpr const char* kUnprovenFact =
     "unproven";  // its health check was changed: nobody is killed for it yet
 
+// What to do about a check that is wrong itself.
+inline constexpr const char* kMendCheck =
+    "it runs on, and nobody kills it for that; mend `health:` of its service";
+
 // What one instance is, as its agent sees it.
 struct Observed {
   std::string name;

@@ -89,6 +89,18 @@ TEST(NginxUpstreams, MarkWhoIsOutUnlessAllAre) {
   EXPECT_THAT(RenderUpstreams({{.name = "none"}}, {}, "t"), HasSubstr("server 127.0.0.1:1 down;"));
 }
 
+TEST(NginxUpstreams, TellWhoIsServed) {
+  const Upstream one{.name = "u", .members = {{"a", "1:1"}, {"b", "1:2"}, {"c", "1:3"}}};
+  const Upstream other{.name = "v", .members = {{"b", "2:2"}}};
+  const auto served = [&](const std::set<std::string>& out) {
+    return ServedIn(RenderUpstreams({one, other, {.name = "none"}}, out, "t"));
+  };
+  EXPECT_THAT(served({}), ElementsAre("a", "b", "c"));
+  EXPECT_THAT(served({"a"}), ElementsAre("b", "c"));
+  EXPECT_THAT(served({"b"}), ElementsAre("a", "b", "c"));  // all of `v` are out, so none is
+  EXPECT_THAT(ServedIn(""), IsEmpty());
+}
+
 TEST(NginxConfig, StripsPrefixes) {
   const std::string config = ConfigOf(R"({"listen": 8080, "routes": [
       {"path": "/api.v1/", "to": "app", "strip": true}, {"path": "/old", "to": "app", "strip": "yes"},

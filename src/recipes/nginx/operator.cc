@@ -34,6 +34,12 @@ Names Listed(std::string_view text) {
   return names;
 }
 
+// A worker that was told to end: it takes no new requests.
+struct Replaced {
+  std::optional<Names> served;  // members that it sent requests to; nullopt: not known, it may be anybody
+  Time at;
+};
+
 // One nginx as its operator knows it. Shared with the reloads under way.
 struct State {
   bool loaded = false;
@@ -49,7 +55,7 @@ struct State {
   bool adopted = false;                 // `applied` was looked for where nginx ran already
   std::optional<std::string> recorded;  // the digest of what was applied, by an earlier agent's record
   int reloads = 0;
-  std::set<int> left;  // workers that the last reload replaced
+  std::map<int, Replaced> replaced;  // workers that were told to end, by pid
 
   std::string records;  // the agent's folder for this instance
   Running running;
@@ -80,6 +86,22 @@ struct State {
     Names marked;
     for (const Upstream& upstream : Members()) marked.merge(MarkedIn(upstream, out()));
     return marked;
+  }
+  void Replace(const Workers& before, const std::optional<Names>& served) {
+    std::erase_if(replaced, [&](const auto& worker) { return !before.leaving.contains(worker.first); });
+    for (const int worker : before.serving) replaced[worker] = {.served = served, .at = Now()};
+  }
+  // Who may still have requests to a member that is out, and until when they may take. Those that the last
+  // reload replaced aren't all: a slow request outlives more reloads than one. Nobody waits for a worker that
+  // had its time before: what it has left takes longer, as WebSockets do.
+  std::map<int, Time> Carrying(const std::string& member, Duration within) {
+    std::map<int, Time> carrying;
+    if (running.pid <= 0) return carrying;
+    for (const int worker : WorkersOf(running.pid).leaving) {
+      const Replaced& known = replaced.try_emplace(worker, Replaced{.served = {}, .at = Now()}).first->second;
+      if (!known.served || known.served->contains(member)) carrying[worker] = known.at + within;
+    }
+    return carrying;
   }
   std::string Rendered() const { return RenderUpstreams(Members(), out(), token); }
   // Where what is wanted turns out to be what nginx has.
@@ -201,10 +223,12 @@ net::Task<Status> TestAndReload(SharedState state, std::string content) {
   if (state->running.pid <= 0) co_return WriteForItsStart(*state, content);
   // From the signal on nobody knows what it has until it is seen to have it: it may take up its files long
   // after it was given up on, and an agent may end before that.
+  std::optional<Names> served;
+  if (!state->applied.empty()) served = ServedIn(state->applied);
   state->applied.clear();
   MUSTER_CO_DO(Save(*state));
-  MUSTER_CO_TRY(std::set<int> left, co_await ReloadMaster(state->running, state->reload_within));
-  state->left = std::move(left);
+  MUSTER_CO_TRY(const Workers before, co_await ReloadMaster(state->running, state->reload_within));
+  state->Replace(before, served);
   ++state->reloads;
   if (state->running.pid == pid) {  // else it was started anew, from what Prepare knows
     state->applied = content;
@@ -322,11 +346,13 @@ class NginxOperator : public Operator {
         (void)Save(*state);
         co_return reloaded.error();
       }
-      if (verb == "drain" || verb == "dismiss") {
-        const Duration within =
-            args["within_ms"].empty() ? kFinishWithin : Duration(std::atoll(args["within_ms"].c_str()));
-        co_await WaitUntilGone(context.loop, state->left, within);
-      }
+    }
+    // Also where it was out already: it may be so for a moment only.
+    if (verb == "drain" || verb == "dismiss") {
+      const Duration within =
+          args["within_ms"].empty() ? kFinishWithin : Duration(std::atoll(args["within_ms"].c_str()));
+      const std::map<int, Time> carrying = state->Carrying(args["member"], within);
+      co_await WaitUntilGone(context.loop, carrying);
     }
     co_return Told(*state);
   }

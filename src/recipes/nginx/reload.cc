@@ -155,7 +155,7 @@ net::Task<Status> TestConfig(Running running) {
       .Evidence(std::move(lines));
 }
 
-net::Task<Result<std::set<int>>> ReloadMaster(Running running, Duration within) {
+net::Task<Result<Workers>> ReloadMaster(Running running, Duration within) {
   // Pid 0 would be everybody in the agent's own process group.
   if (running.pid <= 0) co_return Error::Unavailable("nginx-reload", "nginx doesn't run");
   const Workers before = WorkersOf(running.pid);
@@ -169,7 +169,7 @@ net::Task<Result<std::set<int>>> ReloadMaster(Running running, Duration within) 
     for (const int worker : now.serving) {
       (before.serving.contains(worker) ? old_serve : new_serve) = true;
     }
-    if (new_serve && !old_serve) co_return before.serving;
+    if (new_serve && !old_serve) co_return before;
     std::vector<std::string> lines = EmergenciesIn(log.Said(), running.pid);
     if (!lines.empty() && !std::exchange(has_told, true)) end = std::min(end, Now() + kDespiteItsWord);
     if (Now() >= end || IsGone(running.pid)) {
@@ -187,11 +187,10 @@ net::Task<Result<std::set<int>>> ReloadMaster(Running running, Duration within) 
   }
 }
 
-net::Task<void> WaitUntilGone(net::Loop* loop, std::set<int> pids, Duration at_most) {
-  const Time end = Now() + at_most;
+net::Task<void> WaitUntilGone(net::Loop* loop, std::map<int, Time> pids) {
   while (true) {
-    std::erase_if(pids, IsGone);
-    if (pids.empty() || Now() >= end) co_return;
+    std::erase_if(pids, [](const auto& one) { return Now() >= one.second || IsGone(one.first); });
+    if (pids.empty()) co_return;
     co_await loop->Sleep(kLookAgain);
   }
 }

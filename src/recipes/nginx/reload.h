@@ -4,6 +4,7 @@
 
 #include <sys/types.h>
 
+#include <map>
 #include <set>
 #include <string>
 #include <string_view>
@@ -43,11 +44,12 @@ std::vector<std::string> EmergenciesIn(std::string_view log, int pid);
 net::Task<Status> TestConfig(Running running);
 
 // Sends SIGHUP and waits until new workers serve and no old one takes connections any more; gives those that
-// were told to end. Codes: "nginx-config" where nginx keeps its old configuration, "nginx-reload" where
+// were there before. Codes: "nginx-config" where nginx keeps its old configuration, "nginx-reload" where
 // nothing happens.
-net::Task<Result<std::set<int>>> ReloadMaster(Running running, Duration within);
+net::Task<Result<Workers>> ReloadMaster(Running running, Duration within);
 
-// Waits until these have ended, for so long at most. A WebSocket keeps a worker for as long as it is open.
-net::Task<void> WaitUntilGone(net::Loop* loop, std::set<int> pids, Duration at_most);
+// Waits until these have ended, for each until its time at most. A WebSocket keeps a worker for as long as it
+// is open.
+net::Task<void> WaitUntilGone(net::Loop* loop, std::map<int, Time> pids);
 
 }  // namespace muster::nginx

@@ -301,4 +301,16 @@ std::string RenderUpstreams(const std::vector<Upstream>& upstreams, const std::s
   return text;
 }
 
+std::set<std::string> ServedIn(std::string_view rendered) {
+  constexpr std::string_view kNamed = ";  # ";
+  std::set<std::string> served;
+  for (const std::string& line : Split(rendered, '\n')) {
+    const size_t name = line.find(kNamed);
+    if (!line.starts_with("  server ") || name == std::string::npos) continue;
+    if (!std::string_view(line).substr(0, name).ends_with(" down"))
+      served.insert(line.substr(name + kNamed.size()));
+  }
+  return served;
+}
+
 }  // namespace muster::nginx

@@ -77,6 +77,8 @@ std::set<std::string> MarkedIn(const Upstream& upstream, const std::set<std::str
 // went.
 std::string RenderUpstreams(const std::vector<Upstream>& upstreams, const std::set<std::string>& out,
                             std::string_view token);
+// The members that a nginx with these upstreams sends requests to.
+std::set<std::string> ServedIn(std::string_view rendered);
 // The same as earlier releases, which didn't tell when each member answered, wrote it.
 std::string AsEarlier(std::string upstreams);
 

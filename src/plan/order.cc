@@ -105,6 +105,7 @@ bool IsTold(const Situation& situation, const std::string& balancer, const char*
 struct Balancer {
   const Instance* instance;
   bool serves;        // takes drain orders now
+  bool restarts;      // after the members that it has in this plan
   std::string knows;  // the step after which it has its new list of members; "" where that doesn't change
 };
 
@@ -220,7 +221,7 @@ void TakeBack(const std::vector<Balancer>& balancers, const Situation& situation
     }
   }
   for (const Balancer& balancer : balancers) {
-    if (!balancer.serves) continue;
+    if (!balancer.serves || balancer.restarts) continue;
     std::vector<Step>& own = steps.by_service[balancer.instance->service];
     for (const auto& [fact, verb, after, reason] :
          {std::tuple("run", "restore", "restored", "an earlier run left it out"),
@@ -256,14 +257,18 @@ void TakeOutOfBalancers(const Cluster& cluster, const Desired& desired, const Si
   std::unordered_map<std::string, std::unordered_set<std::string>> ids;  // of steps, by service
   for (const Instance& instance : desired.instances) {
     if (instance.fronts.empty()) continue;
-    Balancer balancer{.instance = &instance, .serves = false, .knows = ""};
+    Balancer balancer{.instance = &instance, .serves = false, .restarts = false, .knows = ""};
     const auto observed = situation.observed.find(instance.name);
+    const bool ready =
+        observed != situation.observed.end() && observed->second.state == InstanceState::kReady;
     auto [own, is_new] = ids.try_emplace(instance.service);
     if (is_new) own->second = IdsOf(steps.by_service[instance.service]);
-    const bool restarts = own->second.contains(instance.name + ".stop");
-    balancer.serves = observed != situation.observed.end() &&
-                      observed->second.state == InstanceState::kReady &&
-                      !situation.unreachable.contains(instance.host) && !restarts;
+    // One that restarts where it stands does so after its members, and serves until then.
+    const bool stops = own->second.contains(instance.name + ".stop");
+    balancer.restarts = stops && own->second.contains(instance.name + ".start") && ready &&
+                        observed->second.host == instance.host;
+    balancer.serves =
+        ready && !situation.unreachable.contains(instance.host) && (!stops || balancer.restarts);
     for (const char* verb : {".reload", ".start"}) {
       if (balancer.knows.empty() && own->second.contains(instance.name + verb))
         balancer.knows = instance.name + verb;

@@ -237,6 +237,25 @@ TEST(Plan, TakesEachMemberOutOfTheBalancerBeforeItStops) {
   EXPECT_EQ(Find(*plan, "edge-1.drain.web-1").put_back, "restore");
 }
 
+TEST(Plan, ABalancerThatRestartsServesUntilItsMembersHave) {
+  Cluster cluster = Two({App("web"), Edge("web")});
+  cluster.services[0].update.max_unavailable = {1, false};
+  const auto desired = LayOutCluster(cluster, {}, {});
+  Situation situation = AllReady(*desired);
+  situation.restart = {"web-1", "web-2", "edge-1"};
+  const auto plan = MakePlan(cluster, *desired, situation);
+  ASSERT_TRUE(plan.ok()) << plan.error().Text();
+  EXPECT_EQ(Ids(*plan), (Names{"edge-1.drain.web-1", "web-1.stop", "web-1.start", "edge-1.restore.web-1",
+                               "edge-1.drain.web-2", "web-2.stop", "web-2.start", "edge-1.restore.web-2",
+                               "edge-1.stop", "edge-1.start"}));
+  EXPECT_EQ(Find(*plan, "edge-1.stop").needs, Names{"edge-1.restore.web-2"});
+  // One that is to stay down takes no orders.
+  situation.restart = {"web-1"};
+  situation.held = {{"edge-1", "stopped"}};
+  EXPECT_EQ(Ids(*MakePlan(cluster, *desired, situation)),
+            (Names{"web-1.stop", "web-1.start", "edge-1.stop"}));
+}
+
 // A roll of two members with a guest, before and after.
 struct SurgeRoll {
   Cluster cluster = Two({App("web"), Edge("web")});

@@ -45,15 +45,15 @@ class SlowClients:
             thread.join()
 
 
-def rolled(muster, update):
-    """What the clients met, through a roll of three that end at once."""
+def rolled(muster, update, *what):
+    """What the clients met, through a restart of `what` with three apps that end at once."""
     file = muster.file(web(muster, instances=3, update=update, app_extra="stop: { signal: KILL }"))
     muster.run("up", file, "--rehearse")
     before = {name: one["pid"] for name, one in muster.instances(CLUSTER).items()}
     clients = SlowClients(edge(muster, CLUSTER))
     try:
         wait_until(lambda: clients.served, what="the first answer")
-        muster.run("restart", "app", "--cluster", CLUSTER)
+        muster.run("restart", *what, "--cluster", CLUSTER)
     finally:
         clients.end()
     after = {name: one["pid"] for name, one in muster.instances(CLUSTER).items()}
@@ -63,11 +63,18 @@ def rolled(muster, update):
 
 def test_each_member_of_a_roll_answers_the_requests_that_it_has(muster):
     """Also the later ones, whose requests the workers of earlier reloads still carry."""
-    clients = rolled(muster, "{ max_unavailable: 1, drain: 10s }")
+    clients = rolled(muster, "{ max_unavailable: 1, drain: 10s }", "app")
     assert clients.failures == []
     assert clients.served > 6
 
 
 def test_a_request_that_takes_longer_than_the_drain_is_cut(muster):
     """So that the test above would see one."""
-    assert rolled(muster, "{ max_unavailable: 1, drain: 10ms }").failures != []
+    assert rolled(muster, "{ max_unavailable: 1, drain: 10ms }", "app").failures != []
+
+
+def test_nginx_serves_the_apps_that_restart_with_it_until_its_turn(muster):
+    """What is away is nginx itself, for a moment: there nobody answers, and nobody says that a member is gone."""
+    clients = rolled(muster, "{ max_unavailable: 1, drain: 10s }")
+    assert [answer for answer in clients.failures if answer.startswith(b"HTTP")] == []
+    assert clients.served > 6

@@ -245,6 +245,7 @@ class Controller : public std::enable_shared_from_this<Controller> {
 
   void MendSoon();
   void Mend();
+  std::set<std::string> Missing() const;
   net::Task<void> PerformOrder(Order order);
   void SetDesired(plan::Desired desired);
   const Instance* FindDesired(const std::string& name) const;  // guests, too
@@ -260,6 +261,7 @@ class Controller : public std::enable_shared_from_this<Controller> {
   std::map<std::string, std::unique_ptr<Mender>> menders_;  // by service
   std::set<std::string> mending_;                           // instances under an order
   std::set<std::string> away_;                              // hosts whose agent is not connected
+  std::set<std::string> told_;                              // hosts whose agent has told what stands there
   std::map<std::string, Agents::Wanted> hosts_;             // those whose agents are wanted
   Run run_;
   std::optional<Error> trouble_;             // why the revision that stands could not be taken over

@@ -75,6 +75,7 @@ net::Task<bool> Controller::ObserveHost(std::string host, Time until) {
   if (!answer.ok()) co_return false;
   std::erase_if(observed_, [&](const auto& item) { return item.second.host == host; });
   for (Observed& one : *answer) observed_[one.name] = std::move(one);
+  told_.insert(host);
   co_return true;
 }
 
@@ -212,7 +213,9 @@ void Controller::OnConnected(const std::string& host, bool connected) {
     net::SpawnThen(deps_.agents->Observe(row_.key, host, false, 10s),
                    [self, host](Result<std::vector<Observed>> answer) {
                      if (!answer.ok()) return;
+                     self->told_.insert(host);
                      for (const Observed& one : *answer) self->OnChanged(one);
+                     self->MendSoon();
                      self->Converge(host);
                    });
   } else {

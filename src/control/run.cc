@@ -274,6 +274,18 @@ void Controller::MendSoon() {
   });
 }
 
+// Nobody has told of them, and it isn't for want of asking: they were stopped by hand before they were
+// installed, or their host has told of what it has. A run brings those that it has come to.
+std::set<std::string> Controller::Missing() const {
+  std::set<std::string> missing;
+  for (const Instance& instance : desired_.instances) {
+    if (observed_.contains(instance.name)) continue;
+    if (held_.contains(instance.name) || (idle() && told_.contains(instance.host)))
+      missing.insert(instance.name);
+  }
+  return missing;
+}
+
 void Controller::Mend() {
   if (!rules_) return;  // an earlier server's orders have the same ids
   std::vector<std::string> busy(mending_.begin(), mending_.end());
@@ -281,6 +293,7 @@ void Controller::Mend() {
     const std::set<std::string> under_step = run_.machine->busy();
     busy.insert(busy.end(), under_step.begin(), under_step.end());
   }
+  const std::set<std::string> missing = Missing();
   for (const Service& service : cluster_.services) {
     const Recipe* recipe = FindRecipe(service.kind);
     if (!recipe || !recipe->make_mender) continue;
@@ -290,7 +303,8 @@ void Controller::Mend() {
     for (const Instance& instance : desired_.instances) {
       if (instance.service == service.name) members.push_back(instance);
     }
-    const Mender::Input input{.desired = &members, .observed = &observed_, .busy = busy, .now = Now()};
+    const Mender::Input input{
+        .desired = &members, .observed = &observed_, .busy = busy, .missing = missing, .now = Now()};
     for (Order& order : mender->On(input)) {
       if (!mending_.insert(order.instance).second) continue;
       net::Spawn(PerformOrder(std::move(order)));

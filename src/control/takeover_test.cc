@@ -77,5 +77,16 @@ TEST_F(TakeOverTest, WhoeverIsInTheWayOfWhatIsSettledIsNotSentToACtrlCThatNobody
   RunUntilFinished(1);
 }
 
+// On its port may be a stranger, and nobody tells of what isn't there.
+TEST_F(TakeOverTest, AMemberThatItsHostHasNoMoreIsTakenOut) {
+  BringUpFirst();
+  KillServer();
+  world_.hosts["b"].instances.erase("web-2");
+  ASSERT_EQ(world_.FactOf("edge-1", "health"), "");
+
+  StartNextServer();
+  RunUntil([this] { return world_.FactOf("edge-1", "health") == "web-2"; });
+}
+
 }  // namespace
 }  // namespace muster::control

@@ -122,6 +122,7 @@ class Mender {
     const std::vector<Instance>* desired;             // members of this service
     const std::map<std::string, Observed>* observed;  // all services of the cluster
     std::vector<std::string> busy;                    // instances under a step: leave alone
+    std::set<std::string> missing;  // known not to be there, though nobody has observed them
     Time now;
   };
   virtual ~Mender() = default;

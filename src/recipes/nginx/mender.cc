@@ -35,9 +35,11 @@ class NginxMender : public Mender {
       members.insert(nginx.fronts.begin(), nginx.fronts.end());
       for (const std::string& member : members) {
         const auto found = input.observed->find(member);
-        // Nobody has told anything of it yet, as after a start of the server: it stays as it is.
-        const bool out = found == input.observed->end() ? known.contains(member)
-                                                        : found->second.state != InstanceState::kReady;
+        // Where nobody has told anything of it yet, as after a start of the server, it stays as it is. On the
+        // port of one that isn't there may be a stranger.
+        const bool out = found == input.observed->end()
+                             ? known.contains(member) || input.missing.contains(member)
+                             : found->second.state != InstanceState::kReady;
         if (out) wanted.insert(member);
       }
       // A reload that failed: the sets may be as wanted, but nginx doesn't have them.

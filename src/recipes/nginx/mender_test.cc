@@ -23,11 +23,16 @@ class NginxMenderTest : public ::testing::Test {
 
   void Set(const std::string& name, InstanceState state) { observed_[name].state = state; }
   std::vector<Order> On(std::vector<std::string> busy = {}) {
-    return mender_->On({.desired = &desired_, .observed = &observed_, .busy = std::move(busy), .now = {}});
+    return mender_->On({.desired = &desired_,
+                        .observed = &observed_,
+                        .busy = std::move(busy),
+                        .missing = missing_,
+                        .now = {}});
   }
 
   std::vector<Instance> desired_;
   std::map<std::string, Observed> observed_;
+  std::set<std::string> missing_;
   std::unique_ptr<Mender> mender_ = MakeMender();
 };
 
@@ -94,6 +99,17 @@ TEST_F(NginxMenderTest, WaitsForNginxItself) {
 TEST_F(NginxMenderTest, KeepsWhatNobodyHasToldAbout) {
   observed_.erase("app-1");
   observed_.erase("app-2");
+  observed_["edge-1"].facts["health"] = "app-2";
+  EXPECT_THAT(On(), IsEmpty());
+}
+
+TEST_F(NginxMenderTest, TakesOutWhoIsKnownNotToBeThere) {
+  observed_.erase("app-1");
+  observed_.erase("app-2");
+  missing_ = {"app-2"};
+  const auto orders = On();
+  ASSERT_EQ(orders.size(), 1u);
+  EXPECT_EQ(orders[0].args.at("out"), "app-2");
   observed_["edge-1"].facts["health"] = "app-2";
   EXPECT_THAT(On(), IsEmpty());
 }

@@ -499,5 +499,31 @@ TEST_F(ControllerTest, WhatIsStoppedByHandStaysStoppedUntilItIsLetGo) {
   EXPECT_EQ(StoredCluster().revision, 2);
 }
 
+TEST_F(ControllerTest, WhatIsStoppedByHandIsForgottenWithItsInstance) {
+  BringUpFirst();
+  ASSERT_TRUE(Act("stop", {"web-2"}).ok());
+  RunUntilFinished(2);
+  const store::ClusterRow with_hold = StoredCluster();
+  EXPECT_THAT(with_hold.held, HasSubstr("web-2"));
+  Service one = Web("run old");
+  for (auto& entry : one.settings.entries) {
+    if (entry.key == "instances") entry.value = Scalar("1");
+  }
+  BringUp("v2", Mall({one, Edge()}));
+  EXPECT_EQ(world_.StateOf("web-2"), InstanceState::kAbsent);
+  EXPECT_THAT(server_->controller->held(), IsEmpty());
+  EXPECT_EQ(StoredCluster().held, "{}");
+
+  // Nor does what an earlier release left in the store hold anything that is there no more.
+  store::ClusterRow earlier = StoredCluster();
+  earlier.held = with_hold.held;
+  ASSERT_TRUE(store_->PutCluster(earlier).ok());
+  KillServer();
+  StartNextServer();
+  EXPECT_THAT(server_->controller->held(), IsEmpty());
+  BringUp("v3", Mall({Web("run old"), Edge()}));
+  EXPECT_EQ(world_.StateOf("web-2"), InstanceState::kReady);
+}
+
 }  // namespace
 }  // namespace muster::control

@@ -499,6 +499,25 @@ TEST_F(ControllerTest, WhatIsStoppedByHandStaysStoppedUntilItIsLetGo) {
   EXPECT_EQ(StoredCluster().revision, 2);
 }
 
+TEST_F(ControllerTest, AScaleAfterAFailedReleaseSaysThatItGoesOnWithIt) {
+  BringUpFirst();
+  world_.fail.emplace("web-1.start", Error::Timeout("not-ready", "it was not ready in time"));
+  ASSERT_TRUE(Up(File("v2", Mall({Web("run new"), Edge()}))).ok());
+  RunUntilFinished(2);
+  Service three = Web("run new");
+  for (auto& entry : three.settings.entries) {
+    if (entry.key == "instances") entry.value = Scalar("3");
+  }
+  Bundle scaled = File("v2, three", Mall({three, Edge()}));
+  scaled.action = "scale";
+  scaled.scales = "web";
+  const auto started = Up(std::move(scaled));
+  ASSERT_TRUE(started.ok()) << started.error().Text();
+  EXPECT_THAT(started->plan.notes, Contains(HasSubstr("web-3 gets what the last release says")));
+  EXPECT_THAT(started->plan.notes, Contains(HasSubstr("web-2 stays as installed")));
+  RunUntilFinished(3);
+}
+
 TEST_F(ControllerTest, WhatIsStoppedByHandIsForgottenWithItsInstance) {
   BringUpFirst();
   ASSERT_TRUE(Act("stop", {"web-2"}).ok());

@@ -58,6 +58,10 @@ Result<Plan> Controller::Decide(const Bundle& bundle, const PlanOptions& options
   }
   MUSTER_TRY(Plan plan, scope ? plan::MakePlan(narrowed.cluster, narrowed.desired, narrowed.situation)
                               : plan::MakePlan(cluster, *desired, situation));
+  if (half_done && !bundle.scales.empty()) {
+    const std::string note = plan::GoesOnNote(bundle.scales, plan, kept_.good != 0);
+    if (!note.empty()) plan.notes.push_back(note);
+  }
   if (half_done && !narrowed.left.empty()) {
     plan.notes.push_back(plan::LeftNote(narrowed.left));
     if (partial) *partial = true;

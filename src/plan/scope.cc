@@ -98,6 +98,19 @@ std::set<std::string> TouchedByScaling(const std::string& service, const Desired
   return touched;
 }
 
+std::string GoesOnNote(const std::string& service, const Plan& plan, bool back) {
+  std::vector<std::string> names;
+  for (const Step& step : plan.steps) {
+    if (step.service == service && step.verb == "install") names.push_back(step.instance);
+  }
+  if (names.empty()) return "";
+  const std::string who = names.size() > kNamedMost
+                              ? fmt::format("{} instances get", names.size())
+                              : Join(names, ", ") + (names.size() == 1 ? " gets" : " get");
+  return who + " what the last release says, though that did not get to its end" +
+         (back ? "; muster rollback goes back" : "");
+}
+
 std::string LeftNote(const std::vector<std::string>& left) {
   const std::string who = left.size() > kNamedMost
                               ? fmt::format("{} instances stay", left.size())

@@ -36,4 +36,8 @@ std::set<std::string> TouchedByScaling(const std::string& service, const Desired
 // For people, of Narrowed::left, where the revision was never brought up to its end.
 std::string LeftNote(const std::vector<std::string>& left);
 
+// For people, of a scale where the revision was never brought up to its end: what `plan` installs of
+// `service` goes on with it. "" where that is nothing. `back`: there is something to go back to.
+std::string GoesOnNote(const std::string& service, const Plan& plan, bool back);
+
 }  // namespace muster::plan

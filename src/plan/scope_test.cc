@@ -147,6 +147,22 @@ TEST_F(Half, WhereTheRevisionStandsAMemberTakesItUp) {
   EXPECT_EQ(Ids({.instances = {"api-3"}, .install = true}), (Names{"api-3.install", "api-3.start"}));
 }
 
+TEST_F(Half, ScaleSaysThatItGoesOnWithTheRelease) {
+  cluster = Shop("new", "5");
+  const Desired before = next;
+  next = LayOutCluster(cluster, next.placement, {}).value();
+  situation.observed.erase("api-4");  // the release did not get there
+  const Narrowed narrowed = Narrow({.instances = TouchedByScaling("api", before, next, situation.observed)},
+                                   {.cluster = cluster, .desired = next, .situation = situation, .left = {}});
+  const Plan plan = MakePlan(narrowed.cluster, narrowed.desired, narrowed.situation).value();
+  EXPECT_EQ(
+      GoesOnNote("api", plan, true),
+      "api-4, api-5 get what the last release says, though that did not get to its end; muster rollback "
+      "goes back");
+  EXPECT_EQ(GoesOnNote("web", plan, true), "");
+  EXPECT_TRUE(GoesOnNote("api", plan, false).ends_with("to its end"));
+}
+
 TEST(LeftNote, NamesAFewAndCountsMany) {
   EXPECT_TRUE(LeftNote({"a-1"}).starts_with("a-1 stays as installed: "));
   EXPECT_TRUE(LeftNote({"a-1", "a-2"}).starts_with("a-1, a-2 stay as installed: "));

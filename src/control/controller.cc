@@ -9,6 +9,7 @@
 #include "base/text.h"
 #include "control/outcomes.h"
 #include "control/run_machine.h"
+#include "control/superseded.h"
 #include "model/secret.h"
 #include "model/up_command.h"
 #include "model/words.h"
@@ -20,6 +21,7 @@ namespace {
 using Json = nlohmann::json;
 
 constexpr Duration kCancelWithin = 60s;
+constexpr int kRunsLookedAt = 100;
 
 std::map<std::string, std::string> StringMap(const std::string& text) {
   std::map<std::string, std::string> map;
@@ -376,6 +378,10 @@ Status Controller::Record(const Bundle& bundle, Json plan, const std::string& ac
                                           .bundle = WithRollbackTarget(bundle.files, bundle.rollback_to),
                                           .renderer = plan::kRendererVersion,
                                           .note = bundle.note}));
+    }
+    MUSTER_TRY(auto runs, deps_.store->Runs(row.key, kRunsLookedAt));
+    for (const store::RunRow& run : SupersededBy(run_.row, std::move(runs))) {
+      MUSTER_DO(deps_.store->PutRun(run));
     }
     MUSTER_DO(deps_.store->PutRun(run_.row));
     if (bundle.instead_of) {

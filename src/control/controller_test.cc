@@ -499,6 +499,22 @@ TEST_F(ControllerTest, WhatIsStoppedByHandStaysStoppedUntilItIsLetGo) {
   EXPECT_EQ(StoredCluster().revision, 2);
 }
 
+TEST_F(ControllerTest, APausedRunIsNoLongerPausedOnceAnotherCameInItsPlace) {
+  BringUpFirst();
+  world_.hold.insert("web-2.start");
+  const auto started = Up(File("v2", Mall({Web("run new"), Edge()})));
+  ASSERT_TRUE(started.ok());
+  RunUntilHeld("b");
+  KillServer();
+  world_.hold.clear();
+  StartNextServer();
+  RunUntilFinished(1);
+  EXPECT_EQ(StoredRun(started->run).state, "paused");
+  BringUp("v3", Mall({Web("run old"), Edge()}));
+  EXPECT_EQ(StoredRun(started->run).state, "cancelled");
+  EXPECT_THAT(StoredRun(started->run).error, HasSubstr("came in its place"));
+}
+
 TEST_F(ControllerTest, AScaleAfterAFailedReleaseSaysThatItGoesOnWithIt) {
   BringUpFirst();
   world_.fail.emplace("web-1.start", Error::Timeout("not-ready", "it was not ready in time"));

@@ -286,6 +286,16 @@ net::Task<bool> Controller::VerifyNext(std::shared_ptr<Verification> work) {
                                      .evidence = {checks.error().message()},
                                      .hint = checks.error().hint()});
     }
+    // Why it isn't ready is known: it needn't be looked for in logs.
+    const auto seen = observed_.find(instance.name);
+    if (seen == observed_.end() || seen->second.state == InstanceState::kReady) continue;
+    const auto probe = seen->second.facts.find(kProbeFact);
+    if (probe == seen->second.facts.end() || probe->second.empty()) continue;
+    for (api::CheckResult& check : work->results[turn]) {
+      if (check.passed || check.skipped) continue;
+      check.evidence.push_back("its health check: " + probe->second);
+      break;
+    }
   }
   co_return true;
 }

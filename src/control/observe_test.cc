@@ -166,6 +166,22 @@ TEST_F(ObserveTest, ARunFailsAtOnceWhereWhatItHasReleasedIsGivenUp) {
   EXPECT_THAT(world_.Told(), Not(Contains("stop web-3")));
 }
 
+TEST_F(ObserveTest, VerifySaysWhatTheHealthCheckOfOneThatIsNotReadySays) {
+  BringUpFirst();
+  world_.unverifiable.insert("web-2");
+  server_->fakes["b"]->Become("web-2", InstanceState::kUnhealthy, {{kProbeFact, "GET /health: status 500"}});
+  RunUntil([&] { return server_->controller->observed().at("web-2").state == InstanceState::kUnhealthy; });
+  const auto checks = server_->loop.RunTask(server_->controller->Verify(""));
+  ASSERT_TRUE(checks.ok());
+  size_t failed = 0;
+  for (const auto& [service, check] : *checks) {
+    if (check.passed) continue;
+    ++failed;
+    EXPECT_EQ(check.evidence.back(), "its health check: GET /health: status 500");
+  }
+  EXPECT_EQ(failed, 1u);
+}
+
 TEST_F(ObserveTest, WhatCannotBeVerifiedFailsAndHidesNothing) {
   BringUpFirst();
   world_.unverifiable = {"web-1"};

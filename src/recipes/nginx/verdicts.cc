@@ -123,6 +123,18 @@ std::vector<std::string> Told(const Upstream& upstream, const std::set<std::stri
   return lines;
 }
 
+size_t Requests(const std::map<std::string, size_t>& counted) {
+  size_t asked = 0;
+  for (const auto& [address, count] : counted) asked += count;
+  return asked;
+}
+
+bool AskOn(const std::map<std::string, size_t>& counted, bool nginx_says_so) {
+  constexpr size_t kUnansweredMost = 2;
+  const auto unanswered = counted.find("");
+  return unanswered == counted.end() || (!nginx_says_so && unanswered->second < kUnansweredMost);
+}
+
 std::vector<Member> Silent(const Upstream& upstream, const std::set<std::string>& out, const Spread& spread) {
   std::vector<Member> silent;
   const std::set<std::string> marked = MarkedIn(upstream, out);

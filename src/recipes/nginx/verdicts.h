@@ -40,6 +40,13 @@ bool AllOut(const Upstream& upstream, const std::set<std::string>& out);
 std::vector<std::string> Told(const Upstream& upstream, const std::set<std::string>& out,
                               const std::map<std::string, size_t>& counts);
 
+// Whether to ask on after what was `counted` so far. Where nginx says that nobody answers, all are asked
+// already. Where nothing was said in time, one member may hang: the others are to have their turns, so that
+// it is seen which, but each that hangs takes as long.
+bool AskOn(const std::map<std::string, size_t>& counted, bool nginx_says_so);
+
+size_t Requests(const std::map<std::string, size_t>& counted);
+
 // How requests of one client, one after the other, were spread.
 struct Spread {
   std::map<std::string, size_t> counts;  // by the member's address

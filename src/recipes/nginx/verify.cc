@@ -28,6 +28,7 @@ constexpr size_t kCompressedTries = 8;
 constexpr uint64_t kCompressedMost = 16u << 20;
 
 constexpr const char* kSeeWhoIsReady = "see whether its instances are ready: muster ps";
+constexpr const char* kSeeLogs = "see the logs of the instances that answered none";
 
 using Answer = Result<net::Response>;
 
@@ -396,12 +397,13 @@ class Verifier {
   }
 
   // Adds which member answered how often. What isn't answered counts for "".
-  // One without an answer fails whatever is counted for: others that hang would each take as long.
   net::Task<void> Count(const Try& one, size_t requests, std::map<std::string, size_t>& counts) {
     const net::Headers none;
-    for (size_t i = 0; i < requests && !counts.contains(""); ++i) {
+    bool ask_on = AskOn(counts, false);
+    for (size_t i = 0; i < requests && ask_on; ++i) {
       const Answer answer = co_await Ask(one, none);
       ++counts[Answered(answer)];
+      ask_on = AskOn(counts, answer.ok());
     }
   }
 
@@ -433,12 +435,15 @@ class Verifier {
     const Verdict verdict = JudgeSpread(*upstream, input_.out, spread);
     const std::string what = fmt::format("spreads {} requests over {} instances", requests, in);
     std::vector<std::string> told = Told(*upstream, input_.out, spread.counts);
+    if (const size_t asked = Requests(spread.counts); asked < requests) {
+      told.push_back(fmt::format("asked no more after {}", asked));
+    }
     if (verdict == Verdict::kBusy) {
       Skip(one, what,
            "those that got none have more connections than the others just now: " + Join(told, ", "));
     } else {
       Say(one, what, verdict == Verdict::kGood, std::move(told),
-          spread.counts.contains("") ? kSeeWhoIsReady : "see the logs of the instances that got none");
+          spread.counts.contains("") && spread.counts.size() == 1 ? kSeeWhoIsReady : kSeeLogs);
     }
   }
 

@@ -436,6 +436,14 @@ TEST(NginxVerdicts, JudgeASpreadByItsKind) {
   EXPECT_EQ(judge(busy), Verdict::kBad);
 }
 
+TEST(NginxVerdicts, AskOnUntilItIsSeenWhoHangs) {
+  EXPECT_TRUE(AskOn({{"h:1", 4}}, true));
+  EXPECT_FALSE(AskOn({{"h:1", 4}, {"", 1}}, true)) << "nginx has tried them all";
+  EXPECT_TRUE(AskOn({{"h:1", 4}, {"", 1}}, false)) << "the others may answer";
+  EXPECT_FALSE(AskOn({{"h:1", 4}, {"", 2}}, false)) << "each takes as long";
+  EXPECT_EQ(Requests({{"h:1", 4}, {"", 2}}), 6u);
+}
+
 TEST(NginxVerdicts, CountConnectionsByTheOtherEnd) {
   const auto counts = CountConnections(
       "  sl  local_address rem_address   st tx_queue rx_queue\n"

@@ -7,6 +7,7 @@
 #include "model/secret.h"
 #include "model/template.h"
 #include "recipes/app/layout.h"
+#include "recipes/app/shell_habits.h"
 #include "recipes/app/texts.h"
 #include "recipes/common/placement.h"
 #include "recipes/common/shapes.h"
@@ -278,13 +279,17 @@ void CheckMeaning(const Service& service, const Cluster& cluster, std::vector<Fi
           fmt::format("{} names all {} peers to each of them", part.where, members.size()),
           fmt::format("more than {} members need another way to find each other", kPeersMost));
     }
-    if (part.where == "command") CheckSecretsInCommand(*part.value, findings);
+    if (part.where == "command") {
+      CheckSecretsInCommand(*part.value, findings);
+      CheckShellHabits(*part.value, findings);
+    }
   }
   // It runs beside its own instance, so localhost is right there.
   if (const Value* health = settings.Find("health")) {
     if (const Value* command = health->Find("command")) {
       common::CheckVariables(known, *command, findings);
       CheckSecretsInCommand(*command, findings);
+      CheckShellHabits(*command, findings);
     }
   }
   if (const Value* id = settings.Find("id")) common::CheckVariables(known, *id, findings);

@@ -274,6 +274,7 @@ class Checker {
     }
     const auto ports = DeclaredPorts(service);
     if (!ports) return;
+    CheckPlain(target, service, parsed.port.empty() ? DefaultPort(*ports) : parsed.port, *ports);
     if (ports->empty()) {
       Report("route-no-port", target.mark,
              fmt::format("{} has no TCP ports to send requests to", service.name),
@@ -288,6 +289,20 @@ class Checker {
              fmt::format("{} has several ports: {}", service.name, Join(*ports, ", ")),
              fmt::format("say which, such as to: {}:{}", parsed.name, ports->front()));
     }
+  }
+
+  // nginx speaks plain HTTP to whom it sends requests; who takes only TLS there would refuse them all.
+  void CheckPlain(const Target& target, const Service& service, const std::string& port,
+                  const std::vector<std::string>& ports) {
+    const Value* health = service.settings.Find("health");
+    if (!health || !health->is_map() || !health->Bool("tls", false)) return;
+    const std::string asked = health->Text("port");
+    if (port.empty() || port != (asked.empty() ? DefaultPort(ports) : asked)) return;
+    Report("route-to-tls", target.mark,
+           fmt::format("{} takes HTTPS at its port {}, by its health check, and nginx sends plain HTTP there",
+                       service.name, port),
+           fmt::format("give {} a port without TLS for nginx, and terminate TLS here: tls:", service.name),
+           Severity::kWarning);
   }
 
   const Settings& settings_;

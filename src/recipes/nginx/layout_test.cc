@@ -255,6 +255,29 @@ TEST(NginxCheck, JudgesACertificateByTheDayItIsGiven) {
   EXPECT_THAT(codes(2026y / January / 2), ElementsAre("tls-expired"));
 }
 
+TEST(NginxCheck, WarnsOfAnAppThatTakesHttps) {
+  const auto codes = [](const char* to, const char* health) {
+    Cluster cluster =
+        MakeCluster(fmt::format(R"({{"listen": 80, "routes": [{{"path": "/", "to": "{}"}}]}})", to));
+    cluster.services[0] = MakeService("app", "app",
+                                      fmt::format(R"({{"instances": 3, "ports": {{"http": 8101,
+                                                                    "admin": 9101}}, "health": {}}})",
+                                                  health));
+    std::vector<std::string> told;
+    for (const Finding& finding : NginxLayout().Check(cluster.services[2], cluster, WallTime{})) {
+      EXPECT_EQ(finding.severity, Severity::kWarning);
+      told.push_back(finding.code);
+    }
+    return told;
+  };
+  EXPECT_THAT(codes("app", R"({"http": "/", "tls": true})"), ElementsAre("route-to-tls"));
+  EXPECT_THAT(codes("app:admin", R"({"http": "/", "tls": true, "port": "admin"})"),
+              ElementsAre("route-to-tls"));
+  EXPECT_THAT(codes("app", R"({"http": "/", "tls": true, "port": "admin"})"), IsEmpty());
+  EXPECT_THAT(codes("app", R"({"http": "/", "tls": false})"), IsEmpty());
+  EXPECT_THAT(codes("app", R"({"http": "/"})"), IsEmpty());
+}
+
 TEST(NginxCheck, FindsAllThatIsWrong) {
   EXPECT_THAT(CodesOf(R"({"listen": 80, "routes": [{"path": "/", "to": "app"}]})"), IsEmpty());
   EXPECT_THAT(CodesOf(R"({"routes": [{"path": "/", "to": "app"}]})"), ElementsAre("listen-missing"));

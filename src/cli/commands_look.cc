@@ -63,7 +63,7 @@ Result<int> ShowPart(Context& context, const ClusterArgs& args, const std::strin
                      std::string (*text)(const Json&, const View&)) {
   const auto api = Connect(context, Need::kStore);
   if (!api.ok()) return NothingHere(context, args, api.error(), list);
-  const auto key = ClusterFor(**api, args);
+  const auto key = ClusterLookedAt(context, **api, args);
   if (!key.ok()) return NothingHere(context, args, key.error(), list);
   MUSTER_TRY(const Json answer, (*api)->Ask("GET", ClusterTarget(*key, rest)));
   return Show(context, args.json, answer, text);
@@ -80,7 +80,7 @@ Result<int> ShowStatus(Context& context, const StatusArgs& args) {
     MUSTER_TRY(const Json clusters, (*api)->Ask("GET", "/v1/clusters"));
     return Show(context, args.json, clusters, ClustersText);
   }
-  const auto key = ClusterFor(**api, args);
+  const auto key = ClusterLookedAt(context, **api, args);
   if (!key.ok() && key.error().code() == "which-cluster") {
     MUSTER_TRY(const Json clusters, (*api)->Ask("GET", "/v1/clusters"));
     return Show(context, args.json, clusters, ClustersText);
@@ -121,7 +121,7 @@ Result<Json> NamedInstances(const Json& answer, const std::string& key,
 Result<int> ListInstances(Context& context, const PsArgs& args) {
   if (args.names.empty()) return ShowPart(context, args, "/instances", "instances", InstancesText);
   MUSTER_TRY(const auto api, Connect(context, Need::kStore));
-  MUSTER_TRY(const std::string key, ClusterFor(*api, args));
+  MUSTER_TRY(const std::string key, ClusterLookedAt(context, *api, args));
   MUSTER_TRY(Json answer, api->Ask("GET", ClusterTarget(key, "/instances")));
   MUSTER_TRY(answer["instances"], NamedInstances(answer, key, args.names));
   return Show(context, args.json, answer, InstancesText);
@@ -161,7 +161,7 @@ struct VerifyArgs : ClusterArgs {
 
 Result<int> Verify(Context& context, const VerifyArgs& args) {
   MUSTER_TRY(const auto api, Connect(context, Need::kStore));
-  MUSTER_TRY(const std::string key, ClusterFor(*api, args));
+  MUSTER_TRY(const std::string key, ClusterLookedAt(context, *api, args));
   MUSTER_TRY(Json answer, api->Ask("POST", ClusterTarget(key, "/verify"), {{"service", args.service}}));
   for (Json& check : answer["checks"]) {
     const std::string hint = Text(check, "hint");
@@ -281,7 +281,7 @@ bool IsDown(ApiClient& api, const std::string& key) {
 
 Result<int> Logs(Context& context, const LogsArgs& args) {
   MUSTER_TRY(const auto api, Connect(context, Need::kStore));
-  MUSTER_TRY(const std::string key, ClusterFor(*api, args));
+  MUSTER_TRY(const std::string key, ClusterLookedAt(context, *api, args));
   MUSTER_TRY(const Json status, api->Ask("GET", ClusterTarget(key)));
   if (Flag(status, "down")) {
     context.console.ErrLine(key + " is down: nothing writes; " + UpCommand(key) + " brings it up again");

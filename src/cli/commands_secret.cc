@@ -73,7 +73,7 @@ Result<int> SetSecret(Context& context, const SecretArgs& args) {
 
 Result<int> ListSecrets(Context& context, const ClusterArgs& args) {
   MUSTER_TRY(const auto api, Connect(context, Need::kStore));
-  MUSTER_TRY(const std::string key, ClusterFor(*api, args, true));
+  MUSTER_TRY(const std::string key, ClusterFor(*api, args, For::kNew));
   MUSTER_TRY(const Json answer, api->Ask("GET", ClusterTarget(key, "/secrets")));
   if (args.json) {
     PrintJson(context, answer);
@@ -89,7 +89,7 @@ Result<int> ListSecrets(Context& context, const ClusterArgs& args) {
 
 Result<int> DeleteSecret(Context& context, const SecretArgs& args) {
   MUSTER_TRY(const auto api, Connect(context, Need::kStore));
-  MUSTER_TRY(const std::string key, ClusterFor(*api, args, true));
+  MUSTER_TRY(const std::string key, ClusterFor(*api, args, For::kNew));
   MUSTER_TRY(const Json answer,
              api->Ask("DELETE", ClusterTarget(key, "/secrets/" + net::UrlEncode(args.name))));
   if (args.json) {

@@ -53,7 +53,7 @@ std::vector<std::string> NamesFrom(Context& context, const std::vector<std::stri
     for (const KnownCluster& cluster : *known) names.insert(cluster.key);
     return {names.begin(), names.end()};
   }
-  const auto key = ClusterFor(api, ClusterAmong(words));
+  const auto key = ClusterFor(api, ClusterAmong(words), For::kLooking);
   if (!key.ok()) return {};
   if (what == Completes::kSecret) {
     const auto answer = api.Ask("GET", ClusterTarget(*key, "/secrets"));

@@ -104,6 +104,19 @@ Result<std::string> ChooseCluster(const std::vector<KnownCluster>& known, const 
       .Hint("say which: --cluster {}", candidates[0].key);
 }
 
+Result<std::string> ChooseByFolder(const std::vector<KnownCluster>& known, const std::string& in_file,
+                                   bool rehearse, bool acts) {
+  const auto chosen = ChooseCluster(known, "", in_file, rehearse);
+  if (in_file.empty() || chosen.ok() || chosen.error().code() != "no-cluster") return chosen;
+  if (!acts) return ChooseCluster(known, "", "", rehearse);
+  Error error =
+      Error::NotFound("no-cluster", "there is no cluster {}, which ./muster.yaml names; nothing was done",
+                      KeyOf(in_file, rehearse));
+  std::string hint = std::string("bring it up: muster up") + (rehearse ? " --rehearse" : "");
+  if (!known.empty()) hint += fmt::format("; or say which is meant: -c {}", Join(Keys(known), ", -c "));
+  return std::move(error).Hint("{}", hint);
+}
+
 Result<std::vector<KnownCluster>> KnownClusters(ApiClient& api) {
   MUSTER_TRY(const Json answer, api.Ask("GET", "/v1/clusters"));
   std::vector<KnownCluster> known;
@@ -115,8 +128,8 @@ Result<std::vector<KnownCluster>> KnownClusters(ApiClient& api) {
 
 namespace {
 
-Result<std::string> FindCluster(const std::vector<KnownCluster>& known, const ClusterArgs& args,
-                                bool may_be_new) {
+// The name that --file or ./muster.yaml gives, "" where neither does. Codes "file-missing", "no-cluster".
+Result<std::string> NameInFile(const ClusterArgs& args) {
   std::string in_file;
   if (args.cluster.empty()) {
     std::error_code error;
@@ -133,7 +146,12 @@ Result<std::string> FindCluster(const std::vector<KnownCluster>& known, const Cl
       in_file = ClusterNameIn("muster.yaml");
     }
   }
-  if (may_be_new) {
+  return in_file;
+}
+
+Result<std::string> FindCluster(const std::vector<KnownCluster>& known, const ClusterArgs& args, For what) {
+  MUSTER_TRY(const std::string in_file, NameInFile(args));
+  if (what == For::kNew) {
     const std::string& name = args.cluster.empty() ? in_file : args.cluster;
     // A name given by hand is meant as it is written: a secret may be set before its cluster is there.
     if (!name.empty() && (args.rehearse || name == in_file || Knows(known, name)))
@@ -149,29 +167,38 @@ Result<std::string> FindCluster(const std::vector<KnownCluster>& known, const Cl
       return key;
     }
   }
-  // ./muster.yaml is only a guess: where its cluster isn't there, the only one that is there is meant.
-  auto chosen = ChooseCluster(known, args.cluster, in_file, args.rehearse);
-  if (!chosen.ok() && chosen.error().code() == "no-cluster" && args.cluster.empty() && args.file.empty()) {
-    return ChooseCluster(known, "", "", args.rehearse);
+  if (!args.cluster.empty() || !args.file.empty()) {
+    return ChooseCluster(known, args.cluster, in_file, args.rehearse);
   }
-  return chosen;
+  return ChooseByFolder(known, in_file, args.rehearse, what != For::kLooking);
 }
 
 }  // namespace
 
-Result<std::string> ClusterFor(ApiClient& api, const ClusterArgs& args, bool may_be_new) {
+Result<std::string> ClusterFor(ApiClient& api, const ClusterArgs& args, For what) {
   MUSTER_TRY(const std::vector<KnownCluster> known, KnownClusters(api));
-  auto key = FindCluster(known, args, may_be_new);
+  auto key = FindCluster(known, args, what);
   if (key.ok() && api.cluster_option) *api.cluster_option = ClusterOption(known, *key);
+  return key;
+}
+
+Result<std::string> ClusterLookedAt(const Context& context, ApiClient& api, const ClusterArgs& args) {
+  MUSTER_TRY(std::string key, ClusterFor(api, args, For::kLooking));
+  if (!args.cluster.empty() || !args.file.empty()) return key;
+  MUSTER_TRY(const std::string in_file, NameInFile(args));
+  if (!in_file.empty() && key != in_file && key != KeyOf(in_file, true)) {
+    context.console.ErrLine(
+        fmt::format("there is no cluster {}, which ./muster.yaml names; this is {}", in_file, key));
+  }
   return key;
 }
 
 Result<std::string> ClusterToBe(Context& context, const ClusterArgs& args) {
   MUSTER_DO(HomeOpen(context.home));
   const bool here = StoreExists(context.home) || SocketAnswers(ApiSocket(context.home));
-  if (!here) return FindCluster({}, args, true);
+  if (!here) return FindCluster({}, args, For::kNew);
   MUSTER_TRY(const auto api, Connect(context, Need::kStore));
-  return ClusterFor(*api, args, true);
+  return ClusterFor(*api, args, For::kNew);
 }
 
 void PrintJson(const Context& context, const Json& json) {

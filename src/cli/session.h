@@ -50,15 +50,22 @@ struct KnownCluster {
 // "no-cluster", "which-cluster".
 Result<std::string> ChooseCluster(const std::vector<KnownCluster>& known, const std::string& named,
                                   const std::string& in_file, bool rehearse);
+// The same where nobody says which: `in_file` is what ./muster.yaml gives, "" where there is none. Who only
+// looks is shown another where that one isn't there; who acts in the wrong folder is refused.
+Result<std::string> ChooseByFolder(const std::vector<KnownCluster>& known, const std::string& in_file,
+                                   bool rehearse, bool acts);
 
 Result<std::vector<KnownCluster>> KnownClusters(ApiClient& api);
 // " -c KEY" where there are others that a command without it could mean; else "".
 std::string ClusterOption(const std::vector<KnownCluster>& known, const std::string& key);
-// ChooseCluster with what the server knows and what --file or ./muster.yaml says. With `may_be_new` a cluster
+enum class For { kActing, kLooking, kNew };
+// The cluster that is meant, of those the server knows and by what --file or ./muster.yaml says. kNew: one
 // that the server doesn't know is fine, unless its name is nearly that of one it knows.
-Result<std::string> ClusterFor(ApiClient& api, const ClusterArgs& args, bool may_be_new = false);
+Result<std::string> ClusterFor(ApiClient& api, const ClusterArgs& args, For what = For::kActing);
+// Of who only looks. Says so on standard error where it isn't the one that ./muster.yaml names.
+Result<std::string> ClusterLookedAt(const Context& context, ApiClient& api, const ClusterArgs& args);
 
-// The same without a server where none was ever here: what is there is looked at, nothing is started for it.
+// kNew without a server where none was ever here: what is there is looked at, nothing is started for it.
 Result<std::string> ClusterToBe(Context& context, const ClusterArgs& args);
 
 void PrintJson(const Context& context, const Json& json);

@@ -57,6 +57,18 @@ TEST(ChooseCluster, TakesTheNamedOneOrTheOnlyOne) {
   EXPECT_THAT(ChooseCluster(both, "dmeo", "", false).error().hint(), HasSubstr("demo"));
 }
 
+TEST(ChooseCluster, RefusesToActOnAnotherThanTheFolderNames) {
+  const std::vector<KnownCluster> other = {{"corner", "corner"}};
+  const auto refused = ChooseByFolder(other, "fr", false, true);
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(refused.error().code(), "no-cluster");
+  EXPECT_THAT(refused.error().hint(), HasSubstr("-c corner"));
+  EXPECT_EQ(*ChooseByFolder(other, "fr", false, false), "corner");
+  EXPECT_EQ(*ChooseByFolder(other, "", false, true), "corner");
+  EXPECT_EQ(*ChooseByFolder({{"fr@rehearsal", "fr"}}, "fr", false, true), "fr@rehearsal");
+  EXPECT_EQ(ChooseByFolder({{"a", "a"}, {"b", "b"}}, "", false, true).error().code(), "which-cluster");
+}
+
 TEST(ClusterOption, IsThereWhereAnotherCouldBeMeant) {
   const KnownCluster one{"one", "one"}, two{"two", "two"}, gone{"gone", "gone", true};
   EXPECT_EQ(ClusterOption({}, "one"), "");

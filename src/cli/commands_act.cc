@@ -89,7 +89,10 @@ Result<int> Act(Context& context, ApiClient& api, const std::string& key, const 
   }
   const Followed followed = FollowRun(context, api, started, args.json);
   if (followed.done && act == "down") AwaitHostsLeft(context.home / "hosts" / key, Flag(body, "delete_data"));
-  if (followed.done && !args.json) context.console.OutLine(key + ": " + done);
+  if (followed.done && !args.json) {
+    const int64_t target = Number(started, "rollback_to");
+    context.console.OutLine(key + ": " + (target > 0 ? fmt::format("back at revision {}", target) : done));
+  }
   return followed.exit_code;
 }
 

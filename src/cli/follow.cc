@@ -163,6 +163,13 @@ std::string Some(const std::vector<std::string>& names) {
   return named == names.size() ? text : fmt::format("{} and {} more", text, names.size() - named);
 }
 
+// Whether muster rollback has a revision to go to from what the run left.
+bool CanGoBack(const RunEvent& run, ApiClient& api) {
+  if (run.revision <= 1) return false;
+  const auto history = api.Ask("GET", ClusterTarget(run.cluster, "/history?most=1"));
+  return !history.ok() || Number(*history, "goes_back_to", 1) > 0;  // of an earlier server nobody knows
+}
+
 // Who is on which release now: nothing but traffic goes back by itself.
 void SayCancelled(const Following& following, Context& context) {
   const RunEvent& run = *following.progress.finished();
@@ -186,18 +193,23 @@ void SayCancelled(const Following& following, Context& context) {
   say("on the new release", reach.ready);
   say("on the new release, not ready yet", reach.started);
   say("not on it", reach.not_yet);
-  const std::string back = run.revision > 1 ? "muster rollback goes back" : "muster down stops what is there";
+  const std::string back =
+      CanGoBack(run, *following.api) ? "muster rollback goes back" : "muster down stops what is there";
   context.console.ErrLine("muster up goes on with the rest; " + NameCluster(back, option));
 }
 
 // What a release leaves that failed, and the ways on.
-void SayHowOn(const RunEvent& run, Context& context) {
+void SayHowOn(const RunEvent& run, Context& context, ApiClient& api) {
   const std::string back = NameCluster("muster rollback", context.console.cluster_option);
-  if (run.revision <= 1) return;
-  if (run.action == "up" || run.action == "scale" || run.action == "resume") {
+  const bool brings = run.action == "up" || run.action == "scale" || run.action == "resume";
+  if (!brings && run.action != "rollback") return;
+  if (!CanGoBack(run, api)) {
+    context.console.ErrLine(
+        "there is no good revision yet to go back to; mend the file and run muster up again");
+  } else if (brings) {
     context.console.ErrLine("what was not touched runs on; mend it and run muster up again, or go back: " +
                             back);
-  } else if (run.action == "rollback") {
+  } else {
     context.console.ErrLine("what was not touched runs on; go to the last revision that was good before: " +
                             back + ", or mend the file and run muster up");
   }
@@ -292,7 +304,7 @@ Followed FollowRun(Context& context, ApiClient& api, const Json& started, bool j
       PrintError(context.console, Error(*end.no_way_back).While("going back to the last good revision"));
     }
     // What was not reached yet goes on as it was: nobody has to hurry.
-    if (!json) SayHowOn(end, context);
+    if (!json) SayHowOn(end, context, api);
     return followed;
   }
   if (!json) context.console.OutLine("going back to the last good revision");
@@ -307,7 +319,7 @@ Followed FollowRun(Context& context, ApiClient& api, const Json& started, bool j
       FollowOne(context, api, end.rolled_back_by, way_back.ok() ? *way_back : Plan{}, json, gone_back);
   if (json) return followed;
   if (back.done) context.console.OutLine("went back: the last good revision runs again");
-  if (back.failed) SayHowOn(gone_back, context);
+  if (back.failed) SayHowOn(gone_back, context, api);
   return followed;
 }
 

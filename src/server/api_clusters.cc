@@ -409,7 +409,9 @@ net::Task<Answer> Api::Rollback(Call call) {
   accepted.bundle.rollback_to = revision;
   accepted.bundle.note = control::RollbackNote(revision);
   std::string any_plan;
-  co_return co_await Begin(std::move(accepted), std::move(any_plan), options);
+  Answer answer = co_await Begin(std::move(accepted), std::move(any_plan), options);
+  if (answer.body && answer.body->contains("run")) (*answer.body)["rollback_to"] = revision;
+  co_return answer;
 }
 
 net::Task<Answer> Api::Resume(Call call) {
@@ -470,7 +472,8 @@ net::Task<Answer> Api::History(Call call) {
                     {"result", control::OutcomeOf(row->number, *runs)},
                     {"current", row->number == (*found)->row().revision}});
   }
-  co_return Good({{"revisions", list}});
+  const int64_t back = control::GoodBefore((*found)->row().revision, *revisions, *runs);
+  co_return Good({{"revisions", list}, {"goes_back_to", back}});
 }
 
 net::Task<Answer> Api::Revision(Call call) {

@@ -417,7 +417,9 @@ void AddFileCommands(std::vector<Command>& commands) {
               "The folder, new or empty; ./rendered where it is left out")
       .Offers(Completes::kFolder)
       .Group(kFile)
-      .More("For each instance its files, its command and its environment; secrets stay {{secret.NAME}}.")
+      .More(
+          "For each instance its files, its command and its environment. Secrets stay {{secret.NAME}}, and\n"
+          "what an env_file gives isn't shown.")
       .Example("muster render demo.yaml --to files --out /tmp/demo");
   commands.push_back(render.Run(Render));
 

@@ -1,13 +1,17 @@
 #include "cli/render.h"
 
+#include <set>
+
 #include "base/files.h"
 #include "base/text.h"
 #include "model/secret.h"
 #include "model/words.h"
+#include "recipes/app/layout.h"
 
 namespace muster::cli {
 namespace {
 
+constexpr const char* kHidden = "(not shown: it is of the env_file)";
 constexpr const char* kNotShown = "(not shown: the file holds a secret)\n";
 
 // Paths of a cluster file are the recipes' own, but a folder of the user's is not the place to trust that.
@@ -22,6 +26,20 @@ bool IsBelow(const fs::path& relative) {
 // As its agent would have it, but for paths, which only an agent knows, and secrets.
 std::string Shown(const std::string& text) {
   return MaskMarkers(FillWords(text, [](std::string_view) { return std::nullopt; }));
+}
+
+// The variables that only the service's env_file gives: their values are shown nowhere.
+std::set<std::string> HiddenEnv(const Cluster& cluster, const Instance& instance) {
+  std::set<std::string> hidden;
+  const Service* service = cluster.FindService(instance.service);
+  const Value* setting = service ? service->settings.Find("env_file") : nullptr;
+  const auto file = setting ? cluster.files.find(setting->text) : cluster.files.end();
+  if (file == cluster.files.end()) return hidden;
+  for (const auto& [name, value] : app::ParseEnvFile(file->second.text)) hidden.insert(name);
+  if (const Value* env = service->settings.Find("env")) {
+    for (const Value::Entry& entry : env->entries) hidden.erase(entry.key);  // it wins
+  }
+  return hidden;
 }
 
 Result<std::string> ContentOf(const Bundle& bundle, const InstanceFile& file) {
@@ -48,11 +66,14 @@ Result<size_t> RenderToFiles(const Bundle& bundle, const std::vector<Instance>& 
     const fs::path home = folder / instance.host / instance.name;
     MUSTER_DO(MakeFolder(home));
     std::string env;
-    for (const auto& [name, value] : instance.env) env += name + "=" + Shown(value) + "\n";
+    const std::set<std::string> hidden = HiddenEnv(bundle.cluster, instance);
+    for (const auto& [name, value] : instance.env) {
+      env += name + "=" + (hidden.contains(name) ? kHidden : Shown(value)) + "\n";
+    }
     std::vector<std::string> argv;
     for (const std::string& word : instance.argv) argv.push_back(Shown(word));
     MUSTER_DO(WriteFile(home / "command", ShellLine(argv) + "\n"));
-    MUSTER_DO(WriteFile(home / "env", env, {.mode = 0600}));  // of an env_file, too
+    MUSTER_DO(WriteFile(home / "env", env, {.mode = 0600}));
     written += 2;
     for (const InstanceFile& file : instance.files) {
       if (!IsBelow(file.path)) {

@@ -142,8 +142,9 @@ void OnInterrupt(Shared following) {
         "cancelling: what is under way ends, who was taken out comes back; Ctrl-C again leaves at once");
     net::Spawn(Cancel(following));
   } else {
-    following->end.Set(Error::Refused("left", "left; the server goes on with the run {}", following->run)
-                           .Hint("muster status shows how it goes"));
+    following->end.Set(
+        Error::Refused("left", "left; the server goes on with cancelling the run {}", following->run)
+            .Hint("muster status shows how it goes"));
   }
 }
 

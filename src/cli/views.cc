@@ -76,6 +76,20 @@ std::string LastRunText(const Json& run, const std::string& option) {
                      NameCluster("muster history --runs lists all", option));
 }
 
+// Of the run that is under way or paused.
+std::string RunText(const Json& status, const std::string& option) {
+  const std::string run = Text(status, "run"), state = Text(status, "run_state");
+  if (run.empty()) return "";
+  if (state == "paused") {
+    return fmt::format("run {} is paused; {}\n", run, NameCluster("muster resume goes on with it", option));
+  }
+  const Json& active = Object(status, "active_run");
+  if (active.empty()) return fmt::format("run {} is {}\n", run, state.empty() ? "running" : state);
+  return fmt::format("run {} ({} by {}) is {}: {} of {} steps\n", run, Text(active, "action"),
+                     Text(active, "author"), Flag(active, "cancelling") ? "being cancelled" : "under way",
+                     Number(active, "steps_done"), Number(active, "steps_total"));
+}
+
 }  // namespace
 
 std::string ClustersText(const Json& clusters, const View& view) {
@@ -106,11 +120,7 @@ std::string StatusText(const Json& status, const View& view) {
                        Paint(health, HealthColor(health), view.color), CountReady(status), instances.size(),
                        Number(status, "revision"));
   }
-  const std::string run = Text(status, "run"), run_state = Text(status, "run_state");
-  if (!run.empty()) {
-    text += fmt::format("run {} is {}{}\n", run, run_state.empty() ? "running" : run_state,
-                        run_state == "paused" ? NameCluster("; muster resume goes on with it", option) : "");
-  }
+  text += RunText(status, option);
   text += LastRunText(Object(status, "last_run"), option);
   Table services({"SERVICE", "KIND", "HEALTH", "READY", "WHY"});
   for (const Json& service : List(status, "services")) {

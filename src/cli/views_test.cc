@@ -42,6 +42,20 @@ TEST(Console, CutsAtTheWidthAndKeepsEscapesWhole) {
   EXPECT_FALSE(Fit("\xff\xfe bad", 3).empty());
 }
 
+TEST(StatusText, TellsHowFarTheRunIs) {
+  json status = {
+      {"cluster", "demo"},
+      {"run", "r1"},
+      {"run_state", "running"},
+      {"active_run",
+       {{"run", "r1"}, {"action", "up"}, {"author", "anna"}, {"steps_done", 3}, {"steps_total", 15}}}};
+  EXPECT_THAT(StatusText(status, kPlain), HasSubstr("run r1 (up by anna) is under way: 3 of 15 steps\n"));
+  status["active_run"]["cancelling"] = true;
+  EXPECT_THAT(StatusText(status, kPlain), HasSubstr("(up by anna) is being cancelled: 3 of 15 steps\n"));
+  status.erase("active_run");  // of an earlier server
+  EXPECT_THAT(StatusText(status, kPlain), HasSubstr("run r1 is running\n"));
+}
+
 TEST(Table, SaysTimesAndSizesShortly) {
   EXPECT_EQ(ShortDuration(3s), "3s");
   EXPECT_EQ(ShortDuration(252s), "4m12s");

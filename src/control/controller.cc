@@ -187,7 +187,7 @@ Error Controller::InTheWay() const {
   return Error::Conflict("run-active", "{}", what)
       .Hint("{}", recovering_ ? "wait for it: muster status shows when it is done"
                               : "wait for it (muster status shows it), or stop it with Ctrl-C where it was "
-                                "started");
+                                "started; muster down cancels it and takes the cluster down");
 }
 
 net::Task<Result<Plan>> Controller::MakePlan(Bundle bundle, PlanOptions options) {
@@ -578,7 +578,8 @@ std::optional<RunProgress> Controller::ActiveRun() const {
                        .done = run_.machine->steps_done(),
                        .total = run_.machine->steps_total(),
                        .open = run_.machine->open_steps(),
-                       .paused = run_.machine->paused()};
+                       .paused = run_.machine->paused(),
+                       .cancelling = run_.cancelled};
   return progress;
 }
 

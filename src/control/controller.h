@@ -33,6 +33,7 @@ struct RunProgress {
   size_t done = 0, total = 0;
   std::vector<std::string> open;              // step ids
   std::map<std::string, std::string> paused;  // service -> why
+  bool cancelling = false;                    // what is open ends, and nothing new begins
 };
 
 // A version of the cluster file on its way to become a revision.

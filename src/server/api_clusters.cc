@@ -287,9 +287,10 @@ net::Task<Answer> Api::ClusterStatus(Call call) {
     }
   }
   std::string run_state, run = controller.active_run();
-  Json last_run = nullptr;
+  Json last_run = nullptr, active_run = nullptr;
   if (const auto progress = controller.ActiveRun()) {
     run_state = progress->row.state;
+    active_run = RunJson(*progress);
   } else if (const auto runs = deps_.store->Runs(row.key, 1); runs.ok() && !runs->empty()) {
     const store::RunRow& last = runs->front();
     run_state = last.state;
@@ -306,6 +307,7 @@ net::Task<Answer> Api::ClusterStatus(Call call) {
                   {"run", run},
                   {"run_state", run_state},
                   {"last_run", last_run},
+                  {"active_run", active_run},
                   {"services", service_list},
                   {"hosts", hosts},
                   {"instances", InstancesJson(controller)},

@@ -65,6 +65,7 @@ Json RunJson(const control::RunProgress& progress) {
   json["steps_done"] = progress.done;
   json["steps_total"] = progress.total;
   if (!progress.paused.empty()) json["paused"] = progress.paused;
+  if (progress.cancelling) json["cancelling"] = true;
   return json;
 }
 

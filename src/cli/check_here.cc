@@ -67,11 +67,15 @@ std::vector<Finding> CheckHere(Context& context, const Bundle& bundle, const std
 Result<std::vector<Finding>> CheckSecrets(const Bundle& bundle, const std::vector<Instance>& instances,
                                           ApiClient* api) {
   std::set<std::string> unset = plan::UnsetSecrets(instances, {});
+  std::vector<std::string> set;
   if (api && !unset.empty()) {
     MUSTER_TRY(const Json answer, api->Ask("GET", ClusterTarget(bundle.cluster.key(), "/secrets")));
-    for (const Json& secret : List(answer, "secrets")) unset.erase(Text(secret, "name"));
+    for (const Json& secret : List(answer, "secrets")) {
+      set.push_back(Text(secret, "name"));
+      unset.erase(set.back());
+    }
   }
-  std::vector<Finding> findings = plan::SecretFindings(bundle.cluster, unset);
+  std::vector<Finding> findings = plan::SecretFindings(bundle.cluster, unset, set);
   for (Finding& finding : findings) {
     const auto path = bundle.paths.find(finding.file);
     finding.file = path == bundle.paths.end() ? bundle.file_name : path->second.string();

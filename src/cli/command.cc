@@ -63,6 +63,10 @@ Status ReadArgument(const std::string& text, int& target) {
     return Error::Invalid("bad-argument", "\"{}\" is not a number", text)
         .Hint("give a whole number, such as 100");
   }
+  if (target < 0) {  // counts and numbers of revisions are all that is asked for
+    return Error::Invalid("bad-argument", "\"{}\" is less than 0", text)
+        .Hint("give a whole number, such as 100");
+  }
   return Done();
 }
 

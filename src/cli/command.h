@@ -56,7 +56,7 @@ struct Command {
   std::function<Result<int>(Context&, const void* args)> run;
 };
 
-// Readers of an argument's text, by type. Code "bad-argument".
+// Readers of an argument's text, by type; numbers are 0 or more. Code "bad-argument".
 Status ReadArgument(const std::string& text, std::string& target);
 Status ReadArgument(const std::string& text, std::filesystem::path& target);
 Status ReadArgument(const std::string& text, int& target);

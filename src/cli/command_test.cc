@@ -82,6 +82,7 @@ TEST(Command, TellsWhatIsMissingOrTooMuch) {
   EXPECT_EQ(ErrorOf({"bake"}).code(), "argument-missing");
   EXPECT_EQ(ErrorOf({"bake", "rye", "wheat"}).code(), "too-many-arguments");
   EXPECT_EQ(ErrorOf({"bake", "rye", "--loaves", "many"}).code(), "bad-argument");
+  EXPECT_EQ(ErrorOf({"bake", "rye", "-n", "-5"}).code(), "bad-argument");
   EXPECT_EQ(ErrorOf({"bake", "rye", "--time", "5"}).code(), "bad-unit");
   EXPECT_EQ(ErrorOf({"bake", "rye", "--loaves"}).code(), "bad-argument");
 }

@@ -102,7 +102,8 @@ std::set<std::string> UnsetSecrets(const std::vector<Instance>& instances, const
   return unset;
 }
 
-std::vector<Finding> SecretFindings(const Cluster& cluster, const std::set<std::string>& unset) {
+std::vector<Finding> SecretFindings(const Cluster& cluster, const std::set<std::string>& unset,
+                                    const std::vector<std::string>& set) {
   const Collector collector(cluster);
   std::vector<Finding> findings;
   for (const std::string& name : unset) {
@@ -112,6 +113,9 @@ std::vector<Finding> SecretFindings(const Cluster& cluster, const std::set<std::
                     .message = fmt::format("the secret {} of {} is not set", name, cluster.key()),
                     .fix = SetSecretCommand(name, cluster.key()),
                     .file = ""};
+    if (const auto near = Nearest(name, set)) {
+      finding.fix = fmt::format("did you mean {{{{secret.{}}}}}? If not: {}", *near, finding.fix);
+    }
     if (const auto found = collector.places.find(name); found != collector.places.end()) {
       const std::vector<Place>& places = found->second;
       finding.mark = places[0].mark;

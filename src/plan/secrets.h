@@ -14,8 +14,10 @@ namespace muster::plan {
 std::set<std::string> UnsetSecrets(const std::vector<Instance>& instances, const SecretDigests& secrets);
 
 // A finding for each name, at the first place that needs it, with the command that sets it; its file is empty
-// for the cluster file, else the path of another as written there. Code "secret-missing".
-std::vector<Finding> SecretFindings(const Cluster& cluster, const std::set<std::string>& unset);
+// for the cluster file, else the path of another as written there. A name that is nearly that of
+// one of `set` may be meant for it. Code "secret-missing".
+std::vector<Finding> SecretFindings(const Cluster& cluster, const std::set<std::string>& unset,
+                                    const std::vector<std::string>& set = {});
 
 // The same in one error, which names all of them and their places.
 Error SecretsMissing(const Cluster& cluster, const std::set<std::string>& unset);

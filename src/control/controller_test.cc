@@ -109,7 +109,10 @@ TEST_F(ControllerTest, CancelGivesUpAStartThatWaitsAndPutsBack) {
   const Status other = server_->controller->Cancel("nobody");
   ASSERT_FALSE(other.ok());
   EXPECT_EQ(other.error().code(), "run-not-active");
+  EXPECT_FALSE(server_->controller->ActiveRun()->cancelling);
   ASSERT_TRUE(server_->controller->Cancel(run).ok());
+  ASSERT_TRUE(server_->controller->ActiveRun());
+  EXPECT_TRUE(server_->controller->ActiveRun()->cancelling);
   RunUntilFinished(2);
   EXPECT_EQ(StoredRun(run).state, "cancelled");
   EXPECT_THAT(world_.Told(), ElementsAre("drain edge-1 web-1", "stop web-1", "install web-1", "start web-1",

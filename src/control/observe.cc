@@ -183,9 +183,10 @@ net::Task<void> Controller::GiveUpOn(std::string instance, uint64_t number, Dura
   }
   const char* back = kept_.good > 0 ? "muster rollback goes back" : "mend it and run muster up again";
   error = wrong_check ? std::move(error).Hint("{}", kMendCheck)
-          : released  ? std::move(error).Hint("what is released does not live: {}", back)
-                      : std::move(error).Hint("muster restart {} may help; the other members of {} are as they were",
-                                              instance, service);
+          : released
+              ? std::move(error).Hint("what is released does not live: {}", back)
+              : std::move(error).Hint("muster restart {} may help; the other members of {} are as they were",
+                                      instance, service);
   run_.machine->GiveUpOn(instance, std::move(error));
   Flush();
 }

@@ -206,7 +206,7 @@ void SayHowOn(const RunEvent& run, Context& context, ApiClient& api) {
   if (!brings && run.action != "rollback") return;
   if (!CanGoBack(run, api)) {
     context.console.ErrLine(
-        "there is no good revision yet to go back to; mend the file and run muster up again");
+        "there is no earlier good revision to go back to; mend it and run muster up again");
   } else if (brings) {
     context.console.ErrLine("what was not touched runs on; mend it and run muster up again, or go back: " +
                             back);

@@ -200,14 +200,14 @@ TEST_F(FollowTest, TellsNoWayBackWhereThereIsNothingToGoBackTo) {
   run_->events = {{"finished", Failed({{"cluster", "demo"}})}};
   run_->runs["/v1/clusters/demo/history"] = {{{"revisions", Json::array()}, {"goes_back_to", 0}}};
   EXPECT_EQ(Follow().exit_code, 1);
-  EXPECT_THAT(err_, HasSubstr("there is no good revision yet to go back to"));
+  EXPECT_THAT(err_, HasSubstr("there is no earlier good revision to go back to"));
   EXPECT_THAT(err_, testing::Not(HasSubstr("muster rollback")));
 }
 
 TEST_F(FollowTest, SaysSoOfTheFirstRevisionToo) {
   run_->events = {{"finished", Failed({{"revision", 1}})}};
   EXPECT_EQ(Follow().exit_code, 1);
-  EXPECT_THAT(err_, HasSubstr("there is no good revision yet to go back to"));
+  EXPECT_THAT(err_, HasSubstr("there is no earlier good revision to go back to"));
 }
 
 TEST_F(FollowTest, AwaitsTheWayBackThatTheNextServerTakes) {

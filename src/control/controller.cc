@@ -71,9 +71,9 @@ Status Controller::Adopt(Cluster cluster) {
   plan::SecretDigests digests = Digests();
   digests[plan::kAnySecret] = "";
   MUSTER_TRY(plan::Desired desired, plan::LayOutCluster(cluster, so_far, digests));
-  KeepHeldOf(desired);  // of what an earlier release took away
   SetDesired(std::move(desired));
   cluster_ = std::move(cluster);
+  if (IsBroughtUp()) ForgetHeldElsewhere();
   return Done();
 }
 
@@ -312,9 +312,7 @@ net::Task<Result<StartedRun>> Controller::Begin(Bundle bundle, std::string actio
 
   const bool goes_back = GoesBackFrom(bundle, action);
   const std::string placement_before = row_.placement;
-  const auto held_before = held_;
   row_.placement = api::ToJson(desired.placement).dump();
-  KeepHeldOf(desired);
   Json plan_json = api::ToJson(started.plan);
   if (partial) MarkPartial(plan_json);
   if (goes_back) NoteWayBack({.wanted = true, .cancelled = false, .run = "", .error = ""}, plan_json);
@@ -323,7 +321,6 @@ net::Task<Result<StartedRun>> Controller::Begin(Bundle bundle, std::string actio
     // Nothing was accepted: all is as before.
     run_ = {};
     row_.placement = placement_before;
-    held_ = held_before;
     cluster_ = before;
     ReleaseIdleHosts();
     co_return recorded.error();
@@ -512,9 +509,17 @@ Result<Bundle> Controller::BundleOf(int64_t revision) const {
 
 Result<Bundle> Controller::CurrentBundle() const { return BundleOf(row_.revision); }
 
-// Who stopped an instance by hand meant that one: another of its name, later, isn't held.
-void Controller::KeepHeldOf(const plan::Desired& desired) {
-  std::erase_if(held_, [&](const auto& held) { return !desired.placement.contains(held.first); });
+// Who stopped an instance by hand meant that one: another of its name, later, isn't held. As long as a
+// release may still go back, none that it takes away is forgotten.
+void Controller::ForgetHeldElsewhere() {
+  std::erase_if(held_, [&](const auto& held) { return !desired_.placement.contains(held.first); });
+  row_.held = Json(held_).dump();
+}
+
+bool Controller::CanGoBack() const {
+  const auto revisions = deps_.store->Revisions(row_.key);
+  const auto runs = deps_.store->Runs(row_.key, kRunsLookedAt);
+  return revisions.ok() && runs.ok() && GoodBefore(row_.revision, *revisions, *runs) > 0;
 }
 
 void Controller::SetDesired(plan::Desired desired) {

@@ -248,7 +248,8 @@ class Controller : public std::enable_shared_from_this<Controller> {
   void Mend();
   std::set<std::string> Missing() const;
   net::Task<void> PerformOrder(Order order);
-  void KeepHeldOf(const plan::Desired& desired);
+  void ForgetHeldElsewhere();
+  bool CanGoBack() const;  // whether `muster rollback` has somewhere to go
   void SetDesired(plan::Desired desired);
   const Instance* FindDesired(const std::string& name) const;  // guests, too
 

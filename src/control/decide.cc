@@ -59,7 +59,7 @@ Result<Plan> Controller::Decide(const Bundle& bundle, const PlanOptions& options
   MUSTER_TRY(Plan plan, scope ? plan::MakePlan(narrowed.cluster, narrowed.desired, narrowed.situation)
                               : plan::MakePlan(cluster, *desired, situation));
   if (half_done && !bundle.scales.empty()) {
-    const std::string note = plan::GoesOnNote(bundle.scales, plan, kept_.good != 0);
+    const std::string note = plan::GoesOnNote(bundle.scales, plan, CanGoBack());
     if (!note.empty()) plan.notes.push_back(note);
   }
   if (half_done && !narrowed.left.empty()) {

@@ -181,7 +181,7 @@ net::Task<void> Controller::GiveUpOn(std::string instance, uint64_t number, Dura
     error = Error::Unavailable("health-wrong", "{} passes its changed health check no more{}", instance, why)
                 .Evidence(error.evidence());
   }
-  const char* back = kept_.good > 0 ? "muster rollback goes back" : "mend it and run muster up again";
+  const char* back = CanGoBack() ? "muster rollback goes back" : "mend it and run muster up again";
   error = wrong_check ? std::move(error).Hint("{}", kMendCheck)
           : released
               ? std::move(error).Hint("what is released does not live: {}", back)

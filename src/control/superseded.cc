@@ -16,9 +16,12 @@ std::vector<store::RunRow> SupersededBy(const store::RunRow& next, std::vector<s
   });
   for (store::RunRow& run : runs) {
     run.state = "cancelled";
-    run.error = api::ToJson(Error::Conflict("run-superseded", "run {} ({} by {}) came in its place", next.id,
-                                            next.action, next.author))
-                    .dump();
+    const Error why =
+        next.action == "resume"
+            ? Error::Conflict("run-superseded", "run {} (resume by {}) goes on with it", next.id, next.author)
+            : Error::Conflict("run-superseded", "run {} ({} by {}) came in its place", next.id, next.action,
+                              next.author);
+    run.error = api::ToJson(why).dump();
   }
   return runs;
 }

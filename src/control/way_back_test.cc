@@ -66,6 +66,26 @@ TEST_F(WayBackTest, AFailedReleaseGoesBackWhereTheFileSaysSo) {
   EXPECT_THAT(world_.Told(), Not(Contains("stop web-2")));
 }
 
+TEST_F(WayBackTest, WhatWasStoppedByHandStaysSoWhereTheReleaseFailsThatWouldTakeItAway) {
+  BringUp("v1", Mall({Web("run old"), Edge()}));
+  ASSERT_TRUE(Act("stop", {"web-2"}).ok());
+  RunUntilFinished(2);
+  Service one = Careful("run broken");
+  for (auto& entry : one.settings.entries) {
+    if (entry.key == "instances") entry.value = Scalar("1");
+  }
+  FailNext("web-1.start");
+  ASSERT_TRUE(Up(File("v2", Mall({one, Edge()}))).ok());
+  RunUntilFinished(4);
+  EXPECT_EQ(server_->finished[2].row.state, "failed");
+  EXPECT_EQ(server_->finished[3].row.state, "done");
+  EXPECT_EQ(world_.StateOf("web-1"), InstanceState::kReady);
+  EXPECT_EQ(world_.StateOf("web-2"), InstanceState::kStopped);
+  KillServer();
+  StartNextServer();
+  EXPECT_EQ(server_->controller->held().count("web-2"), 1u);
+}
+
 TEST_F(WayBackTest, ARollbackThatFailsGoesBackOnceToWhatStoodBefore) {
   Service careful = Web("run one");
   BringUp("v1", Mall({careful, Edge()}));

@@ -179,3 +179,17 @@ def test_files_that_were_changed_by_hand_do_not_pass(muster):
     (folder / "b.txt").write_text("mine")
     wrong = failing(verified(muster, "edge", passed=False))
     assert list(wrong) == ["edge-1: /s/ serves each of its 2 files"] and "/s/b.txt" in wrong[list(wrong)[0]]
+
+
+def test_of_several_members_the_one_that_hangs_is_named(muster):
+    text = web(muster, instances=3, hosts=1).replace(HEALTH, "    health: { http: /health, every: 1h }")
+    muster.run("up", muster.file(text), "--rehearse")
+    hung = muster.instances(KEY)["app-2"]["pid"]
+    os.kill(hung, signal.SIGSTOP)
+    try:
+        wrong = failing(verified(muster, "edge", passed=False))
+    finally:
+        os.kill(hung, signal.SIGCONT)
+    spread = next(evidence for name, evidence in wrong.items() if "spreads" in name)
+    counts = {line.split()[0]: int(line.split(": ")[1]) for line in spread.splitlines() if line.startswith("app-")}
+    assert counts["app-2"] == 0 and counts["app-1"] > 0 and counts["app-3"] > 0, spread

@@ -68,11 +68,29 @@ std::string AssignedIn(const Word& word) {
   return assigns ? word.open.substr(0, end) : "";
 }
 
-bool IsShell(const std::string& program) {
-  constexpr std::array<std::string_view, 7> kShells = {"sh", "bash", "dash", "ash", "ksh", "zsh", "fish"};
+std::string_view BaseName(std::string_view program) {
   const size_t slash = program.rfind('/');
-  const std::string name = slash == std::string::npos ? program : program.substr(slash + 1);
-  return std::find(kShells.begin(), kShells.end(), name) != kShells.end();
+  return slash == std::string_view::npos ? program : program.substr(slash + 1);
+}
+
+template <size_t N>
+bool IsOneOf(std::string_view word, const std::array<std::string_view, N>& words) {
+  return std::find(words.begin(), words.end(), word) != words.end();
+}
+
+// Those, too, that hand the word behind -c to one.
+bool IsShell(std::string_view program) {
+  constexpr std::array<std::string_view, 14> kShells = {"sh",   "bash",  "dash",   "ash",    "ksh",
+                                                        "mksh", "zsh",   "csh",    "tcsh",   "fish",
+                                                        "su",   "flock", "script", "runuser"};
+  return IsOneOf(BaseName(program), kShells);
+}
+
+// Their programs stand in quotes and have a `$` of their own.
+bool IsInterpreter(std::string_view program) {
+  constexpr std::array<std::string_view, 13> kInterpreters = {
+      "perl", "python", "python3", "ruby", "node", "php", "lua", "awk", "gawk", "mawk", "jq", "sed", "tclsh"};
+  return IsOneOf(BaseName(program), kInterpreters);
 }
 
 // sh -c, bash -lc, nice sh -c.
@@ -87,21 +105,28 @@ bool IsBuiltIn(std::string_view word) {
   constexpr std::array<std::string_view, 13> kBuiltIn = {"cd",    "exec",  "export", "source", ".",
                                                          "set",   "unset", "eval",   "trap",   "ulimit",
                                                          "umask", "if",    "while"};
-  return std::find(kBuiltIn.begin(), kBuiltIn.end(), word) != kBuiltIn.end();
+  return IsOneOf(word, kBuiltIn);
 }
 
-bool IsOperator(const Word& word) {
-  if (word.quoted) return false;
+// What a shell would take of the word for itself; "" nothing. What stands before a `;` may be a password.
+std::string OperatorIn(const Word& word) {
+  if (word.quoted) return "";
   for (const std::string_view sign : {"|", "||", "&", "&&", ";", "<"}) {
-    if (word.text == sign) return true;
+    if (word.text == sign) return word.text;
   }
   for (const std::string_view start : {">", "1>", "2>", "&>"}) {
-    if (word.text.starts_with(start)) return true;
+    if (word.text.starts_with(start)) return word.text;
   }
-  return word.text.ends_with(';');
+  return word.text.ends_with(';') ? ";" : "";
 }
 
-// The name in ${ports.http}, $PORT or $(date, with its sign; "" where none stands there.
+// Of find: a `;` ends what it is to run.
+bool RunsUpToASemicolon(std::string_view word) {
+  constexpr std::array<std::string_view, 4> kRun = {"-exec", "-execdir", "-ok", "-okdir"};
+  return IsOneOf(word, kRun);
+}
+
+// ${ports.http}, $PORT or $(date -u), whole; "" where none stands there.
 std::string ExpansionAt(const std::string& text, size_t at) {
   const char next = at + 1 < text.size() ? text[at + 1] : '\0';
   if (next == '{' || next == '(') {
@@ -114,16 +139,23 @@ std::string ExpansionAt(const std::string& text, size_t at) {
   return text.substr(at, end - at);
 }
 
+// As much of an expansion as says which: the rest, as in ${PASSWORD:-hunter2}, may be a secret.
+std::string Shown(const std::string& expansion) {
+  size_t end = 1;
+  if (end < expansion.size() && !IsInName(expansion[end])) ++end;
+  while (end < expansion.size() && IsInName(expansion[end])) ++end;
+  const bool whole = end + 1 >= expansion.size();
+  return whole ? expansion : expansion.substr(0, end) + "…" + expansion.back();
+}
+
 // ports.http of {ports.http} and of ${ports.http}, but not of {{ports.http}}: one of muster's variables; ""
 // none.
 std::string SingleBracedIn(const std::string& text) {
-  for (size_t at = text.find('{'); at != std::string::npos; at = text.find('{', at + 1)) {
-    const size_t end = text.find_first_of("{}", at + 1);
+  for (size_t at = text.find('{'), end = at; at != std::string::npos; at = text.find('{', end)) {
+    const bool twice = text.compare(at, 2, "{{") == 0;
+    end = twice ? text.find("}}", at) : text.find_first_of("{}", at + 1);
     if (end == std::string::npos) return "";
-    if (text[end] == '{') {  // the second of two, or another
-      at = end;
-      continue;
-    }
+    if (twice || text[end] == '{') continue;
     const std::string name = text.substr(at + 1, end - at - 1);
     for (const std::string_view start : {"ports.", "peers.", "secret."}) {
       if (name.starts_with(start) && name.size() > start.size()) return name;
@@ -164,13 +196,18 @@ void CheckShellHabits(const Value& command, std::vector<Finding>& findings) {
     }
   }
   if (BringsAShell(words)) return;
+  bool to_semicolon = false;
   for (const Word& word : words) {
-    if (!IsOperator(word)) continue;
-    add(Severity::kWarning,
-        fmt::format("no shell reads the command: {} is passed on as an argument", word.text), kBringAShell);
+    to_semicolon = to_semicolon || RunsUpToASemicolon(word.text);
+    const std::string sign = OperatorIn(word);
+    if (sign.empty() || (to_semicolon && word.text == ";")) continue;
+    add(Severity::kWarning, fmt::format("no shell reads the command: {} is passed on as it stands", sign),
+        kBringAShell);
     break;
   }
+  const bool interpreter = IsInterpreter(first.text);
   for (const Word& word : words) {
+    if (interpreter && word.quoted) continue;
     std::string expansion;
     for (size_t at = word.open.find('$'); at != std::string::npos && expansion.empty();
          at = word.open.find('$', at + 1)) {
@@ -178,7 +215,7 @@ void CheckShellHabits(const Value& command, std::vector<Finding>& findings) {
     }
     if (expansion.empty() || !SingleBracedIn(expansion).empty()) continue;
     add(Severity::kWarning,
-        fmt::format("no shell reads the command: {} is passed on as it stands", expansion),
+        fmt::format("no shell reads the command: {} is passed on as it stands", Shown(expansion)),
         "write what muster fills in, such as {{ports.http}}, or let a shell read it: sh -c '…'");
     break;
   }

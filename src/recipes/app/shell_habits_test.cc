@@ -7,6 +7,7 @@ namespace muster::app {
 namespace {
 
 using testing::AllOf;
+using testing::Each;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
@@ -51,6 +52,18 @@ TEST(ShellHabits, WhatAShellWouldTakeIsPassedOn) {
   EXPECT_THAT(Told("./app $(hostname)"), ElementsAre(HasSubstr("$(hostname) is")));
 }
 
+TEST(ShellHabits, WhatMayBeAPasswordIsNotShown) {
+  for (const char* command :
+       {"TOKEN=hunter2; ./app", "export TOKEN=hunter2; ./app", "./app --password=hunter2; x",
+        "./app ${TOKEN:-hunter2}", "./app $(echo hunter2)"}) {
+    const Texts told = Told(command);
+    EXPECT_THAT(told, Not(IsEmpty())) << command;
+    EXPECT_THAT(told, Each(Not(HasSubstr("hunter2")))) << command;
+  }
+  EXPECT_THAT(Told("./app ${TOKEN:-hunter2}"), ElementsAre(HasSubstr(" ${TOKEN…} is")));
+  EXPECT_THAT(Told("./app --password=hunter2; x"), ElementsAre(HasSubstr(" ; is")));
+}
+
 TEST(ShellHabits, MustersVariablesStandInTwoBraces) {
   for (const char* habit : {"{ports.http}", "${ports.http}", "--port={ports.http}", "{{id}}-{ports.http}"}) {
     EXPECT_THAT(Told(std::string("./app ") + habit),
@@ -61,11 +74,26 @@ TEST(ShellHabits, MustersVariablesStandInTwoBraces) {
 }
 
 TEST(ShellHabits, WhatIsMeantIsLeftAlone) {
-  for (const char* right :
-       {"./app --port {{ports.http}} --peers={{peers.http}}", "sh -c 'cd /tmp && exec ./app $PORT > log'",
-        "nice -n 5 bash -lc \"exec ./app $PORT\"", "grep '>' '$HOME'", "find . -exec rm {} \\;",
-        "./app \\$PORT", "awk '{print $1}'", "./app --filter a>b --price 5$ --set A=1", "'cd' /tmp", "./cd",
-        ""}) {
+  for (const char* right : {"./app --port {{ports.http}} --peers={{peers.http}}",
+                            "sh -c 'cd /tmp && exec ./app $PORT > log'",
+                            "nice -n 5 bash -lc \"exec ./app $PORT\"",
+                            "grep '>' '$HOME'",
+                            "find . -exec rm {} \\;",
+                            "find . -exec rm {} ;",
+                            "./app \"--json={\\\"port\\\":{{ports.http}}}\"",
+                            "./app --x={{{ports.http}}}",
+                            "sh -c \"exec ./app ${P:-{{ports.http}}}\"",
+                            "sh -c \"f() { ./app {{ports.http}}; }; f\"",
+                            "su app -c \"exec ./app $PORT\"",
+                            "flock /run/lock -c \"./app $PORT\"",
+                            "perl -e \"print $x\"",
+                            "awk \"{print $NF}\" log",
+                            "./app \\$PORT",
+                            "awk '{print $1}'",
+                            "./app --filter a>b --price 5$ --set A=1",
+                            "'cd' /tmp",
+                            "./cd",
+                            ""}) {
     EXPECT_THAT(Told(right), IsEmpty()) << right;
   }
 }

@@ -137,6 +137,9 @@ class Verifier {
     return answer.ok() && !IsNoAnswer(*answer) ? UpstreamOf(*answer) : "";
   }
 
+  // nginx has tried all members that it knows.
+  static bool SaysNobody(const Answer& answer) { return answer.ok() && Answered(answer).empty(); }
+
   // By `allow_from`, not by a member, which may have reasons of its own.
   static bool IsRefused(const Answer& answer) {
     return answer.ok() && answer->status == 403 && UpstreamOf(*answer).empty();
@@ -403,7 +406,7 @@ class Verifier {
     for (size_t i = 0; i < requests && ask_on; ++i) {
       const Answer answer = co_await Ask(one, none);
       ++counts[Answered(answer)];
-      ask_on = AskOn(counts, answer.ok());
+      ask_on = AskOn(counts, SaysNobody(answer));
     }
   }
 
@@ -483,7 +486,7 @@ class Verifier {
       }
       const Answer answer = co_await Ask(one, headers);
       ++counts[Answered(answer)];
-      if (counts.contains("")) break;
+      if (!AskOn(counts, SaysNobody(answer))) break;
     }
     source_ = before;
     const bool members = std::all_of(counts.begin(), counts.end(), [&](const auto& count) {

@@ -250,10 +250,7 @@ void Execution::Flush() {
     const ssize_t put = ::write(input_.get(), unread_.data() + taken, unread_.size() - taken);
     if (put < 0 && errno == EINTR) continue;
     if (put < 0 && errno == EAGAIN) break;
-    if (put < 0) {  // the command has closed it
-      unread_.erase(0, taken);
-      return CloseInput(true);
-    }
+    if (put < 0) return CloseInput(true);  // the command has closed it: all that is held is told at once
     taken += static_cast<size_t>(put);
   }
   unread_.erase(0, taken);

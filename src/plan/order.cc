@@ -52,6 +52,12 @@ std::unordered_set<std::string> Leaving(const std::vector<Step>& steps) {
   return leaving;
 }
 
+// Of a member that leaves, or for one.
+bool IsOf(const std::unordered_set<std::string>& leaving, const Step& step) {
+  const auto member = step.args.find("member");
+  return leaving.contains(member == step.args.end() ? step.instance : member->second);
+}
+
 // Ids of steps that nothing else in the service needs, without those of members that only leave.
 std::vector<std::string> Lasts(const std::vector<Step>& steps, bool with_leaving) {
   std::unordered_set<std::string> needed;
@@ -60,7 +66,7 @@ std::vector<std::string> Lasts(const std::vector<Step>& steps, bool with_leaving
   std::vector<std::string> lasts;
   for (const Step& step : steps) {
     if (needed.contains(step.id)) continue;
-    if (with_leaving || !leaving.contains(step.instance)) lasts.push_back(step.id);
+    if (with_leaving || !IsOf(leaving, step)) lasts.push_back(step.id);
   }
   return lasts;
 }
@@ -73,7 +79,7 @@ void Gate(std::vector<Step>& steps, const std::vector<std::string>& lasts, bool 
   for (Step& step : steps) {
     const bool first = std::none_of(step.needs.begin(), step.needs.end(),
                                     [&](const std::string& need) { return own.contains(need); });
-    if (first && (leaving_too || !leaving.contains(step.instance))) firsts.push_back(&step);
+    if (first && (leaving_too || !IsOf(leaving, step))) firsts.push_back(&step);
   }
   const bool gate = firsts.size() > 1 && firsts.size() * lasts.size() > kEdgesMost;
   for (Step* first : firsts) {
@@ -130,6 +136,25 @@ void GiveTime(Step& step, const Service* service) {
   if (!service || service->update.drain == UpdatePolicy{}.drain) return;
   step.args["within_ms"] = std::to_string(service->update.drain.count());
   step.deadline += service->update.drain;
+}
+
+// No desired balancer knows a member that leaves any more: those that did go before its `stop`, and what they
+// have under way to it is answered.
+void Release(const std::vector<Balancer>& balancers, const Service* service, Step& stop,
+             std::vector<Step>& wrapped) {
+  const std::vector<std::string> needs = stop.needs;
+  for (const Balancer& balancer : balancers) {
+    if (balancer.knows.empty() || balancer.instance->service == stop.service) continue;
+    stop.needs.push_back(balancer.knows);
+    if (!balancer.serves || balancer.restarts) continue;
+    Step dismiss = OrderTo(balancer, "dismiss", stop.instance, stop.reason);
+    dismiss.after = "dismissed";
+    GiveTime(dismiss, service);
+    dismiss.needs = needs;
+    dismiss.needs.push_back(balancer.knows);
+    stop.needs.back() = dismiss.id;
+    wrapped.push_back(std::move(dismiss));
+  }
 }
 
 // A member that comes back on other ports is found there before its balancer has its new list of members.
@@ -294,11 +319,7 @@ void TakeOutOfBalancers(const Cluster& cluster, const Desired& desired, const Si
       const bool replaced = !leaving.contains(step.instance) && own.contains(step.instance + ".start") &&
                             own.contains(step.instance + ".stop");
       if (step.verb == "stop" && leaving.contains(step.instance)) {
-        // No desired balancer knows it any more; those that did go first.
-        for (const Balancer& balancer : all) {
-          if (!balancer.knows.empty() && balancer.instance->service != service)
-            step.needs.push_back(balancer.knows);
-        }
+        Release(all, of, step, wrapped);
         wrapped.push_back(std::move(step));
         continue;
       }

@@ -337,8 +337,10 @@ TEST(Plan, ScalingDownTellsTheBalancerFirst) {
   const auto after = LayOutCluster(cluster, before->placement, {});
   const auto plan = MakePlan(cluster, *after, AllReady(*before));
   ASSERT_TRUE(plan.ok());
-  EXPECT_EQ(Ids(*plan), (Names{"edge-1.install", "edge-1.reload", "web-3.stop", "web-3.remove"}));
-  EXPECT_EQ(Find(*plan, "web-3.stop").needs, Names{"edge-1.reload"});
+  EXPECT_EQ(Ids(*plan),
+            (Names{"edge-1.install", "edge-1.reload", "edge-1.dismiss.web-3", "web-3.stop", "web-3.remove"}));
+  EXPECT_EQ(Find(*plan, "edge-1.dismiss.web-3").needs, Names{"edge-1.reload"});
+  EXPECT_EQ(Find(*plan, "web-3.stop").needs, Names{"edge-1.dismiss.web-3"});
 }
 
 TEST(Plan, ScalingUpTellsTheBalancerLast) {

@@ -8,6 +8,7 @@
 #include "base/text.h"
 #include "model/listens.h"
 #include "recipes/common/member_change.h"
+#include "recipes/common/placement.h"
 
 namespace muster::plan {
 namespace {
@@ -83,6 +84,7 @@ class Handovers {
     } else {
       for (Handover& one : handovers_) OrderOne(one);
     }
+    DropDismissals();
     Tell(outages);
   }
 
@@ -247,7 +249,11 @@ class Handovers {
     Step& stop = *by_id_.at(one.release);
     const std::vector<Step*> group = WithDrains(stop);
     std::unordered_set<std::string> own;
-    for (const Step* step : group) own.insert(step->id);
+    for (const Step* step : group) {
+      own.insert(step->id);
+      if (step->verb == "dismiss" && !common::IsGuestName(stop.service, stop.instance))
+        early_.insert(step->id);
+    }
     std::vector<std::string> turn;
     for (Step* step : group) {
       for (const std::string& need : step->needs) {
@@ -261,6 +267,29 @@ class Handovers {
       for (const std::string& need : turn) AddNeed(*next->second, need);
       break;
     }
+  }
+
+  // One that leaves and stops early does so before its load balancers let go of it: they can't wait for what
+  // they have under way to it.
+  void DropDismissals() {
+    if (early_.empty()) return;
+    for (auto& [service, list] : steps_.by_service) {
+      std::unordered_map<std::string, std::vector<std::string>> needs_of;
+      for (const Step& step : list) {
+        if (early_.contains(step.id)) needs_of[step.id] = step.needs;
+      }
+      std::erase_if(list, [&](const Step& step) { return needs_of.contains(step.id); });
+      for (Step& step : list) {
+        for (const std::string& need : std::vector<std::string>(step.needs)) {
+          const auto dropped = needs_of.find(need);
+          if (dropped == needs_of.end()) continue;
+          std::erase(step.needs, need);
+          for (const std::string& instead : dropped->second) AddNeed(step, instead);
+        }
+      }
+    }
+    early_.clear();
+    Index();
   }
 
   // What frees its port by a reload only has to stop for it.
@@ -340,6 +369,7 @@ class Handovers {
   std::unordered_map<std::string, Step*> by_id_;
   std::unordered_map<std::string, const Instance*> wanted_;
   std::vector<Handover> handovers_;
+  std::unordered_set<std::string> early_;  // steps that are of no use, as what they are for stops early
   std::map<std::tuple<bool, std::string, std::string>, Told> told_;  // by: leaves, both services
 };
 

@@ -138,7 +138,7 @@ TEST_F(Half, ScaleTakesSurplusMembersAwayThoughTheReleaseDidNot) {
   const auto touched = TouchedByScaling("web", before, next, situation.observed);
   EXPECT_EQ(touched, (std::set<std::string>{"edge-1", "web-2"}));
   EXPECT_EQ(Ids({.instances = touched}),
-            (Names{"edge-1.install", "edge-1.reload", "web-2.remove", "web-2.stop"}));
+            (Names{"edge-1.dismiss.web-2", "edge-1.install", "edge-1.reload", "web-2.remove", "web-2.stop"}));
 }
 
 TEST_F(Half, WhereTheRevisionStandsAMemberTakesItUp) {

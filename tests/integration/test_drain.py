@@ -45,17 +45,23 @@ class SlowClients:
             thread.join()
 
 
-def rolled(muster, update, *what):
-    """What the clients met, through a restart of `what` with three apps that end at once."""
+def clients_of(muster, update, *command):
+    """What clients of three apps that end at once met while `command` was done; the apps' pids before it."""
     file = muster.file(web(muster, instances=3, update=update, app_extra="stop: { signal: KILL }"))
     muster.run("up", file, "--rehearse")
     before = {name: one["pid"] for name, one in muster.instances(CLUSTER).items()}
     clients = SlowClients(edge(muster, CLUSTER))
     try:
         wait_until(lambda: clients.served, what="the first answer")
-        muster.run("restart", *what, "--cluster", CLUSTER)
+        muster.run(*command, "--cluster", CLUSTER)
     finally:
         clients.end()
+    return clients, before
+
+
+def rolled(muster, update, *what):
+    """What the clients met, through a restart of `what`."""
+    clients, before = clients_of(muster, update, "restart", *what)
     after = {name: one["pid"] for name, one in muster.instances(CLUSTER).items()}
     assert all(before[f"app-{n}"] != after[f"app-{n}"] for n in (1, 2, 3))
     return clients
@@ -78,3 +84,14 @@ def test_nginx_serves_the_apps_that_restart_with_it_until_its_turn(muster):
     clients = rolled(muster, "{ max_unavailable: 1, drain: 10s }")
     assert [answer for answer in clients.failures if answer.startswith(b"HTTP")] == []
     assert clients.served > 6
+
+
+def test_a_member_that_is_scaled_away_answers_the_requests_that_it_has(muster):
+    clients, before = clients_of(muster, "{ drain: 10s }", "scale", "app", "1")
+    assert len(before) == 4 and sorted(muster.instances(CLUSTER)) == ["app-1", "edge-1"]
+    assert clients.failures == []
+
+
+def test_a_member_that_is_scaled_away_cuts_what_takes_longer_than_the_drain(muster):
+    clients, _ = clients_of(muster, "{ drain: 10ms }", "scale", "app", "1")
+    assert clients.failures != []

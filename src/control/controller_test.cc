@@ -229,22 +229,18 @@ TEST_F(ControllerTest, AStartThatItsServerLeftIsNotWaitedFor) {
 
 TEST_F(ControllerTest, ARunWhoseLastStepWentOnWithoutItsServerIsNotLeftPaused) {
   BringUpFirst();
-  world_.hold.insert("web-2.start");
-  const Bundle file = File("v2", Mall({Web("run new"), Edge()}));
-  const auto started = Up(file);
-  ASSERT_TRUE(started.ok());
-  RunUntilHeld("b");
+  const std::string run = UpHeldAt("web-2.start", "b");
   KillServer();
   world_.hold.clear();
 
   StartNextServer();
   RunUntilFinished(1);
-  EXPECT_EQ(StoredRun(started->run).state, "paused");
+  EXPECT_EQ(StoredRun(run).state, "paused");
   RunUntil([&] { return world_.StateOf("web-2") == InstanceState::kReady; });
-  const auto again = Up(file);
+  const auto again = Up(File("v2", Mall({Web("run new"), Edge()})));
   ASSERT_TRUE(again.ok());
   EXPECT_EQ(again->run, "");
-  EXPECT_EQ(StoredRun(started->run).state, "done");
+  EXPECT_EQ(StoredRun(run).state, "done");
   EXPECT_THAT(StoredCluster().extra, HasSubstr("\"good\":2"));
 }
 
@@ -504,18 +500,15 @@ TEST_F(ControllerTest, WhatIsStoppedByHandStaysStoppedUntilItIsLetGo) {
 
 TEST_F(ControllerTest, APausedRunIsNoLongerPausedOnceAnotherCameInItsPlace) {
   BringUpFirst();
-  world_.hold.insert("web-2.start");
-  const auto started = Up(File("v2", Mall({Web("run new"), Edge()})));
-  ASSERT_TRUE(started.ok());
-  RunUntilHeld("b");
+  const std::string run = UpHeldAt("web-2.start", "b");
   KillServer();
   world_.hold.clear();
   StartNextServer();
   RunUntilFinished(1);
-  EXPECT_EQ(StoredRun(started->run).state, "paused");
+  EXPECT_EQ(StoredRun(run).state, "paused");
   BringUp("v3", Mall({Web("run old"), Edge()}));
-  EXPECT_EQ(StoredRun(started->run).state, "cancelled");
-  EXPECT_THAT(StoredRun(started->run).error, HasSubstr("came in its place"));
+  EXPECT_EQ(StoredRun(run).state, "cancelled");
+  EXPECT_THAT(StoredRun(run).error, HasSubstr("came in its place"));
 }
 
 TEST_F(ControllerTest, AScaleAfterAFailedReleaseSaysThatItGoesOnWithIt) {

@@ -183,12 +183,12 @@ class ControllerTest : public testing::Test {
     const Status taken = server_->controller->TakeOver();
     EXPECT_TRUE(taken.ok()) << taken.error().Text();
   }
-  // Brings a second revision up as far as this step on host a, which is held; returns the run.
-  std::string UpHeldAt(const std::string& step) {
+  // Brings a second revision up as far as this step, which is held; returns the run.
+  std::string UpHeldAt(const std::string& step, const std::string& host = "a") {
     world_.hold.insert(step);
     const auto started = Up(File("v2", Mall({Web("run new"), Edge()})));
     EXPECT_TRUE(started.ok()) << started.error().Text();
-    RunUntilHeld("a");
+    RunUntilHeld(host);
     return started.ok() ? started->run : "";
   }
   // … and a health check that its first instance is to pass while it serves; that takes for ever.

@@ -20,6 +20,9 @@ import pytest
 TOP = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("MUSTER_BUILD", TOP / "build"))
 HOMES = "/tmp/mt-"  # short: paths of Unix sockets have at most 107 bytes
+# Who was started behind a shell's back has Ctrl-C ignored, and all that it starts would inherit that.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def wait_until(condition, seconds=20, what="condition"):

@@ -21,6 +21,18 @@ def bring_up(muster, name):
     return f"{name}@rehearsal"
 
 
+def groups_of(pids):
+    """The control groups that muster made for these processes: another test may run the same example."""
+    below = set()
+    for pid in pids:
+        for line in pathlib.Path(f"/proc/{pid}/cgroup").read_text().splitlines():
+            _, _, path = line.split(":", 2)
+            if path.startswith("/muster/"):
+                below.add(path[1:])
+    root = pathlib.Path("/sys/fs/cgroup")
+    return [path for name in below for path in (root / name, *root.glob(f"*/{name}")) if path.is_dir()]
+
+
 @pytest.mark.parametrize("name", ["demo", "lowcode", "iot"])
 def test_an_example_comes_up_and_verifies(muster, name):
     cluster = bring_up(muster, name)
@@ -88,6 +100,8 @@ def test_with_root_each_host_has_a_network_of_its_own(muster):
     assert "Network is unreachable" in out.stdout + out.stderr
     block = muster.instances(cluster)["web-1"]["address"].split(".")[2]
     assert muster.json("verify", "--cluster", cluster)["passed"]
+    groups = groups_of(processes_below(muster.home))
+    assert groups or not pathlib.Path("/sys/fs/cgroup/memory/muster").exists()
     muster.run("down", "--cluster", cluster, "--delete-data", "--confirm", "demo")
 
     def gone():
@@ -98,6 +112,4 @@ def test_with_root_each_host_has_a_network_of_its_own(muster):
     wait_until(gone, what="bridge and namespaces to be gone")
     wait_until(lambda: not [command for command in processes_below(muster.home).values() if "server run" not in command],
                what="agents to be gone")
-    groups = [path for top in ("muster", "*/muster")
-              for path in pathlib.Path("/sys/fs/cgroup").glob(f"{top}/demo@rehearsal/*") if path.is_dir()]
-    assert [path for path in groups if not (path / "cgroup.procs").read_text()] == []
+    assert [path for path in groups if path.exists()] == []

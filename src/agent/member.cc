@@ -462,6 +462,9 @@ Prober::Target Member::ProbeTarget() const {
   target.joins = Joins();
   target.uid = user_.uid;
   target.gid = user_.gid;
+  if (desired.probe.kind == Probe::Kind::kOperator) {
+    target.ask = [weak = weak_from_this()] { return AskOperator(weak); };
+  }
   return target;
 }
 
@@ -478,8 +481,9 @@ void Member::StartProbing(bool eager, int passes) {
   }
   Prober::Target target = ProbeTarget();
   target.passes = passes;
-  const bool asks_a_port =
-      desired.probe.kind == Probe::Kind::kHttp || desired.probe.kind == Probe::Kind::kTcp;
+  const bool asks_a_port = desired.probe.kind == Probe::Kind::kHttp ||
+                           desired.probe.kind == Probe::Kind::kTcp ||
+                           (desired.probe.kind == Probe::Kind::kOperator && desired.probe.port > 0);
   if (eager && asks_a_port) {
     target.confirm = [desired, port = desired.probe.port, pids = process_->PidFinder()] {
       return CheckListener(desired, port, pids());
@@ -491,7 +495,8 @@ void Member::StartProbing(bool eager, int passes) {
     if (seen.ok()) {
       if (self->reloading_ && !self->OnProofPassed()) return;
       self->SettleReload(Done());
-      return self->Feed(ProbeOk{.of_before = probe != self->remembered_->desired.probe});
+      self->Feed(ProbeOk{.of_before = probe != self->remembered_->desired.probe});
+      return self->TellFacts();
     }
     // Asked this often it would soon count as unwell, and be killed: whoever waits for it gives up in time.
     if (self->reloading_) {
@@ -501,6 +506,7 @@ void Member::StartProbing(bool eager, int passes) {
     ProbeFailed failed{.why = seen.error().message()};
     if (seen.error().code() == "port-taken") failed.cause = seen.error();
     self->Feed(failed);
+    self->TellFacts();
   };
   prober_ = Prober::Start(*host_->loop, std::move(target), eager, on_seen);
 }
@@ -523,7 +529,15 @@ void Member::Report() {
   if (reported_ != supervisor_.state()) remembered_->since = WallNow();
   reported_ = supervisor_.state();
   SaveState();
+  if (Operator* recipe = GetOperator()) told_facts_ = recipe->Facts(OperatorContext());
   host_->changed(Observe(false));
+}
+
+// What its operator has learned by asking it. Others' probes teach nothing.
+void Member::TellFacts() {
+  if (!remembered_ || remembered_->desired.probe.kind != Probe::Kind::kOperator) return;
+  Operator* recipe = GetOperator();
+  if (recipe && recipe->Facts(OperatorContext()) != told_facts_) Report();
 }
 
 Observed Member::Observe(bool drift) {
@@ -545,7 +559,10 @@ Observed Member::Observe(bool drift) {
   observed.probe_age_ms = prober_ ? prober_->age_ms() : -1;
   observed.memory_bytes = process_ ? process_->memory_bytes() : 0;
   if (drift && !installing_ && !files_change_) observed.drift = drift_watch_.Look(paths_, desired);
-  if (Operator* recipe = GetOperator()) observed.facts = recipe->Facts(OperatorContext());
+  if (Operator* recipe = GetOperator()) {
+    observed.facts = recipe->Facts(OperatorContext());
+    observed.facts.merge(recipe->Measures(OperatorContext()));
+  }
   const std::string listens = FormatListens(desired.address, desired.ports);
   if (!listens.empty()) observed.facts[kListensFact] = listens;
   if (supervisor_.memory().unproven) observed.facts[kUnprovenFact] = "yes";

@@ -137,6 +137,8 @@ class Member : public std::enable_shared_from_this<Member> {
   void StartProbing(bool eager, int passes = 1);
   void GoOnProbing();
   net::Task<Status> AskHealth();
+  static net::Task<Status> AskOperator(std::weak_ptr<Member> member);
+  void TellFacts();
   net::Task<Status> HasUdp(int port);
   void Report();
   void SaveState();
@@ -169,6 +171,7 @@ class Member : public std::enable_shared_from_this<Member> {
   std::string operator_kind_;
   std::shared_ptr<LogCare> log_care_;
   DriftWatch drift_watch_;
+  Values told_facts_;  // its operator's, with the last report
   InstanceState reported_ = InstanceState::kAbsent;
   std::pair<std::string, std::string> saved_hashes_;  // running and live one, as state.json has them
   int starts_ = 0;

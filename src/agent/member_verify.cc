@@ -22,6 +22,17 @@ net::Task<Status> Member::AskHealth() {
   co_return status;
 }
 
+net::Task<Status> Member::AskOperator(std::weak_ptr<Member> member) {
+  auto self = member.lock();
+  if (!self) co_return Done();
+  Held held = self->Hold();
+  if (!held.recipe || !self->process_) {
+    co_return Error::Conflict("not-running", "{} does not run", self->paths_.name);
+  }
+  Status status = co_await held.recipe->Health(held.context);
+  co_return status;
+}
+
 net::Task<Status> Member::HasUdp(int port) {
   auto self = shared_from_this();
   if (!remembered_ || !process_) co_return Error::Conflict("not-running", "{} does not run", paths_.name);

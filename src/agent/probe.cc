@@ -114,6 +114,12 @@ class LoopProber : public Prober, public std::enable_shared_from_this<LoopProber
         Status status = co_await AskCommand(self);
         co_return status;
       }
+      case Probe::Kind::kOperator: {
+        const std::function<net::Task<Status>()> ask = self->target_.ask;
+        if (!ask) break;
+        Status status = co_await ask();
+        co_return status;
+      }
       case Probe::Kind::kLog: {
         // On the pool: a program may write much, and the disk may be slow. One at a time, so all is the
         // pool's.

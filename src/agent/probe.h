@@ -30,8 +30,10 @@ class Prober {
     std::vector<std::string> joins = {};     // cgroup.procs files that the command enters
     uid_t uid = static_cast<uid_t>(-1);
     gid_t gid = static_cast<gid_t>(-1);
-    int passes = 1;  // so many in a row end its being asked eagerly
-    // kHttp, kTcp: whether who has answered is the instance itself. Asked on the pool until it says so once.
+    int passes = 1;                                    // so many in a row end its being asked eagerly
+    std::function<net::Task<Status>()> ask = nullptr;  // kOperator
+    // kHttp, kTcp, kOperator: whether who has answered is the instance itself. Asked on the pool until it
+    // says so once.
     std::function<Status()> confirm = nullptr;
   };
   using Seen = std::function<void(Status)>;

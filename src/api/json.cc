@@ -318,6 +318,7 @@ Json ToJson(const Step& step) {
           {"before", step.before},
           {"after", step.after},
           {"put_back", step.put_back},
+          {"awaited", step.awaited},
           {"needs", step.needs},
           {"deadline_ms", step.deadline.count()}};
 }
@@ -336,6 +337,7 @@ Result<Step> StepFrom(const Json& json) {
       .Text("impact", impact);
   fields.Text("before", step.before).Text("after", step.after).Text("put_back", step.put_back);
   fields.Texts("needs", step.needs).Milliseconds("deadline_ms", step.deadline);
+  fields.Bool("awaited", step.awaited);
   step.impact = ImpactNamed(impact);
   return fields.Give(std::move(step));
 }

@@ -2,6 +2,7 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "cli/answer.h"
@@ -90,6 +91,14 @@ std::string RunText(const Json& status, const std::string& option) {
                      Number(active, "steps_done"), Number(active, "steps_total"));
 }
 
+// Why a service isn't well; and of one that is, what its members have still to agree on.
+std::string WhyText(const Json& service) {
+  const std::string reasons = Join(List(service, "reasons"), "; ");
+  if (!reasons.empty()) return reasons;
+  const std::string unsettled = Join(List(service, "unsettled"), "; ");
+  return unsettled.empty() ? "" : "settling: " + unsettled;
+}
+
 }  // namespace
 
 std::string ClustersText(const Json& clusters, const View& view) {
@@ -129,7 +138,7 @@ std::string StatusText(const Json& status, const View& view) {
                   {Text(service, "kind")},
                   {word, HealthColor(word)},
                   {fmt::format("{}/{}", Number(service, "ready"), Number(service, "wanted"))},
-                  {Join(List(service, "reasons"), "; ")}});
+                  {WhyText(service)}});
   }
   if (!services.empty()) text += "\n" + services.Text(view.color, view.columns);
   Table hosts({"HOST", "ADDRESS", "AGENT"});
@@ -173,8 +182,13 @@ std::string StatusText(const Json& status, const View& view) {
 }
 
 std::string InstancesText(const Json& answer, const View& view) {
-  Table table({"NAME", "STATE", "HOST", "PORTS", "PID", "FOR", "RESTARTS", "MEMORY"});
-  for (const Json& instance : List(answer, "instances")) {
+  const auto& instances = List(answer, "instances");
+  const bool roles = std::any_of(instances.begin(), instances.end(),
+                                 [](const Json& instance) { return !Text(instance, "role").empty(); });
+  std::vector<std::string> head{"NAME", "STATE", "HOST", "PORTS", "PID", "FOR", "RESTARTS", "MEMORY"};
+  if (roles) head.insert(head.begin() + 2, "ROLE");
+  Table table(std::move(head));
+  for (const Json& instance : instances) {
     const std::string state = Text(instance, "state");
     const int64_t pid = Number(instance, "pid"), memory = Number(instance, "memory_bytes");
     const WallTime since = Moment(instance, "since");
@@ -184,14 +198,17 @@ std::string InstancesText(const Json& answer, const View& view) {
     if ((state == "backoff" || state == "failed") && !last_exit.empty()) shown += " (" + last_exit + ")";
     std::string restarts = std::to_string(Number(instance, "restarts"));
     if (state == "ready" && restarts != "0" && !last_exit.empty()) restarts += " (" + last_exit + ")";
-    table.Add({{Text(instance, "name")},
-               {shown, StateColor(state)},
-               {Text(instance, "host")},
-               {Ports(instance)},
-               {pid > 0 ? std::to_string(pid) : "-"},
-               {since.time_since_epoch().count() > 0 ? ShortDuration(view.now - since) : "-"},
-               {restarts},
-               {memory > 0 ? ShortSize(memory) : "-"}});
+    const std::string role = Text(instance, "role");
+    std::vector<Cell> row{{Text(instance, "name")},
+                          {shown, StateColor(state)},
+                          {Text(instance, "host")},
+                          {Ports(instance)},
+                          {pid > 0 ? std::to_string(pid) : "-"},
+                          {since.time_since_epoch().count() > 0 ? ShortDuration(view.now - since) : "-"},
+                          {restarts},
+                          {memory > 0 ? ShortSize(memory) : "-"}};
+    if (roles) row.insert(row.begin() + 2, Cell{role.empty() ? "-" : role});
+    table.Add(std::move(row));
   }
   return table.empty() ? "no instance\n" : table.Text(view.color, view.columns);
 }

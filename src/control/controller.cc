@@ -535,6 +535,24 @@ const Instance* Controller::FindDesired(const std::string& name) const {
   return found == desired_by_name_.end() ? nullptr : found->second;
 }
 
+std::vector<Instance> Controller::MembersOf(const Service& service) const {
+  std::vector<Instance> members;
+  for (const Instance& instance : desired_.instances) {
+    if (instance.service == service.name) members.push_back(instance);
+  }
+  return members;
+}
+
+std::map<std::string, std::string> Controller::Roles() const {
+  std::map<std::string, std::string> all;
+  for (const Service& service : cluster_.services) {
+    const Recipe* recipe = FindRecipe(service.kind);
+    if (!recipe || !recipe->roles) continue;
+    all.merge(recipe->roles(MembersOf(service), observed_));
+  }
+  return all;
+}
+
 std::vector<ServiceStatus> Controller::ServiceStates() const {
   std::vector<ServiceStatus> states;
   const auto add_own = [&](std::string reason) {
@@ -563,10 +581,8 @@ std::vector<ServiceStatus> Controller::ServiceStates() const {
     const Recipe* recipe = FindRecipe(service.kind);
     if (!recipe) continue;
     ServiceStatus status{.name = service.name, .kind = service.kind};
-    std::vector<Instance> members;
-    for (const Instance& instance : desired_.instances) {
-      if (instance.service != service.name) continue;
-      members.push_back(instance);
+    const std::vector<Instance> members = MembersOf(service);
+    for (const Instance& instance : members) {
       status.wanted += 1;
       const auto found = known.find(instance.name);
       if (found != known.end() && found->second.state == InstanceState::kReady) status.ready += 1;

@@ -143,6 +143,7 @@ class Controller : public std::enable_shared_from_this<Controller> {
   const std::map<std::string, Observed>& observed() const { return observed_; }
   const std::vector<Instance>& desired() const { return desired_.instances; }
   std::vector<ServiceStatus> ServiceStates() const;
+  std::map<std::string, std::string> Roles() const;  // as Recipe::roles, of all services
   std::string active_run() const { return run_.id; }
   bool idle() const { return run_.id.empty() && !deciding_; }
   std::optional<RunProgress> ActiveRun() const;
@@ -176,6 +177,11 @@ class Controller : public std::enable_shared_from_this<Controller> {
     std::vector<std::string> silent;                     // hosts that it goes on without
     std::unordered_map<std::string, int64_t> put_backs;  // rows of the store, by the put-back's id
     std::map<std::string, Unwell> unwell;                // instances that hold it back
+  };
+  struct Awaited {
+    Step step;
+    net::Promised<Status> settled;
+    std::string why;  // not yet
   };
   struct Verification;
   struct SettledStep {
@@ -244,14 +250,20 @@ class Controller : public std::enable_shared_from_this<Controller> {
   net::Task<void> Recover(store::RunRow row);
   net::Task<void> PutBackWhatIsLeft(std::string run);
 
+  net::Task<Status> Await(Step step);
+  void SettleAwaited(const std::string& id, Status status);
+  void GiveUpAwaited();
   void MendSoon();
   void Mend();
+  void Mend(const Service& service, const std::vector<std::string>& busy);
+  void MendAgainAfter(Duration pause);
   std::set<std::string> Missing() const;
   net::Task<void> PerformOrder(Order order);
   void ForgetHeldElsewhere();
   bool CanGoBack() const;  // whether `muster rollback` has somewhere to go
   void SetDesired(plan::Desired desired);
   const Instance* FindDesired(const std::string& name) const;  // guests, too
+  std::vector<Instance> MembersOf(const Service& service) const;
 
   Dependencies deps_;
   store::ClusterRow row_;
@@ -280,7 +292,10 @@ class Controller : public std::enable_shared_from_this<Controller> {
   std::string deciding_who_;
   std::vector<SettledStep> settled_;
   bool flush_posted_ = false;
+  std::map<std::string, Awaited> awaited_;  // steps of the run that wait for a mender, by id
   bool mend_posted_ = false;
+  net::Loop::TimerId mend_timer_ = 0;
+  Time mend_at_{};  // of mend_timer_
   bool down_again_posted_ = false;
 };
 

@@ -1,4 +1,4 @@
-// The part of the Controller that drives a run and mends between runs.
+// The part of the Controller that drives a run.
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
@@ -13,9 +13,6 @@ namespace muster::control {
 namespace {
 
 using Json = nlohmann::json;
-
-constexpr Duration kMendAgain = 1s;
-constexpr Duration kOrderDeadline = 30s;
 
 std::string_view RunStateName(RunState state) {
   switch (state) {
@@ -155,7 +152,10 @@ net::Task<void> Controller::Perform(Step step, std::string run) {
       error = revealed.error();
     }
   }
-  if (!error) {
+  if (step.awaited) {
+    const Status settled = co_await Await(step);
+    if (!settled.ok()) error = settled.error();
+  } else if (!error) {
     auto outcome = co_await deps_.agents->Perform(row_.key, order);
     if (!outcome.ok()) error = outcome.error();
   }
@@ -238,6 +238,7 @@ Status Controller::Cancel(const std::string& run) {
   const std::vector<std::string> open = run_.machine->open_steps();
   run_.machine->Cancel();
   run_.cancelled = true;
+  GiveUpAwaited();
   // A start may wait for many minutes to be ready, a proof for as long; nobody waits with them any more.
   for (const std::string& id : open) {
     std::string name = id;
@@ -264,82 +265,6 @@ net::Task<void> Controller::CancelAndWait(Error why, Duration timeout) {
   co_await ended;
   deps_.loop->Cancel(timer);
   if (run_.id == run) run_.cancelled_for.reset();  // what it was cancelled for won't happen
-}
-
-void Controller::MendSoon() {
-  if (mend_posted_) return;
-  mend_posted_ = true;
-  deps_.loop->Post([self = shared_from_this()] {
-    self->mend_posted_ = false;
-    self->Mend();
-  });
-}
-
-// Nobody has told of them, and it isn't for want of asking: they were stopped by hand before they were
-// installed, or their host has told of what it has. A run brings those that it has come to.
-std::set<std::string> Controller::Missing() const {
-  std::set<std::string> missing;
-  for (const Instance& instance : desired_.instances) {
-    if (observed_.contains(instance.name)) continue;
-    if (held_.contains(instance.name) || (idle() && told_.contains(instance.host)))
-      missing.insert(instance.name);
-  }
-  return missing;
-}
-
-void Controller::Mend() {
-  if (!rules_) return;  // an earlier server's orders have the same ids
-  std::vector<std::string> busy(mending_.begin(), mending_.end());
-  if (run_.machine) {
-    const std::set<std::string> under_step = run_.machine->busy();
-    busy.insert(busy.end(), under_step.begin(), under_step.end());
-  }
-  const std::set<std::string> missing = Missing();
-  for (const Service& service : cluster_.services) {
-    const Recipe* recipe = FindRecipe(service.kind);
-    if (!recipe || !recipe->make_mender) continue;
-    auto& mender = menders_[service.name];
-    if (!mender) mender = recipe->make_mender();
-    std::vector<Instance> members;
-    for (const Instance& instance : desired_.instances) {
-      if (instance.service == service.name) members.push_back(instance);
-    }
-    const Mender::Input input{
-        .desired = &members, .observed = &observed_, .busy = busy, .missing = missing, .now = Now()};
-    for (Order& order : mender->On(input)) {
-      if (!mending_.insert(order.instance).second) continue;
-      net::Spawn(PerformOrder(std::move(order)));
-    }
-  }
-}
-
-net::Task<void> Controller::PerformOrder(Order order) {
-  auto self = shared_from_this();
-  const Instance* instance = FindDesired(order.instance);
-  if (!instance) {
-    mending_.erase(order.instance);
-    co_return;
-  }
-  static uint64_t sequence = 0;
-  Step step{.id = order.instance + "." + order.verb,
-            .instance = order.instance,
-            .service = instance->service,
-            .host = instance->host,
-            .verb = order.verb,
-            .args = order.args,
-            .reason = order.reason,
-            .deadline = kOrderDeadline};
-  api::OrderMessage message{.id = fmt::format("mend/{}/{}/{}", row_.epoch, ++sequence, step.id),
-                            .epoch = row_.epoch,
-                            .step = step,
-                            .instance = std::nullopt};
-  auto outcome = co_await deps_.agents->Perform(row_.key, message);
-  mending_.erase(order.instance);
-  if (outcome.ok()) {
-    MendSoon();
-  } else {
-    deps_.loop->After(kMendAgain, [self] { self->MendSoon(); });
-  }
 }
 
 }  // namespace muster::control

@@ -131,7 +131,7 @@ void RunMachine::SendReady(Actions& actions) {
     open_.insert(i);
     begun_.insert(subject_[i]);
     ++in_flight_[step.host];
-    ++open_of_[step.instance];
+    if (!step.awaited) ++open_of_[step.instance];
     --left_[service_[i]];
     actions.send.push_back(step);
     if (step.put_back.empty()) continue;
@@ -180,7 +180,7 @@ void RunMachine::Settle(const std::string& step_id, Progress progress) {
   progress_[found->second] = progress;
   open_.erase(found->second);
   --in_flight_[step.host];
-  if (--open_of_[step.instance] == 0) open_of_.erase(step.instance);
+  if (!step.awaited && --open_of_[step.instance] == 0) open_of_.erase(step.instance);
   if (const auto full = host_full_.find(step.host); full != host_full_.end()) LetGo(full->second, 1);
   if (progress != Progress::kDone) {
     // Starting it once more would fail alike.
@@ -298,7 +298,9 @@ std::vector<std::string> RunMachine::open_steps() const {
 
 std::set<std::string> RunMachine::busy() const {
   std::set<std::string> busy;
-  for (const size_t step : open_) busy.insert(plan_.steps[step].instance);
+  for (const size_t step : open_) {
+    if (!plan_.steps[step].awaited) busy.insert(plan_.steps[step].instance);
+  }
   for (const std::string& id : open_put_backs_) {
     const auto put_back = put_backs_.find(id);
     if (put_back != put_backs_.end()) busy.insert(put_back->second.instance);

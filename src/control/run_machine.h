@@ -65,12 +65,12 @@ class RunMachine {
   const std::optional<Error>& error() const { return error_; }
   std::map<std::string, std::string> paused() const;  // service -> reason
   bool HasStarted(const std::string& instance) const { return started_.contains(instance); }
-  bool Concerns(const std::string& instance) const;   // a step of it is under way
+  bool Concerns(const std::string& instance) const;   // a step of it is under way, not counting awaited ones
   bool WillGetTo(const std::string& instance) const;  // one of it is still to come
   size_t steps_done() const { return done_; }
   size_t steps_total() const { return plan_.steps.size(); }
   std::vector<std::string> open_steps() const;
-  std::set<std::string> busy() const;              // instances with a step under way
+  std::set<std::string> busy() const;  // instances with a step under way; one that is awaited is none
   size_t looked_at() const { return looked_at_; }  // how often a step was, for tests and benchmarks
 
  private:

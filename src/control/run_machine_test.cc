@@ -53,6 +53,21 @@ TEST(RunMachine, SendsWhatNothingHoldsBackAndWaitsForTheRest) {
   EXPECT_FALSE(machine.Next().finished);
 }
 
+TEST(RunMachine, AnAwaitedStepIsNoWorkOfItsInstance) {
+  Step settle = Make("a", "settle", {"a.start"});
+  settle.awaited = true;
+  RunMachine machine({.steps = {Make("a", "start"), settle, Make("b", "start", {"a.settle"})}});
+  machine.Next();
+  EXPECT_THAT(machine.busy(), ElementsAre("a"));
+  machine.Succeeded("a.start");
+  EXPECT_THAT(Ids(machine.Next().send), ElementsAre("a.settle"));
+  EXPECT_THAT(machine.busy(), IsEmpty());
+  EXPECT_FALSE(machine.Concerns("a")) << "its death is nobody's doing";
+  EXPECT_THAT(machine.open_steps(), ElementsAre("a.settle"));
+  machine.Succeeded("a.settle");
+  EXPECT_THAT(Ids(machine.Next().send), ElementsAre("b.start"));
+}
+
 TEST(RunMachine, AnEmptyPlanIsDoneAtOnce) {
   RunMachine machine({});
   EXPECT_TRUE(machine.Next().finished);

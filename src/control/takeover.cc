@@ -111,14 +111,16 @@ net::Task<void> Controller::Recover(store::RunRow row) {
       }
       if (found == by_id.end() || one.settled.time_since_epoch().count() != 0) continue;
       const Step& step = found->second;
-      if (step.verb == "start" || step.args.contains("prove")) {
+      if (step.verb == "start" || step.args.contains("prove") || step.awaited) {
         // It goes on by itself where it was begun; whether it gets ready is seen below, and may take minutes.
         // What was to be proven without having got there is planned anew.
         store::StepRow closed = one;
         closed.settled = WallNow();
         closed.error =
             api::ToJson(Error::Unavailable("interrupted", "the server ended while {} {}", step.instance,
-                                           step.verb == "start" ? "started" : "proved itself"))
+                                           step.verb == "start" ? "started"
+                                           : step.awaited       ? "was to " + step.verb
+                                                                : "proved itself"))
                 .dump();
         (void)deps_.store->PutStep(closed);
         continue;

@@ -36,10 +36,10 @@ std::string_view ImpactName(Impact impact);
 Impact ImpactNamed(std::string_view name);
 
 struct Probe {
-  enum class Kind { kNone, kHttp, kTcp, kCommand, kLog };
-  Kind kind = Kind::kNone;
-  std::string target;  // HTTP: path. Command: the command line. Log: an ECMA regular expression
-  int port = 0;        // HTTP, TCP
+  enum class Kind { kNone, kHttp, kTcp, kCommand, kLog, kOperator };
+  Kind kind = Kind::kNone;  // kOperator: its recipe's operator knows how to ask it
+  std::string target;       // HTTP: path. Command: the command line. Log: an ECMA regular expression
+  int port = 0;             // HTTP, TCP
   bool tls = false;
   int status_min = 200, status_max = 399;
   Duration every = 2s;

@@ -28,9 +28,13 @@ struct Step {
   std::map<std::string, std::string> args;
   std::string reason;  // for people: "command changed"
   Impact impact = Impact::kNone;
-  std::string before;              // condition word to hold before ("ready", "stopped", "" none)
-  std::string after;               // condition word that tells it is done ("ready", "installed", "drained")
-  std::string put_back;            // verb that undoes it when the run ends early, "" none; same args
+  std::string before;    // condition word to hold before ("ready", "stopped", "" none)
+  std::string after;     // condition word that tells it is done ("ready", "installed", "drained")
+  std::string put_back;  // verb that undoes it when the run ends early, "" none; same args
+  // Nothing is sent to an agent: its service's mender brings about what it names, with as many orders as that
+  // takes, and says when it is so (recipes/recipe.h). It is no work of its instance, which may be mended
+  // meanwhile.
+  bool awaited = false;
   std::vector<std::string> needs;  // step ids
   Duration deadline = 60s;
 };

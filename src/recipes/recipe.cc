@@ -14,7 +14,9 @@ net::Task<Result<std::map<std::string, std::string>>> Operator::Perform(Context 
   co_return Error::Invalid("unknown-verb", "{} knows no verb {}", context.instance->name, verb);
 }
 
+net::Task<Status> Operator::Health(Context) { co_return Done(); }
 std::map<std::string, std::string> Operator::Facts(const Context&) { return {}; }
+std::map<std::string, std::string> Operator::Measures(const Context&) { return {}; }
 net::Task<std::vector<Check>> Operator::Verify(Context, std::map<std::string, std::string>) {
   co_return std::vector<Check>{};
 }

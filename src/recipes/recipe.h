@@ -112,27 +112,52 @@ struct Order {
   std::string verb;
   std::map<std::string, std::string> args;
   std::string reason;
+  Duration deadline = 30s;
+  bool notable = false;  // people want to know of it afterwards: it goes into the audit
   bool operator==(const Order&) const = default;
 };
 
-// Keeps one service well between runs: fed with observations, answers with orders. Pure; reads no clock.
+// What a mender wants done, and what has come of the steps that wait for it.
+struct Mending {
+  // In the order in which they matter. Of several to one instance the first is sent; those to an instance
+  // that has one under way are dropped, and are due again once it has ended.
+  std::vector<Order> orders;
+  // Of each step in Input::awaited: nothing where it has come to what it waits for, else why not yet, for
+  // people. A step that isn't named waits on.
+  std::map<std::string, std::optional<std::string>> waits;
+  // Steps that can't come to what they wait for.
+  std::map<std::string, Error> refused;
+  Duration again = 0ms;  // think again after this long though nothing is heard; 0: only when something is
+};
+
+// Keeps one service well, between runs and during them: fed with observations, answers with orders. Pure;
+// reads no clock. Lives with the server and knows nothing after its restart that isn't observed, so it must
+// come to the same from any state half-way.
 class Mender {
  public:
   struct Input {
+    const Service* service;
+    const Cluster* cluster;
     const std::vector<Instance>* desired;             // members of this service
     const std::map<std::string, Observed>* observed;  // all services of the cluster
-    std::vector<std::string> busy;                    // instances under a step: leave alone
-    std::set<std::string> missing;  // known not to be there, though nobody has observed them
+    std::vector<std::string> busy;                    // instances under a step or an order: leave alone
+    std::set<std::string> missing;     // known not to be there, though nobody has observed them
+    std::set<std::string> held;        // stopped by hand
+    std::set<std::string> silent;      // hosts whose agent isn't heard: what is observed of them is old
+    std::vector<const Step*> awaited;  // steps of the run under way that wait for this mender (Step::awaited)
     Time now;
   };
   virtual ~Mender() = default;
-  virtual std::vector<Order> On(const Input& input) = 0;
+  virtual Mending On(const Input& input) = 0;
 };
 
 // Green, yellow or red with reasons.
 struct ServiceHealth {
   Health health = Health::kGreen;
   std::vector<std::string> reasons;
+  // Why its members don't all tell the same yet though it serves; empty where they do, or where a kind has
+  // nothing to agree on.
+  std::vector<std::string> unsettled = {};
 };
 
 // The check that `muster verify` runs from one host against running members.
@@ -178,8 +203,15 @@ class Operator {
   // A verb of the recipe's own. Code "unknown-verb" for any other.
   virtual net::Task<Result<std::map<std::string, std::string>>> Perform(
       Context context, std::string verb, std::map<std::string, std::string> args);
-  // What the recipe knows of the running instance (role, offset, who is out). Cheap; asked with each report.
+  // Of a probe by operator: whether this instance serves, as far as it alone can tell. Asked as often as the
+  // probe says, and takes no longer than its timeout. A place to renew what Facts tells.
+  virtual net::Task<Status> Health(Context context);
+  // What the recipe knows of the running instance (role, who is out). Cheap; asked with each report. A change
+  // that a probe or a verb has brought is reported at once.
   virtual std::map<std::string, std::string> Facts(const Context& context);
+  // Like Facts, of what changes all the time (offsets, keys): told with each report, and never the reason for
+  // one.
+  virtual std::map<std::string, std::string> Measures(const Context& context);
   // `muster verify`: what the guides tell the reader to try. Asked only of an instance that is ready and
   // whose ports nobody else listens on.
   virtual net::Task<std::vector<Check>> Verify(Context context, std::map<std::string, std::string> args);
@@ -193,6 +225,10 @@ struct Recipe {
   ServiceHealth (*health)(const std::vector<Instance>& desired,
                           const std::map<std::string, Observed>& observed);
   std::unique_ptr<Operator> (*make_operator)() = nullptr;  // one per instance, on its agent
+  // What each member is at the moment, for people, by its name: "primary of 0-5460", "replica of cache-1, 0 B
+  // behind". Only those that there is something to say of. nullptr: members of this kind have no roles.
+  std::map<std::string, std::string> (*roles)(const std::vector<Instance>& desired,
+                                              const std::map<std::string, Observed>& observed) = nullptr;
   // Its program ends its own processes: it alone is asked to stop. Else all processes of an instance are.
   bool stops_its_own = false;
 };

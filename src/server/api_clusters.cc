@@ -116,6 +116,7 @@ Json Api::InstanceJson(const control::Controller& controller, const Instance* de
 Json Api::InstancesJson(const control::Controller& controller) {
   Json instances = Json::array();
   std::map<std::string, Observed> left = controller.observed();
+  const std::map<std::string, std::string> roles = controller.Roles();
   for (const Instance& desired : controller.desired()) {
     Observed observed{.name = desired.name, .service = desired.service, .host = desired.host};
     if (const auto found = left.find(desired.name); found != left.end()) {
@@ -124,6 +125,8 @@ Json Api::InstancesJson(const control::Controller& controller) {
     }
     if (!controller.connected(desired.host)) observed.state = InstanceState::kUnknown;
     instances.push_back(InstanceJson(controller, &desired, observed));
+    if (const auto role = roles.find(desired.name); role != roles.end())
+      instances.back()["role"] = role->second;
   }
   for (const auto& [name, observed] : left) {
     if (observed.state != InstanceState::kAbsent)
@@ -259,6 +262,7 @@ net::Task<Answer> Api::ClusterStatus(Call call) {
                             {"kind", service.kind},
                             {"health", HealthOf(controller, service.health.health)},
                             {"reasons", service.health.reasons},
+                            {"unsettled", service.health.unsettled},
                             {"ready", service.ready},
                             {"wanted", service.wanted}});
   }

@@ -60,6 +60,7 @@ class AppOperator : public Operator {
         check.name = instance.name + " runs, and its log had the line that makes it ready";
         check.evidence = {pid, probe.target};
         break;
+      case Probe::Kind::kOperator:  // no app's
       case Probe::Kind::kNone:
         check.name = instance.name + " runs";
         check.evidence = {pid};

@@ -24,8 +24,8 @@ class NginxMender : public Mender {
   // Members under a step of a run are looked at like all others: the run keeps a set of its own, and a member
   // that is drained and stopped by it stays out until it is ready, whichever of the two lets go first. That
   // is also why an order doesn't wait while nginx itself is busy: runs keep it busy all the time.
-  std::vector<Order> On(const Input& input) override {
-    std::vector<Order> orders;
+  Mending On(const Input& input) override {
+    Mending mending;
     for (const Instance& nginx : *input.desired) {
       const auto seen = input.observed->find(nginx.name);
       if (seen == input.observed->end() || seen->second.state != InstanceState::kReady) continue;
@@ -44,9 +44,9 @@ class NginxMender : public Mender {
       }
       // A reload that failed: the sets may be as wanted, but nginx doesn't have them.
       const bool stale = !Names(seen->second, "stale").empty();
-      if (stale || wanted != known) orders.push_back(OrderFor(nginx.name, known, wanted));
+      if (stale || wanted != known) mending.orders.push_back(OrderFor(nginx.name, known, wanted));
     }
-    return orders;
+    return mending;
   }
 
  private:

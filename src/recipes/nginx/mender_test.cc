@@ -23,11 +23,12 @@ class NginxMenderTest : public ::testing::Test {
 
   void Set(const std::string& name, InstanceState state) { observed_[name].state = state; }
   std::vector<Order> On(std::vector<std::string> busy = {}) {
-    return mender_->On({.desired = &desired_,
-                        .observed = &observed_,
-                        .busy = std::move(busy),
-                        .missing = missing_,
-                        .now = {}});
+    Mender::Input input{};
+    input.desired = &desired_;
+    input.observed = &observed_;
+    input.busy = std::move(busy);
+    input.missing = missing_;
+    return mender_->On(input).orders;
   }
 
   std::vector<Instance> desired_;

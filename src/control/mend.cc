@@ -1,0 +1,186 @@
+// The part of the Controller that lets the menders work: between runs, and for the steps of a run that wait
+// for them.
+#include <nlohmann/json.hpp>
+
+#include "api/json.h"
+#include "control/controller.h"
+#include "control/run_machine.h"
+
+namespace muster::control {
+namespace {
+
+using Json = nlohmann::json;
+
+constexpr Duration kMendAgain = 1s;
+
+}  // namespace
+
+void Controller::MendSoon() {
+  if (mend_posted_) return;
+  mend_posted_ = true;
+  deps_.loop->Post([self = shared_from_this()] {
+    self->mend_posted_ = false;
+    self->Mend();
+  });
+}
+
+void Controller::MendAgainAfter(Duration pause) {
+  const Time at = Now() + pause;
+  if (mend_timer_ != 0 && mend_at_ <= at) return;
+  deps_.loop->Cancel(mend_timer_);
+  mend_at_ = at;
+  mend_timer_ = deps_.loop->After(pause, [weak = weak_from_this()] {
+    const auto self = weak.lock();
+    if (!self) return;
+    self->mend_timer_ = 0;
+    self->MendSoon();
+  });
+}
+
+// Nobody has told of them, and it isn't for want of asking: they were stopped by hand before they were
+// installed, or their host has told of what it has. A run brings those that it has come to.
+std::set<std::string> Controller::Missing() const {
+  std::set<std::string> missing;
+  for (const Instance& instance : desired_.instances) {
+    if (observed_.contains(instance.name)) continue;
+    if (held_.contains(instance.name) || (idle() && told_.contains(instance.host)))
+      missing.insert(instance.name);
+  }
+  return missing;
+}
+
+void Controller::Mend() {
+  if (run_.machine && run_.options.remove_all) return;  // nothing is kept well that is to go
+  if (!rules_) return;                                  // an earlier server's orders have the same ids
+  std::vector<std::string> busy(mending_.begin(), mending_.end());
+  if (run_.machine) {
+    const std::set<std::string> under_step = run_.machine->busy();
+    busy.insert(busy.end(), under_step.begin(), under_step.end());
+  }
+  for (const Service& service : cluster_.services) Mend(service, busy);
+}
+
+void Controller::Mend(const Service& service, const std::vector<std::string>& busy) {
+  const Recipe* recipe = FindRecipe(service.kind);
+  if (!recipe || !recipe->make_mender) return;
+  auto& mender = menders_[service.name];
+  if (!mender) mender = recipe->make_mender();
+  const std::vector<Instance> members = MembersOf(service);
+  Mender::Input input{.service = &service,
+                      .cluster = &cluster_,
+                      .desired = &members,
+                      .observed = &observed_,
+                      .busy = busy,
+                      .missing = Missing(),
+                      .held = {},
+                      .silent = {},
+                      .awaited = {},
+                      .now = Now()};
+  for (const auto& [name, why] : held_) input.held.insert(name);
+  for (const auto& [host, wanted] : hosts_) {
+    if (!connected(host)) input.silent.insert(host);
+  }
+  for (const auto& [id, awaited] : awaited_) {
+    if (awaited.step.service == service.name) input.awaited.push_back(&awaited.step);
+  }
+  Mending mending = mender->On(input);
+  for (const auto& [id, why] : mending.waits) {
+    if (!why) {
+      SettleAwaited(id, Done());
+    } else if (const auto found = awaited_.find(id); found != awaited_.end()) {
+      found->second.why = *why;
+    }
+  }
+  for (const auto& [id, error] : mending.refused) SettleAwaited(id, error);
+  for (Order& order : mending.orders) {
+    if (!mending_.insert(order.instance).second) continue;
+    net::Spawn(PerformOrder(std::move(order)));
+  }
+  if (mending.again > 0ms) MendAgainAfter(mending.again);
+}
+
+// A step that no agent is sent: its service's mender says when it is done.
+net::Task<Status> Controller::Await(Step step) {
+  auto self = shared_from_this();
+  const Awaited awaited{.step = step, .settled = {}, .why = ""};
+  awaited_.insert_or_assign(step.id, awaited);
+  const auto late = deps_.loop->After(step.deadline, [weak = weak_from_this(), id = step.id] {
+    const auto controller = weak.lock();
+    if (!controller) return;
+    const auto found = controller->awaited_.find(id);
+    if (found == controller->awaited_.end()) return;
+    const Awaited& waits = found->second;
+    controller->SettleAwaited(
+        id,
+        Error::Unavailable("not-settled", "{} did not {} within {}{}{}", waits.step.instance, waits.step.verb,
+                           FormatDuration(waits.step.deadline), waits.why.empty() ? "" : ": ", waits.why)
+            .Hint("muster status tells how {} is; muster resume goes on", waits.step.service));
+  });
+  MendSoon();
+  const Status status = co_await awaited.settled;
+  deps_.loop->Cancel(late);
+  co_return status;
+}
+
+void Controller::SettleAwaited(const std::string& id, Status status) {
+  const auto found = awaited_.find(id);
+  if (found == awaited_.end()) return;
+  const net::Promised<Status> settled = found->second.settled;
+  awaited_.erase(found);
+  deps_.loop->Post([settled, status] { settled.Set(status); });
+}
+
+void Controller::GiveUpAwaited() {
+  while (!awaited_.empty()) {
+    const Step step = awaited_.begin()->second.step;
+    SettleAwaited(step.id, Error::Conflict("cancelled", "nobody waits any more for {} to {}", step.instance,
+                                           step.verb));
+  }
+}
+
+net::Task<void> Controller::PerformOrder(Order order) {
+  auto self = shared_from_this();
+  const Instance* instance = FindDesired(order.instance);
+  const auto seen = observed_.find(order.instance);
+  // One that is to leave is laid out no more, but has still to be taken leave of.
+  if (!instance && seen == observed_.end()) {
+    mending_.erase(order.instance);
+    co_return;
+  }
+  static uint64_t sequence = 0;
+  Step step{.id = order.instance + "." + order.verb,
+            .instance = order.instance,
+            .service = instance ? instance->service : seen->second.service,
+            .host = instance ? instance->host : seen->second.host,
+            .verb = order.verb,
+            .args = order.args,
+            .reason = order.reason,
+            .deadline = order.deadline};
+  api::OrderMessage message{.id = fmt::format("mend/{}/{}/{}", row_.epoch, ++sequence, step.id),
+                            .epoch = row_.epoch,
+                            .step = step,
+                            .instance = std::nullopt};
+  auto outcome = co_await deps_.agents->Perform(row_.key, message);
+  mending_.erase(order.instance);
+  Json event{{"instance", order.instance}, {"service", step.service},
+             {"verb", order.verb},         {"args", order.args},
+             {"reason", order.reason},     {"state", outcome.ok() ? "done" : "failed"}};
+  if (!outcome.ok()) event["error"] = api::ToJson(outcome.error());
+  deps_.publish(row_.key, "mend", event.dump());
+  if (order.notable) {
+    const std::string end = outcome.ok() ? "" : ": " + outcome.error().message();
+    (void)deps_.store->AddAudit({.id = 0,
+                                 .at = WallNow(),
+                                 .who = "muster",
+                                 .cluster = row_.key,
+                                 .action = order.verb,
+                                 .detail = fmt::format("{}: {}{}", order.instance, order.reason, end)});
+  }
+  if (outcome.ok()) {
+    MendSoon();
+  } else {
+    MendAgainAfter(kMendAgain);
+  }
+}
+
+}  // namespace muster::control

@@ -448,7 +448,7 @@ std::optional<Error> Member::CauseOfDeath() const {
   return std::nullopt;
 }
 
-Prober::Target Member::ProbeTarget() const {
+Prober::Target Member::ProbeTarget() {
   const Instance& desired = remembered_->desired;
   Prober::Target target{.probe = desired.probe, .address = desired.address};
   if (desired.probe.kind == Probe::Kind::kCommand) {

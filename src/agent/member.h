@@ -133,7 +133,7 @@ class Member : public std::enable_shared_from_this<Member> {
   std::unique_ptr<runtime::Process> EndLeftover(std::unique_ptr<runtime::Process> left) const;
   void KillStrays() const;
   void FailStart(const Error& error, bool for_good);
-  Prober::Target ProbeTarget() const;
+  Prober::Target ProbeTarget();
   void StartProbing(bool eager, int passes = 1);
   void GoOnProbing();
   net::Task<Status> AskHealth();

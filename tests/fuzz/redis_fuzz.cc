@@ -4,7 +4,9 @@
 #include <cstdlib>
 
 #include "recipes/redis/cluster_view.h"
+#include "recipes/redis/conf.h"
 #include "recipes/redis/info.h"
+#include "recipes/redis/settings.h"
 
 using namespace muster;
 
@@ -26,11 +28,34 @@ void ReadNodes(std::string_view text) {
   }
 }
 
+void ReadSettings(std::string_view text) {
+  const auto directives = redis::ReadConf(text);
+  if (!directives.ok()) return;
+  // A name is written as it is: only one that needs no quotes comes back the same.
+  for (const redis::Directive& directive : *directives) {
+    const auto again = redis::ReadConf(redis::RenderConf({{"x", directive.arguments}}));
+    Must(again.ok() && again->size() == 1 && again->front().arguments == directive.arguments);
+  }
+  const redis::ConfSettings settings = redis::SettingsOf(*directives);
+  std::vector<redis::GivenSetting> given;
+  for (const auto& [name, values] : settings) given.push_back({.name = name, .values = values});
+  (void)redis::CheckSettings(given);
+  for (const redis::GivenSetting& one : given) {
+    const redis::Setting* setting = redis::FindSetting(one.name);
+    if (setting == nullptr) continue;
+    const std::string running = redis::RunningValue(*setting, one.values);
+    // It is a fixed point where the value is good.
+    if (setting->cost == redis::Cost::kOwned || !redis::CheckSettings({one}).empty()) continue;
+    Must(redis::RunningValue(*setting, {running}) == running);
+  }
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const std::string_view text(reinterpret_cast<const char*>(data), size);
   ReadNodes(text);
+  ReadSettings(text);
   (void)redis::ParseClusterInfo(text);
   (void)redis::ParseInfo(text);
   const int slot = redis::KeySlot(text);

@@ -114,6 +114,9 @@ std::optional<std::string> Nearest(std::string_view word, const std::vector<std:
   std::optional<std::string> nearest;
   size_t nearest_distance = most + 1;
   for (const std::string& candidate : candidates) {
+    // The lengths alone may say that it is farther: reckoning costs the product of both.
+    const size_t longer = std::max(word.size(), candidate.size()) - std::min(word.size(), candidate.size());
+    if (longer >= nearest_distance) continue;
     const size_t distance = EditDistance(word, candidate);
     if (distance < nearest_distance) {
       nearest = candidate;

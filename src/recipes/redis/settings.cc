@@ -136,11 +136,14 @@ std::string Wrong(const Setting& setting, const std::string& value) {
 }
 
 std::string NearestName(const std::string& name) {
-  std::vector<std::string> names;
-  for (const Setting& setting : AllSettings()) {
-    if (setting.cost != Cost::kOwned) names.emplace_back(setting.name);
-  }
-  return Nearest(name, names).value_or("");
+  static const std::vector<std::string> kNames = [] {
+    std::vector<std::string> names;
+    for (const Setting& setting : AllSettings()) {
+      if (setting.cost != Cost::kOwned) names.emplace_back(setting.name);
+    }
+    return names;
+  }();
+  return Nearest(name, kNames).value_or("");
 }
 
 void CheckValues(const GivenSetting& given, const Setting& setting, std::vector<Finding>& findings) {

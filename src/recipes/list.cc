@@ -2,13 +2,14 @@
 #include "recipes/app/app.h"
 #include "recipes/nginx/nginx.h"
 #include "recipes/recipe.h"
+#include "recipes/redis_cluster/redis_cluster.h"
 
 namespace muster {
 
 const std::map<std::string, Recipe, std::less<>>& AllRecipes() {
   static const std::map<std::string, Recipe, std::less<>> recipes = [] {
     std::map<std::string, Recipe, std::less<>> all;
-    for (Recipe (*make)() : {&MakeAppRecipe, &MakeNginxRecipe}) {
+    for (Recipe (*make)() : {&MakeAppRecipe, &MakeNginxRecipe, &MakeRedisClusterRecipe}) {
       Recipe recipe = make();
       std::string kind(recipe.layout->kind());
       all.emplace(std::move(kind), std::move(recipe));

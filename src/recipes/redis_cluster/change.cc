@@ -1,0 +1,436 @@
+#include "recipes/redis_cluster/change.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <set>
+
+#include "base/text.h"
+#include "recipes/common/member_change.h"
+#include "recipes/redis_cluster/layout.h"
+#include "recipes/redis_cluster/picture.h"
+
+namespace muster::redis_cluster {
+namespace {
+
+constexpr Duration kInstallWithin = 120s;
+constexpr Duration kReloadWithin = 30s;
+constexpr Duration kSlack = 10s;
+constexpr Duration kStepDownWithin = 60s;
+constexpr Duration kSettleLeast = 120s;  // a replica may have to take over all that its master has
+constexpr Duration kMoveWithin = 3600s;  // of slots with their keys
+
+bool Runs(const Observed* observed) { return observed && common::Runs(observed->state); }
+bool Installed(const Observed* observed) { return observed && !observed->hash.empty(); }
+
+enum class Need { kNew, kStart, kLive, kReload, kRestart, kStop };
+
+struct Work {
+  const Instance* desired;
+  const Observed* observed;
+  Need need = Need::kStart;
+  bool install = true;  // of a restart: there is something new
+  Impact impact = Impact::kRestart;
+  std::string reason;
+  bool serves = false;  // taking it away costs something
+  bool proves = false;  // its probe changes while it runs: the new one has to be passed
+};
+
+class Builder {
+ public:
+  Builder(const Layout& layout, const Change::Input& input)
+      : layout_(layout),
+        input_(input),
+        picture_(PictureOf(input.service->name, *input.desired, *input.observed)),
+        unreachable_(input.unreachable.begin(), input.unreachable.end()),
+        restart_(input.restart.begin(), input.restart.end()) {}
+
+  Change::Output Build() {
+    for (const Instance& desired : *input_.desired) {
+      if (!unreachable_.contains(desired.host)) Look(desired);
+    }
+    const bool stays = std::any_of(input_.desired->begin(), input_.desired->end(),
+                                   [this](const Instance& one) { return !input_.held.contains(one.name); });
+    StopThoseHeld(stays);
+    BringThoseAway();
+    Reload();
+    TakeLeave(stays);
+    RestartByRole();
+    SpreadWhatWasLeft();
+    return std::move(output_);
+  }
+
+ private:
+  using Ids = std::vector<std::string>;
+
+  Step& Add(const std::string& instance, const std::string& host, std::string_view verb, Ids needs,
+            std::string reason) {
+    Step step;
+    step.id = instance + "." + std::string(verb);
+    step.instance = instance;
+    step.service = input_.service->name;
+    step.host = host;
+    step.verb = verb;
+    step.needs = std::move(needs);
+    step.reason = std::move(reason);
+    output_.steps.push_back(std::move(step));
+    return output_.steps.back();
+  }
+
+  // A step that the mender brings about.
+  Step& Await(const std::string& instance, const std::string& host, std::string_view verb, Ids needs,
+              std::string reason, Duration within) {
+    Step& step = Add(instance, host, verb, std::move(needs), std::move(reason));
+    step.awaited = true;
+    step.deadline = within;
+    return step;
+  }
+
+  Step& Settle(const Instance& at, Ids needs, std::string reason, bool spread) {
+    const Duration within = std::max(kSettleLeast, input_.service->update.deadline);
+    Step& step = Await(at.name, at.host, "settle", std::move(needs), std::move(reason),
+                       spread ? std::max(within, kMoveWithin) : within);
+    if (spread) step.args["slots"] = "even";
+    return step;
+  }
+
+  // Parts in the words of the cluster file. What a setting was before it was left out of the file, nobody
+  // knows but a server that starts.
+  common::Difference DifferenceOf(const Instance& desired, const Observed& observed) const {
+    common::Difference difference = common::Differences(layout_, desired, observed);
+    const std::string setting = "extra:" + std::string(kSetting);
+    for (const auto& [part, hash] : observed.parts) {
+      if (part.starts_with(setting) && !desired.parts.contains(part)) difference.impact = Impact::kRestart;
+    }
+    for (std::string& part : difference.parts) {
+      if (part.starts_with(kSetting)) part = part.substr(kSetting.size());
+      if (part == kSecretFile) part = "password";
+    }
+    if (difference.parts.size() > 1) std::erase(difference.parts, kConfigFile);
+    return difference;
+  }
+
+  void Look(const Instance& desired) {
+    const auto found = input_.observed->find(desired.name);
+    const Observed* observed = found == input_.observed->end() ? nullptr : &found->second;
+    Work work{.desired = &desired, .observed = observed};
+    work.serves = observed && observed->state == InstanceState::kReady;
+    const bool restart = restart_.contains(desired.name);
+    const bool changed = Installed(observed) && observed->hash != desired.hash;
+    if (input_.held.contains(desired.name)) {
+      output_.notes.push_back(desired.name + " is stopped by hand (muster start " + desired.name + ")");
+      if (!Runs(observed) && !(observed && observed->state == InstanceState::kFailed)) return;
+      work.need = Need::kStop;
+      work.reason = "stopped by hand";
+    } else if (!Installed(observed)) {
+      work.need = Need::kNew;
+      work.reason = "new";
+    } else if (changed && input_.same_file && !input_.refresh && !restart &&
+               observed->renderer != desired.renderer && Runs(observed)) {
+      ++output_.renderer_only;
+      return;
+    } else if (changed) {
+      const common::Difference difference = DifferenceOf(desired, *observed);
+      Choose(work, difference.impact, restart);
+      work.reason = Join(difference.parts, ", ") + " changed";
+    } else if (!observed->drift.empty()) {
+      LookAtDrift(work, restart);
+    } else if (restart && Runs(observed)) {
+      work.need = Need::kRestart;
+      work.install = false;
+      work.reason = "asked for";
+    } else if (!Runs(observed)) {
+      work.reason = observed->state == InstanceState::kFailed ? "had failed"
+                    : restart                                 ? "asked for"
+                                                              : "is stopped";
+    } else if (observed->state != InstanceState::kReady && observed->state != InstanceState::kStopping) {
+      // It runs, or will: whoever says `up` wants to know whether it gets ready.
+      work.reason = fmt::format("is not ready ({})", StateName(observed->state));
+    } else if (!observed->running_hash.empty() && observed->running_hash != observed->hash) {
+      work.need = Need::kRestart;
+      work.install = false;
+      work.reason = "runs what was installed before";
+    } else {
+      return;
+    }
+    work_.push_back(std::move(work));
+  }
+
+  // What a change of this impact needs, where there is something to install.
+  void Choose(Work& work, Impact impact, bool restart) const {
+    work.impact = impact;
+    work.need = !Runs(work.observed)        ? Need::kNew
+                : restart                   ? Need::kRestart
+                : impact <= Impact::kLive   ? Need::kLive
+                : impact == Impact::kReload ? Need::kReload
+                                            : Need::kRestart;
+    // Who doesn't answer takes no orders either.
+    if (work.need == Need::kReload && !work.serves) work.need = Need::kRestart;
+    if (work.need == Need::kRestart || work.need == Need::kNew) work.impact = Impact::kRestart;
+    work.proves = work.need == Need::kLive && ProbeDiffers(*work.desired, *work.observed) &&
+                  (work.serves || work.observed->state == InstanceState::kUnhealthy);
+  }
+
+  void LookAtDrift(Work& work, bool restart) const {
+    std::vector<std::string> paths;
+    Impact impact = Impact::kNone;
+    for (const Drift& drift : work.observed->drift) {
+      paths.push_back(drift.path);
+      Impact one = Impact::kRestart;
+      for (const InstanceFile& file : work.desired->files) {
+        if (file.path == drift.path) one = file.impact;
+      }
+      impact = std::max(impact, one);
+    }
+    Choose(work, impact, restart);
+    work.reason = Join(paths, ", ") + " changed by hand";
+  }
+
+  static bool ProbeDiffers(const Instance& desired, const Observed& observed) {
+    const auto now = desired.parts.find("probe"), before = observed.parts.find("probe");
+    if (now == desired.parts.end() || before == observed.parts.end()) return false;
+    return now->second != before->second;
+  }
+
+  // The steps that each agent knows; returns the id of the last.
+  std::string Install(const Work& work, Ids needs) {
+    Step& step = Add(work.desired->name, work.desired->host, "install", std::move(needs), work.reason);
+    step.impact = work.impact;
+    step.after = "installed";
+    step.deadline = kInstallWithin;
+    return step.id;
+  }
+
+  void SetStartTimes(const Instance& desired, Step& start) const {
+    const Duration min_ready = input_.service->update.min_ready;
+    start.deadline = desired.ready_within + min_ready + kSlack;
+    if (min_ready > 0ms) start.args["min_ready_ms"] = std::to_string(min_ready.count());
+  }
+
+  std::string Start(const Work& work, Ids needs) {
+    Step& step = Add(work.desired->name, work.desired->host, "start", std::move(needs), work.reason);
+    step.impact = work.impact;
+    step.after = "ready";
+    SetStartTimes(*work.desired, step);
+    return step.id;
+  }
+
+  std::string Stop(const Work& work, Ids needs) {
+    Step& step = Add(work.desired->name, work.desired->host, "stop", std::move(needs), work.reason);
+    step.impact = Impact::kRestart;
+    step.before = "running";
+    step.after = "stopped";
+    step.deadline = work.desired->stop_timeout + kSlack;
+    if (work.need == Need::kRestart) {
+      step.put_back = "start";  // a run that ends early leaves nobody stopped
+      step.deadline = std::max(step.deadline, work.desired->ready_within + kSlack);
+    }
+    return step.id;
+  }
+
+  std::string StopInstallStart(const Work& work, Ids needs) {
+    std::string last = Stop(work, std::move(needs));
+    if (work.install) last = Install(work, {last});
+    return Start(work, {last});
+  }
+
+  std::string StepDown(const Work& work, Ids needs) {
+    return Await(work.desired->name, work.desired->host, "step-down", std::move(needs), work.reason,
+                 kStepDownWithin)
+        .id;
+  }
+
+  // Whether somebody who stays has a copy of what this member has.
+  bool HasStandIn(const std::string& name) const {
+    const Shard* shard = picture_.ShardOf(name);
+    if (!shard) return true;  // nothing is known of it: the mender looks
+    const auto there = [&](const std::string& other) {
+      const Member* member = picture_.Find(other);
+      return other != name && member && member->ready && !input_.held.contains(other);
+    };
+    return there(shard->master) || std::any_of(shard->replicas.begin(), shard->replicas.end(), there);
+  }
+
+  // One after the other, each handing over what it has to whom there is. All at once where nobody stays.
+  void StopThoseHeld(bool stays) {
+    Ids last;
+    redis::SlotSet out;
+    for (const Work& work : work_) {
+      if (work.need != Need::kStop) continue;
+      Ids needs = last;
+      if (stays && work.serves && HasStandIn(work.desired->name)) {
+        needs = {StepDown(work, needs)};
+      } else if (const Shard* shard = picture_.ShardOf(work.desired->name); stays && shard) {
+        out |= shard->slots;
+      }
+      const std::string stopped = Stop(work, needs);
+      if (stays) last = {stopped};
+    }
+    if (!out.empty()) {
+      output_.outages.push_back(fmt::format("{}: the slots {} are out while all who have them are stopped",
+                                            input_.service->name, out.Text()));
+    }
+    held_ = last;
+  }
+
+  // New members, and those that serve nothing now: nobody has to wait for another.
+  void BringThoseAway() {
+    Ids started;
+    const Instance* first = nullptr;
+    for (const Work& work : work_) {
+      if (work.need == Need::kStop) continue;
+      if (work.need == Need::kLive && work.serves && !work.proves) {
+        Install(work, {});
+        continue;
+      }
+      if (work.serves || work.proves) continue;
+      std::string last;
+      switch (work.need) {
+        case Need::kNew:
+        case Need::kLive:
+          last = Start(work, {Install(work, {})});
+          break;
+        case Need::kRestart:
+          last = StopInstallStart(work, {});
+          break;
+        default:
+          last = Start(work, {});
+      }
+      started.push_back(std::move(last));
+      if (!first) first = work.desired;
+    }
+    if (!first) return;
+    const bool spread = Owners() > 0 && HasToSpread();
+    last_ = {Settle(*first, std::move(started),
+                    Owners() == 0 ? "all take their roles"
+                    : spread      ? "the slots are spread over all masters"
+                                  : "all are linked again",
+                    spread)
+                 .id};
+  }
+
+  int Owners() const {
+    return static_cast<int>(std::count_if(picture_.shards.begin(), picture_.shards.end(),
+                                          [](const Shard& shard) { return !shard.slots.empty(); }));
+  }
+
+  bool HasToSpread() const { return SpreadsSlots(*input_.service) && Owners() < MastersOf(*input_.service); }
+
+  void Reload() {
+    for (const Work& work : work_) {
+      if (!work.proves && !(work.need == Need::kReload && work.serves)) continue;
+      const std::string installed = Install(work, last_);
+      Step& step = work.proves
+                       ? output_.steps.back()
+                       : Add(work.desired->name, work.desired->host, "reload", {installed}, work.reason);
+      const Duration install = work.proves ? kInstallWithin : 0s;
+      if (work.proves) {
+        SetStartTimes(*work.desired, step);
+        step.deadline += install;
+        step.args["prove"] = "yes";
+      } else {
+        step.impact = work.impact;
+        step.after = "ready";
+        step.deadline = kReloadWithin;
+      }
+      last_ = {step.id};
+    }
+  }
+
+  // Members that stand but aren't wanted any more: all at once, so that what one has doesn't go to another.
+  void TakeLeave(bool stays) {
+    Ids removed;
+    std::vector<std::string> leaving;
+    for (const auto& [name, observed] : *input_.observed) {
+      if (observed.service != input_.service->name || unreachable_.contains(observed.host)) continue;
+      const Member* member = picture_.Find(name);
+      if ((member && member->desired) || (!Runs(&observed) && !Installed(&observed))) continue;
+      leaving.push_back(name);
+      Ids needs = last_;
+      if (stays) {
+        needs = {Await(name, observed.host, "leave", last_, "not wanted any more", kMoveWithin).id};
+      }
+      Step& stop = Add(name, observed.host, "stop", std::move(needs), "not wanted any more");
+      stop.after = "stopped";
+      stop.impact = Impact::kRestart;
+      stop.deadline = 60s;
+      Ids stopped{stop.id};
+      Step& remove = Add(name, observed.host, "remove", std::move(stopped), "not wanted any more");
+      remove.after = "removed";
+      remove.args["delete_data"] = "no";
+      remove.deadline = 60s;
+      removed.push_back(remove.id);
+    }
+    if (leaving.empty() || !stays) return;
+    const Instance& first = input_.desired->front();
+    Step& settle = Settle(first, std::move(removed), fmt::format("{} left", Join(leaving, ", ")),
+                          SpreadsSlots(*input_.service));
+    settle.id += ".left";  // the member may have one of its own
+    last_ = {settle.id};
+    output_.outages.push_back(fmt::format(
+        "{}: slots move while clients use them, which costs redirects and no write", input_.service->name));
+  }
+
+  // Replicas before masters: by then each master has one that runs what is new.
+  void RestartByRole() {
+    std::vector<const Work*> restarts;
+    for (const Work& work : work_) {
+      if (work.need == Need::kRestart && work.serves) restarts.push_back(&work);
+    }
+    if (restarts.empty()) return;
+    const auto is_master = [this](const Work* work) {
+      const Member* member = picture_.Find(work->desired->name);
+      return member && member->master;
+    };
+    std::stable_partition(restarts.begin(), restarts.end(),
+                          [&](const Work* work) { return !is_master(work); });
+    const std::string& name = input_.service->name;
+    const bool replicated = ReplicasOf(*input_.service) > 0;
+    last_.insert(last_.end(), held_.begin(), held_.end());
+    for (const Work* work : restarts) {
+      if (replicated) last_ = {StepDown(*work, last_)};
+      const std::string started = StopInstallStart(*work, last_);
+      last_ = {Settle(*work->desired, {started}, work->reason, false).id};
+    }
+    if (!replicated) {
+      output_.outages.push_back(
+          fmt::format("the slots of each member of {} are out while it restarts: it has no replica", name));
+    } else if (std::any_of(restarts.begin(), restarts.end(), is_master)) {
+      output_.outages.push_back(
+          fmt::format("{}: no write is lost; each primary hands its slots over first, during which writes to "
+                      "them wait for "
+                      "some milliseconds",
+                      name));
+    }
+  }
+
+  // An earlier run may have ended before new masters had their slots.
+  void SpreadWhatWasLeft() {
+    const bool all_ready =
+        std::all_of(input_.desired->begin(), input_.desired->end(), [this](const Instance& one) {
+          const Member* member = picture_.Find(one.name);
+          return member && member->ready && member->view && !input_.held.contains(one.name);
+        });
+    if (!output_.steps.empty() || !all_ready || !picture_.owned.all() || !HasToSpread()) return;
+    Settle(input_.desired->front(), {},
+           fmt::format("{} of {} masters have slots", Owners(), MastersOf(*input_.service)), true);
+  }
+
+  const Layout& layout_;
+  const Change::Input& input_;
+  const Picture picture_;
+  const std::set<std::string> unreachable_;
+  const std::set<std::string> restart_;
+  std::vector<Work> work_;
+  Ids held_;  // the last stop of those stopped by hand
+  Ids last_;  // what the next one waits for
+  Change::Output output_;
+};
+
+}  // namespace
+
+Change::Output RedisClusterChange::StepsFor(const Input& input) const {
+  return Builder(*layout_, input).Build();
+}
+
+}  // namespace muster::redis_cluster

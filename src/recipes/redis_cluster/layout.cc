@@ -1,0 +1,237 @@
+#include "recipes/redis_cluster/layout.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/text.h"
+#include "model/words.h"
+#include "recipes/common/placement.h"
+#include "recipes/common/shapes.h"
+#include "recipes/common/variables.h"
+#include "recipes/redis/settings.h"
+#include "recipes/redis_cluster/change.h"
+#include "recipes/redis_cluster/health.h"
+#include "recipes/redis_cluster/redis_cluster.h"
+
+namespace muster::redis_cluster {
+namespace {
+
+constexpr int kMasters = 3, kReplicas = 1, kPort = 6379;
+constexpr Duration kNodeTimeout = 5s;
+// A server that saves its data when it is asked to end takes its time.
+constexpr Duration kStopTimeout = 30s;
+
+// Redis wants yes and no; YAML may have made true and false of it.
+std::string TextOf(const Value& value) {
+  if (value.type != Value::Type::kBool || value.quoted) return value.text;
+  return ReadBool(value, false) ? "yes" : "no";
+}
+
+std::string BaseName(const std::string& path) {
+  const size_t slash = path.rfind('/');
+  return slash == std::string::npos ? path : path.substr(slash + 1);
+}
+
+// What nobody may set but muster, then the settings, then the secret's own file.
+std::string ConfigOf(const Instance& instance, const redis::ConfSettings& settings, bool password) {
+  const std::string port = std::to_string(instance.ports.at(kMainPort).first);
+  const std::string bus = std::to_string(instance.ports.at(kBusPort).first);
+  std::string config = "# Written by muster for " + instance.name + "; what is changed here is undone.\n";
+  config += redis::RenderConf({
+      {"bind", {instance.address}},
+      {"bind-source-addr", {instance.address}},  // others see the address that they are told
+      {"port", {port}},
+      {"daemonize", {"no"}},
+      {"cluster-enabled", {"yes"}},
+      {"cluster-config-file", {"nodes.conf"}},
+      {"cluster-announce-ip", {instance.address}},
+      {"cluster-announce-port", {port}},
+      {"cluster-announce-bus-port", {bus}},
+  });
+  config += "dir \"{data}\"\n";
+  config += SealWords(redis::RenderConf(redis::DirectivesOf(settings)));
+  if (password) config += fmt::format("include \"{{folder}}/{}\"\n", kSecretFile);
+  return config;
+}
+
+Probe ProbeOf(const Service& service, int port) {
+  Probe probe{.kind = Probe::Kind::kOperator, .port = port, .every = 1s};
+  const Value* health = service.settings.Find("health");
+  if (!health) return probe;
+  if (const auto every = ParseDuration(health->Text("every")); every.ok()) probe.every = *every;
+  if (const auto timeout = ParseDuration(health->Text("timeout")); timeout.ok()) probe.timeout = *timeout;
+  probe.fail_after = static_cast<int>(health->Integer("fail_after", probe.fail_after));
+  return probe;
+}
+
+}  // namespace
+
+int MastersOf(const Service& service) {
+  return static_cast<int>(service.settings.Integer("masters", kMasters));
+}
+
+int ReplicasOf(const Service& service) {
+  return static_cast<int>(service.settings.Integer("replicas", kReplicas));
+}
+
+int MembersWanted(const Service& service) { return MastersOf(service) * (1 + ReplicasOf(service)); }
+
+bool SpreadsSlots(const Service& service) { return service.settings.Text("slots", "even") == "even"; }
+
+std::map<std::string, PortRange> PortsOf(const Service& service) {
+  const int port = static_cast<int>(service.settings.Integer("port", kPort));
+  return {{kMainPort, {.first = port}}, {kBusPort, {.first = port + kBusOffset}}};
+}
+
+redis::ConfSettings SettingsOf(const Service& service) {
+  redis::ConfSettings settings{
+      {"appendonly", {"yes"}},
+      {"save", {""}},
+      // Waiting for more replicas to sync along is for larger crowds than a shard has.
+      {"repl-diskless-sync-delay", {"0"}},
+      // Who is to stop has handed over before; waiting for replicas that lag helps nobody then.
+      {"shutdown-timeout", {"0"}},
+      // Without a password it would let in nobody but its own host, not even the other members.
+      {"protected-mode", {"no"}},
+  };
+  const auto timeout = ParseDuration(service.settings.Text("node_timeout"));
+  settings["cluster-node-timeout"] = {std::to_string((timeout.ok() ? *timeout : kNodeTimeout).count())};
+  const Value* written = service.settings.Find("settings");
+  if (!written) return settings;
+  for (const Value::Entry& entry : written->entries) {
+    std::vector<std::string>& lines = settings[redis::CurrentName(entry.key)];
+    lines.clear();
+    if (!entry.value.is_list()) lines.push_back(TextOf(entry.value));
+    for (const Value& item : entry.value.items) lines.push_back(TextOf(item));
+  }
+  return settings;
+}
+
+std::string PasswordIn(const Instance& instance) {
+  for (const InstanceFile& file : instance.files) {
+    if (file.path != kSecretFile) continue;
+    const auto lines = redis::ReadConf(file.content);
+    if (!lines.ok()) return "";
+    for (const redis::Directive& line : *lines) {
+      if (line.name == "requirepass" && line.arguments.size() == 1) return line.arguments[0];
+    }
+  }
+  return "";
+}
+
+Result<Placement> RedisClusterLayout::PlaceMembers(const Service& service, const Cluster& cluster,
+                                                   const Placement& so_far) const {
+  const common::Count count{.number = MembersWanted(service), .per_host = false};
+  return common::PlaceMembers(service, cluster, so_far, count, PortsOf(service));
+}
+
+Result<std::vector<Instance>> RedisClusterLayout::LayOut(const Service& service, const Cluster& cluster,
+                                                         const Placement& placement) const {
+  const Value& settings = service.settings;
+  const auto values = SettingsOf(service);
+  common::Variables variables(service, cluster, placement);
+
+  Instance common_part;
+  common_part.service = service.name;
+  common_part.kind = kind();
+  common_part.user = service.user;
+  common_part.limits = common::ReadLimits(settings.Find("limits"));
+  common_part.restart = common::ReadRestart(settings.Find("restart"));
+  common_part.log = common::ReadLog(settings.Find("log"));
+  common_part.ready_within = service.update.deadline;
+  common_part.stop_timeout = kStopTimeout;
+  common::ReadStop(settings.Find("stop"), common_part);
+  common_part.argv = {settings.Text("program", "redis-server"), fmt::format("{{folder}}/{}", kConfigFile)};
+  if (const std::string path = settings.Text("artifact"); !path.empty()) {
+    common_part.artifact.name = BaseName(path);
+    if (const auto file = cluster.files.find(path); file != cluster.files.end()) {
+      common_part.artifact.sha256 = file->second.sha256;
+      common_part.artifact.executable = file->second.executable;
+    }
+    common_part.argv[0] = "{artifact}";
+  }
+  for (const auto& [name, lines] : values) {
+    const redis::Setting* known = redis::FindSetting(name);
+    common_part.extra[std::string(kSetting) + name] =
+        known ? redis::RunningValue(*known, lines) : Join(lines, " ");
+  }
+
+  std::vector<Instance> instances;
+  for (const auto& [name, place] : common::MembersOf(placement, service.name)) {
+    const Host* host = cluster.FindHost(place->host);
+    if (!host)
+      return Error::Internal("host-missing", "{} stands on {}, which isn't there", name, place->host);
+    Instance instance = common_part;
+    instance.name = name;
+    instance.host = host->name;
+    instance.address = host->address;
+    instance.ordinal = place->ordinal;
+    instance.ports = place->ports;
+    instance.probe = ProbeOf(service, instance.ports.at(kMainPort).first);
+    variables.Choose(name, *place, name, instance.address);
+    const std::string password = variables.Expand(settings.Text("password"));
+    // What it says of settings is a part of its own each, so the text itself costs nothing.
+    instance.files.push_back({.path = kConfigFile,
+                              .content = ConfigOf(instance, values, !password.empty()),
+                              .impact = Impact::kNone});
+    if (!password.empty()) {
+      instance.files.push_back(
+          {.path = kSecretFile,
+           .content = redis::RenderConf({{"requirepass", {password}}, {"masterauth", {password}}}),
+           .mode = 0600,
+           .impact = Impact::kReload,
+           .secret = true});
+    }
+    for (const auto& [port, range] : instance.ports) {
+      if (range.first < 1024) instance.extra["bind_low_ports"] = "yes";
+    }
+    instances.push_back(std::move(instance));
+  }
+  return instances;
+}
+
+std::optional<std::string> RedisClusterLayout::Export(std::string_view word, const Service& service,
+                                                      const Cluster& cluster,
+                                                      const Placement& placement) const {
+  if (word == "endpoints") word = "endpoints.port";
+  for (const char* port : {kMainPort, kBusPort}) {
+    if (word == std::string("endpoints.") + port)
+      return common::Endpoints(cluster, placement, service.name, port);
+  }
+  return std::nullopt;
+}
+
+Impact RedisClusterLayout::ImpactOf(std::string_view part) const {
+  // What the agent itself uses; the process knows nothing of it.
+  for (const std::string_view live : {"probe", "stop", "restart", "log", "ready_within"}) {
+    if (part == live) return Impact::kLive;
+  }
+  constexpr std::string_view kExtra = "extra:";
+  if (part.starts_with(kExtra) && part.substr(kExtra.size()).starts_with(kSetting)) {
+    const std::string_view name = part.substr(kExtra.size() + kSetting.size());
+    const redis::Setting* setting = redis::FindSetting(name);
+    return setting && setting->cost == redis::Cost::kLive ? Impact::kReload : Impact::kRestart;
+  }
+  if (part.starts_with("file:")) {
+    // The password is CONFIG SET, also when it goes.
+    return part.substr(5) == kSecretFile ? Impact::kReload : Impact::kNone;
+  }
+  return Impact::kRestart;
+}
+
+}  // namespace muster::redis_cluster
+
+namespace muster {
+
+Recipe MakeRedisClusterRecipe() {
+  Recipe recipe;
+  auto layout = std::make_unique<redis_cluster::RedisClusterLayout>();
+  recipe.change = std::make_unique<redis_cluster::RedisClusterChange>(layout.get());
+  recipe.layout = std::move(layout);
+  recipe.health = redis_cluster::HealthOf;
+  recipe.roles = redis_cluster::RolesOf;
+  return recipe;
+}
+
+}  // namespace muster

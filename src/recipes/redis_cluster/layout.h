@@ -1,0 +1,54 @@
+// What a Redis Cluster puts on its hosts, and how its part of the cluster file is read. Internal to
+// recipes/redis_cluster. Pure. Who is master and who replica isn't laid out: it changes, and is the mender's.
+#pragma once
+
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "recipes/recipe.h"
+#include "recipes/redis/conf.h"
+
+namespace muster::redis_cluster {
+
+inline constexpr const char* kMainPort = "port";  // the names of its ports in Place and Instance
+inline constexpr const char* kBusPort = "bus";
+inline constexpr int kBusOffset = 10000;  // as Redis has it
+inline constexpr const char* kConfigFile = "redis.conf";
+inline constexpr const char* kSecretFile = "secret.conf";
+// "set NAME" in Instance::extra: a setting of redis.conf as CONFIG GET would tell it, so that each is a part
+// of its own.
+inline constexpr std::string_view kSetting = "set ";
+
+class RedisClusterLayout : public Layout {
+ public:
+  std::string_view kind() const override { return "redis-cluster"; }
+  Shape SettingsShape() const override;
+  std::vector<Finding> Check(const Service& service, const Cluster& cluster, WallTime now) const override;
+  Result<Placement> PlaceMembers(const Service& service, const Cluster& cluster,
+                                 const Placement& so_far) const override;
+  // No error of its own: what the file can have wrong, Check has told.
+  Result<std::vector<Instance>> LayOut(const Service& service, const Cluster& cluster,
+                                       const Placement& placement) const override;
+  // "endpoints": host:port of all members; also "endpoints.port" and "endpoints.bus".
+  std::optional<std::string> Export(std::string_view word, const Service& service, const Cluster& cluster,
+                                    const Placement& placement) const override;
+  Impact ImpactOf(std::string_view part) const override;
+};
+
+// What the file wants of it, with what it leaves out filled in. The shape has been checked before.
+int MastersOf(const Service& service);
+int ReplicasOf(const Service& service);  // of each master
+int MembersWanted(const Service& service);
+bool SpreadsSlots(const Service& service);  // `slots: even`
+std::map<std::string, PortRange> PortsOf(const Service& service);
+
+// Of redis.conf, by today's names: the file's `settings`, `node_timeout`, and muster's own where the file has
+// none.
+redis::ConfSettings SettingsOf(const Service& service);
+
+// The password that a member's secret.conf holds, once its secret is filled in; "" where it has none.
+std::string PasswordIn(const Instance& instance);
+
+}  // namespace muster::redis_cluster

@@ -234,8 +234,10 @@ void CheckUser(const Service& service, const Machine& machine, std::set<std::str
 Mark MarkOfPort(const Service& service, const std::string& port) {
   const Value* ports = service.settings.Find("ports");
   if (const Value* value = ports ? ports->Find(port) : nullptr) return value->mark;
-  const Value* listen = service.settings.Find("listen");
-  return listen ? listen->mark : service.mark;
+  for (const char* key : {"listen", "port"}) {
+    if (const Value* value = service.settings.Find(key)) return value->mark;
+  }
+  return service.mark;
 }
 
 void CheckLowPorts(const Service& service, const Instance& instance, const Machine& machine,

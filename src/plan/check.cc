@@ -13,7 +13,9 @@ Mark PortMark(const Service& service, const std::string& port) {
   if (const Value* ports = service.settings.Find("ports")) {
     if (const Value* value = ports->Find(port)) return value->mark;
   }
-  if (const Value* listen = service.settings.Find("listen")) return listen->mark;
+  for (const char* key : {"listen", "port"}) {
+    if (const Value* value = service.settings.Find(key)) return value->mark;
+  }
   return service.mark;
 }
 

@@ -3,9 +3,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <functional>
 #include <set>
 
 #include "base/text.h"
+#include "model/listens.h"
 #include "recipes/common/member_change.h"
 #include "recipes/redis_cluster/layout.h"
 #include "recipes/redis_cluster/picture.h"
@@ -384,6 +386,7 @@ class Builder {
     };
     std::stable_partition(restarts.begin(), restarts.end(),
                           [&](const Work* work) { return !is_master(work); });
+    FreePortsFirst(restarts);
     const std::string& name = input_.service->name;
     const bool replicated = ReplicasOf(*input_.service) > 0;
     last_.insert(last_.end(), held_.begin(), held_.end());
@@ -402,6 +405,28 @@ class Builder {
                       "some milliseconds",
                       name));
     }
+  }
+
+  // Where the port moves and several stand on a host, each gets what its neighbour had: who has it goes
+  // first.
+  static void FreePortsFirst(std::vector<const Work*>& restarts) {
+    std::map<std::pair<std::string, int>, const Work*> holders;  // by address and port
+    for (const Work* work : restarts) {
+      const Listens listens = ListensOf(*work->observed);
+      for (const PortRange& range : listens.ports) holders[{listens.address, range.first}] = work;
+    }
+    std::vector<const Work*> ordered;
+    std::set<const Work*> seen;
+    const std::function<void(const Work*)> visit = [&](const Work* work) {
+      if (!seen.insert(work).second) return;
+      for (const auto& [name, range] : work->desired->ports) {
+        const auto holder = holders.find({work->desired->address, range.first});
+        if (holder != holders.end() && holder->second != work) visit(holder->second);
+      }
+      ordered.push_back(work);
+    };
+    for (const Work* work : restarts) visit(work);
+    restarts = std::move(ordered);
   }
 
   // An earlier run may have ended before new masters had their slots.

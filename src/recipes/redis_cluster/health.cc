@@ -84,14 +84,21 @@ class Doctor {
     }
   }
 
+  // By another member than the one that is this node.
+  bool IsKnown(const std::string& node) const {
+    return std::any_of(picture_.members.begin(), picture_.members.end(), [&](const Member& member) {
+      return member.view && member.node != node && member.view->Find(node);
+    });
+  }
+
   // How many replicas each master has where all is well.
   int Wanted() const {
     int masters = 0, elsewhere = 0;
     for (const Shard& shard : picture_.shards) {
-      if (shard.slots.empty()) {
-        elsewhere += 1 + static_cast<int>(shard.replicas.size());
-      } else {
+      if (!shard.slots.empty()) {
         ++masters;
+      } else if (shard.alive && IsKnown(shard.node)) {  // a master that waits for slots, with its replicas
+        elsewhere += 1 + static_cast<int>(shard.replicas.size());
       }
     }
     const int members = static_cast<int>(desired_.size()) - elsewhere;
@@ -116,17 +123,23 @@ class Doctor {
     }
   }
 
+  bool HasSlots(const Member& member) const {
+    const Shard* shard = member.master ? picture_.ShardOf(member.name) : nullptr;
+    return shard && !shard->slots.empty();
+  }
+
   void LookAtMembers() {
     std::vector<std::string> unlinked, doubting;
     for (const Member& member : picture_.members) {
       if (!member.ready) continue;
       const std::string write = member.Fact("write");
       if (!write.empty() && write != "ok") {
-        const Shard* shard = member.master ? picture_.ShardOf(member.name) : nullptr;
-        const bool serves = shard && !shard->slots.empty();
+        const bool serves = HasSlots(member);
         Say(serves ? Health::kRed : Health::kYellow,
             fmt::format("{} refuses writes: {}", member.name, write));
       }
+      if (member.desired && !member.node.empty() && !picture_.owned.empty() && !IsKnown(member.node))
+        Say(Health::kYellow, member.name + " does not belong to the cluster yet");
       if (member.Fact("cluster") == "fail") doubting.push_back(member.name);
       if (member.replica && member.Fact("link") == "down") {
         unlinked.push_back(
@@ -134,11 +147,11 @@ class Doctor {
       }
     }
     if (!doubting.empty()) {
-      // Where a master refuses, its slots are out; a replica only passes clients on.
-      const bool master = std::any_of(doubting.begin(), doubting.end(), [this](const std::string& name) {
-        return picture_.Find(name)->master;
+      // Where a master refuses, its slots are out; others only pass clients on.
+      const bool serves = std::any_of(doubting.begin(), doubting.end(), [this](const std::string& name) {
+        return HasSlots(*picture_.Find(name));
       });
-      Say(master ? Health::kRed : Health::kYellow,
+      Say(serves ? Health::kRed : Health::kYellow,
           fmt::format("{} {} that the cluster is down (cluster_state:fail)", Names(doubting),
                       doubting.size() == 1 ? "says" : "say"));
     }
@@ -260,11 +273,20 @@ std::map<std::string, std::string> RolesOf(const std::vector<Instance>& desired,
           has ? "primary of " + SlotsText(shard->slots).substr(shard->slots.count() == 1 ? 5 : 6)
               : "primary without slots";
     } else if (member.replica) {
+      const Shard* shard = picture.ShardOf(member.name);
+      const std::string primary = !member.primary.empty() ? picture.NameOf(member.primary)
+                                  : shard                 ? shard->master
+                                                          : "";
       const std::string behind = member.Fact("behind");
-      roles[member.name] = fmt::format("replica of {}{}", picture.NameOf(member.primary),
-                                       member.Fact("link") == "down" ? ", not linked"
-                                       : behind.empty()              ? ""
-                                                                     : ", " + BytesText(behind) + " behind");
+      std::string text = primary.empty() ? "replica" : "replica of " + primary;
+      if (member.Fact("loading") == "yes") {
+        text += ", takes over its data";
+      } else if (member.Fact("link") == "down") {
+        text += ", not linked";
+      } else if (!behind.empty()) {
+        text += ", " + BytesText(behind) + " behind";
+      }
+      roles[member.name] = std::move(text);
     }
   }
   return roles;

@@ -1,0 +1,34 @@
+// From a node's answers to what its operator tells of it. Pure.
+#pragma once
+
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "net/resp.h"
+#include "recipes/redis/cluster_view.h"
+#include "recipes/redis/info.h"
+
+namespace muster::redis_cluster {
+
+// What is asked of a node to know all that is told of it, in one go.
+std::vector<net::resp::Command> Questions();
+
+struct Answers {
+  std::map<std::string, std::string> facts, measures;
+  redis::ServerInfo info;
+  redis::ClusterView view;  // without nodes while it loads
+  bool loading = false;     // its data, from its disk or from its master
+};
+
+// Reads the answers to Questions. Codes "redis-denied" where it wants a password or another one,
+// "redis-refused", "bad-answer"; LOADING, MASTERDOWN and MISCONF are told of in the facts.
+Result<Answers> ReadAnswers(const std::vector<net::resp::Value>& answers);
+
+// CLUSTER NODES without what changes all the time, sorted by id: one line a node, `id host:port flags
+// master-id config-epoch link slots… [slot->-id]… [slot-<-id]…`, without the flag of who was asked.
+std::string ViewText(const redis::ClusterView& view);
+
+}  // namespace muster::redis_cluster

@@ -1,0 +1,25 @@
+// Slots with all their keys, from this node to another, side by side with traffic. Loop thread only.
+#pragma once
+
+#include <string>
+
+#include "recipes/redis/slots.h"
+#include "recipes/redis_cluster/verbs.h"
+
+namespace muster::redis_cluster {
+
+struct HandOver {
+  redis::SlotSet slots;
+  std::string to;  // the other's id; it imports them already
+  std::string host;
+  int port = 0;
+  std::string password;  // the other's
+};
+
+// Values: `done` and `left` are slots ("0-100,200"), `keys` how many were moved. It ends before the node's
+// end with what it has got to by then; who gave the order gives it again. Works from whatever an earlier one
+// has left. Codes "slots-elsewhere" where a slot belongs to a third node or the other isn't who it should be;
+// "move-failed" where no key could be moved several times in a row.
+net::Task<Result<Values>> HandOverSlots(Node& node, HandOver order);
+
+}  // namespace muster::redis_cluster

@@ -12,6 +12,8 @@
 #include "recipes/redis/settings.h"
 #include "recipes/redis_cluster/change.h"
 #include "recipes/redis_cluster/health.h"
+#include "recipes/redis_cluster/mender.h"
+#include "recipes/redis_cluster/operator.h"
 #include "recipes/redis_cluster/redis_cluster.h"
 
 namespace muster::redis_cluster {
@@ -231,6 +233,8 @@ Recipe MakeRedisClusterRecipe() {
   recipe.layout = std::move(layout);
   recipe.health = redis_cluster::HealthOf;
   recipe.roles = redis_cluster::RolesOf;
+  recipe.make_mender = redis_cluster::MakeRedisClusterMender;
+  recipe.make_operator = redis_cluster::MakeRedisClusterOperator;
   return recipe;
 }
 

@@ -1,0 +1,231 @@
+// Masters that are certainly dead are replaced by their best replica.
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "recipes/redis_cluster/parts.h"
+
+namespace muster::redis_cluster::mending {
+namespace {
+
+constexpr Duration kVote = 800ms;   // votes come at once or not at all
+constexpr Duration kTakeOver = 2s;  // nobody is asked
+constexpr Duration kPlain = 8s;     // Redis gives up after 5 s
+constexpr Duration kSoon = 100ms;
+
+// Whether another member is the one that this node was: whose data folder was wiped.
+const Member* AnotherAtItsSeat(const Situation& situation, const Node& node) {
+  for (const Member& member : situation.members) {
+    if (!member.id.empty() && member.id != node.id && !node.address.empty() &&
+        member.address == node.address && member.port == node.port)
+      return &member;
+  }
+  return nullptr;
+}
+
+}  // namespace
+
+bool IsNobodys(const Situation& situation, const Node& node) {
+  if (node.member) return false;
+  if (AnotherAtItsSeat(situation, node)) return true;
+  // A member that hasn't said who it is may be this one.
+  for (const Member& member : situation.members) {
+    if (member.id.empty()) return false;
+  }
+  return node.suspected;
+}
+
+namespace {
+
+bool IsDead(const Situation& situation, const Node& node) {
+  if (!node.member) return IsNobodys(situation, node);
+  return node.member->dead && !node.member->stepped;
+}
+
+// Whether masters enough are there to vote.
+bool HasMajority(const Situation& situation) {
+  int all = 0, there = 0;
+  for (const auto& [id, node] : situation.nodes) {
+    if (!node.master || node.slots.empty()) continue;
+    ++all;
+    there += node.member && (node.member->ready || node.member->silent) ? 1 : 0;
+  }
+  return there * 2 > all;
+}
+
+// Whether it has ever had its master's data, as far as one can know.
+bool HasData(const Member& replica, const Node& master, const Memory& memory) {
+  const auto linked = memory.linked.find(replica.name);
+  return replica.linked || replica.offset > 0 ||
+         (linked != memory.linked.end() && linked->second.contains(master.id));
+}
+
+bool Better(const Member& one, const Member& other, const std::string& host) {
+  const auto word = [&](const Member& member) {
+    return std::tuple(!member.leaving, member.offset, member.host != host, -member.rank);
+  };
+  return word(one) > word(other);
+}
+
+std::vector<const Member*> Heirs(const Node& master, const Memory& memory) {
+  std::vector<const Member*> heirs;
+  for (const Member* follower : master.followers) {
+    if (follower->ready && !follower->master && !follower->held && !follower->stepped &&
+        HasData(*follower, master, memory))
+      heirs.push_back(follower);
+  }
+  const std::string host = master.member ? master.member->host : "";
+  std::sort(heirs.begin(), heirs.end(),
+            [&](const Member* one, const Member* other) { return Better(*one, *other, host); });
+  return heirs;
+}
+
+std::string WhyNobody(const Situation& situation, const Node& master) {
+  const std::string name = situation.NameOf(master.id), slots = SlotsText(master.slots);
+  std::vector<std::string> others;
+  for (const Member* follower : master.followers) others.push_back(follower->name);
+  if (others.empty()) return fmt::format("{} is down and has no replica: slots {} are out", name, slots);
+  return fmt::format("{} is down, and so is its replica {}: slots {} wait for one of them", name,
+                     fmt::join(others, ", "), slots);
+}
+
+void Replace(const Situation& situation, const Node& master, Memory& memory, Orders& orders) {
+  const std::vector<const Member*> heirs = Heirs(master, memory);
+  if (heirs.empty()) {
+    orders.Trouble(WhyNobody(situation, master));
+    return;
+  }
+  orders.Again(kSoon);
+  Memory::TakeOver& dead = memory.dead.try_emplace(master.id, Memory::TakeOver{situation.now}).first->second;
+  const std::string name = situation.NameOf(master.id);
+  orders.Trouble(
+      fmt::format("{} died: {} is to take over {}", name, heirs.front()->name, SlotsText(master.slots)));
+  // What several are told to have is compared after the death only.
+  const bool stale = heirs.size() > 1 &&
+                     std::any_of(heirs.begin(), heirs.end(), [](const Member* heir) { return heir->linked; });
+  if (stale && !dead.looked) {
+    dead.looked = true;
+    for (const Member* heir : heirs) {
+      orders.Give(*heir, "look", {}, fmt::format("{} died: who has most of its data", name), {.pause = 0ms});
+    }
+    return;
+  }
+  const bool elsewhere = std::any_of(master.followers.begin(), master.followers.end(),
+                                     [](const Member* follower) { return follower->silent; });
+  const auto voted = memory.voted.find(master.id);
+  const bool barred =
+      voted != memory.voted.end() && situation.now - voted->second < 2 * situation.node_timeout;
+  const bool alone = !elsewhere && (dead.tries > 0 || barred || !HasMajority(situation));
+  const std::string how = alone ? "takeover" : "force";
+  const Member& heir = *heirs.front();
+  const std::string reason =
+      fmt::format("{} died: {} takes over {}{}", name, heir.name, SlotsText(master.slots),
+                  !alone           ? ""
+                  : dead.tries > 0 ? ", though it was not elected"
+                  : barred         ? ", though masters may not vote again yet"
+                                   : ", though no majority of masters is left to vote");
+  if (!orders.Give(heir, "take-over", {{"how", how}, {"of", master.id}}, reason,
+                   {.pause = 300ms, .deadline = alone ? kTakeOver : kVote, .notable = true}))
+    return;
+  if (!alone) {
+    ++dead.tries;
+    memory.voted[master.id] = situation.now;
+  }
+  memory.successor[master.id] = heir.id;
+}
+
+}  // namespace
+
+void FailOver(const Situation& situation, Memory& memory, Orders& orders) {
+  for (const Member& member : situation.members) {
+    if (member.ready && member.linked && !member.primary.empty())
+      memory.linked[member.name] = {member.primary};
+    if (member.ready && member.master) memory.linked.erase(member.name);
+  }
+  std::set<std::string> dead;
+  for (const auto& [id, node] : situation.nodes) {
+    if (!node.master || node.slots.empty()) continue;
+    if (IsDead(situation, node)) {
+      dead.insert(id);
+      Replace(situation, node, memory, orders);
+    } else if (node.member && !node.member->ready) {
+      const Member& member = *node.member;
+      orders.Trouble(member.silent
+                         ? fmt::format("the host of {} is silent: its slots {} wait for Redis' own vote",
+                                       member.name, SlotsText(node.slots))
+                         : fmt::format("{} doesn't serve its slots {}", member.name, SlotsText(node.slots)));
+    }
+  }
+  std::erase_if(memory.dead, [&](const auto& known) { return !dead.contains(known.first); });
+  std::erase_if(memory.voted,
+                [&](const auto& vote) { return situation.now - vote.second > 2 * situation.node_timeout; });
+  std::erase_if(memory.successor, [&](const auto& known) { return !situation.nodes.contains(known.first); });
+}
+
+namespace {
+
+constexpr int kPlainTries = 3;
+
+// Why it hasn't stepped down yet; nothing where it has.
+std::optional<std::string> StepDown(const Situation& situation, const Member& member, Memory& memory,
+                                    Orders& orders) {
+  if (member.shut || member.dead || (member.ready && !member.master)) return std::nullopt;
+  if (member.silent) return fmt::format("the host of {} is silent", member.name);
+  if (!member.ready) return fmt::format("{} doesn't answer", member.name);
+  const Node* node = situation.NodeOf(member);
+  if (!node || node->slots.empty()) return std::nullopt;
+  if (situation.replicas == 0 && node->followers.empty()) return std::nullopt;
+  std::vector<const Member*> heirs;
+  std::vector<std::string> others;
+  for (const Member* follower : node->followers) {
+    if (follower->open() && !follower->held && follower->linked && !follower->master)
+      heirs.push_back(follower);
+    others.push_back(follower->name);
+  }
+  if (heirs.empty()) {
+    if (others.empty()) return fmt::format("{} has no replica yet that could take over", member.name);
+    return fmt::format("no replica of {} can take over: {} {} not linked to it", member.name,
+                       fmt::join(others, ", "), others.size() == 1 ? "is" : "are");
+  }
+  std::sort(heirs.begin(), heirs.end(),
+            [&](const Member* one, const Member* other) { return Better(*one, *other, member.host); });
+  const Member& heir = *heirs.front();
+  int& tries = memory.step_downs[member.id];
+  const auto voted = memory.voted.find(member.id);
+  if (voted != memory.voted.end()) {
+    const Duration rest = 2 * situation.node_timeout - (situation.now - voted->second);
+    if (rest > 0ms) {
+      orders.Again(rest);
+      return fmt::format("the masters don't vote about {} again before {}", member.name,
+                         FormatDuration(rest));
+    }
+  }
+  const bool plain = tries < kPlainTries;
+  if (orders.Give(
+          heir, "take-over", {{"how", plain ? "plain" : "force"}, {"of", member.id}},
+          fmt::format("{} is to step down: {} takes over {}", member.name, heir.name, SlotsText(node->slots)),
+          {.pause = 500ms, .deadline = plain ? kPlain : kVote, .notable = true})) {
+    ++tries;
+    memory.voted[member.id] = situation.now;
+  }
+  return fmt::format("{} is to take over from {}", heir.name, member.name);
+}
+
+}  // namespace
+
+void StepDowns(const Situation& situation, Memory& memory, Orders& orders, Mending& mending) {
+  std::set<std::string> asked;
+  for (const Step* step : situation.input->awaited) {
+    if (step->verb != "step-down") continue;
+    const Member* member = situation.Find(step->instance);
+    if (!member) {
+      mending.waits[step->id] = std::nullopt;
+      continue;
+    }
+    asked.insert(member->id);
+    mending.waits[step->id] = StepDown(situation, *member, memory, orders);
+  }
+  std::erase_if(memory.step_downs, [&](const auto& known) { return !asked.contains(known.first); });
+}
+
+}  // namespace muster::redis_cluster::mending

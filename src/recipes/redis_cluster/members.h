@@ -1,0 +1,99 @@
+// What the mender of a Redis Cluster knows at one moment: its members, the nodes that they are, and who has
+// which slots, put together from the facts of all. Pure. A situation points into what it was made from and is
+// of no use after the call that made it.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "recipes/recipe.h"
+#include "recipes/redis/cluster_view.h"
+#include "recipes/redis/slots.h"
+
+namespace muster::redis_cluster::mending {
+
+using redis::SlotSet;
+
+using SharedView = std::shared_ptr<const redis::ClusterView>;
+
+// Views already read, by member: most calls come with the same text as the last.
+using ViewCache = std::map<std::string, std::pair<std::string, SharedView>>;
+
+struct Member {
+  std::string name, host, address;
+  int port = 0, bus = 0;
+  int rank = 0;             // its place among all, by ordinal; those to leave come last
+  bool desired = false;     // false: it is to leave, or its run hasn't come to that yet
+  bool leaving = false;     // a run waits for it to leave
+  bool held = false;        // stopped by hand
+  bool silent = false;      // its host is: what is known of it is old
+  bool stepped = false;     // a step of a run is at it
+  bool ordered = false;     // an order of this mender is under way at it
+  bool ready = false;       // it answers, and has told what it sees
+  bool dead = false;        // it is known that nobody serves there now
+  bool shut = false;        // known not to run, and not about to
+  std::string id;           // "" where it isn't known
+  bool master = false;      // by its own word
+  std::string primary;      // the id it follows
+  bool linked = false;      // to its master
+  bool empty = false;       // it has no keys
+  bool cluster_ok = false;  // by its own word
+  int64_t offset = 0;
+  uint64_t epoch = 0;                        // the highest it has heard of
+  SlotSet drained;                           // slots that it migrates and has no keys of any more
+  SharedView view;                           // of ready ones, else null
+  const redis::ClusterNode* self = nullptr;  // its own line; of ready ones, else null
+
+  // Whether an order can be sent to it now.
+  bool open() const { return ready && !silent && !stepped && !ordered; }
+  // Whether it belongs to the cluster and shall go on doing so.
+  bool stays() const { return desired && !leaving; }
+  bool Knows(const std::string& node) const;  // and isn't only shaking hands with it
+  std::string Seat() const;                   // "host:port@bus"
+};
+
+// A node of the cluster, as those say who know best.
+struct Node {
+  std::string id;
+  const Member* member = nullptr;  // nullptr: nobody's
+  bool master = false;
+  std::string primary;  // whom it follows
+  uint64_t epoch = 0;
+  SlotSet slots;        // that are its own, where several claim them: by the highest epoch
+  std::string address;  // "" where nobody knows one
+  int port = 0;
+  bool suspected = false;  // somebody thinks it is gone
+  bool suspected_by_all = false;
+  std::vector<const Member*> followers;  // members, alive or not
+};
+
+struct Situation {
+  const Mender::Input* input = nullptr;
+  Time now{};
+  int masters = 3, replicas = 1;  // wanted
+  Duration node_timeout = 5s;
+  bool even = false;            // a run waits for slots evenly spread
+  std::vector<Member> members;  // by rank
+  std::map<std::string, Node> nodes;
+  SlotSet unowned;
+
+  const Member* Find(const std::string& name) const;  // nullptr: no such member
+  const Node* NodeOf(const Member& member) const;     // nullptr: its id isn't known
+  const Node* At(const std::string& id) const;        // nullptr: unknown
+  const SlotSet& SlotsOf(const Member& member) const;
+  std::string NameOf(const std::string& id) const;  // for people
+  bool All(bool (*what)(const Member&)) const;      // of those that stay
+};
+
+// `ordered` are instances that an order of this mender is under way at.
+Situation Survey(const Mender::Input& input, const std::set<std::string>& ordered, ViewCache& views);
+
+// "0-5460", of many ranges the first ones and how many more.
+std::string SlotsText(const SlotSet& slots);
+
+}  // namespace muster::redis_cluster::mending

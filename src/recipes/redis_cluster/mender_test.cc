@@ -1,0 +1,116 @@
+// What the mender does with a model of Redis Cluster.
+#include "recipes/redis_cluster/mender.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "recipes/redis_cluster/testing_model.h"
+
+namespace muster::redis_cluster {
+namespace {
+
+using ::testing::IsEmpty;
+
+TEST(RedisClusterMenderTest, FormsAClusterTheFastWay) {
+  TestingCluster cluster({});
+  const Time begin = cluster.now();
+  ASSERT_TRUE(cluster.RunUntilGreen(5s)) << cluster.Picture();
+  ASSERT_TRUE(cluster.RunUntil(
+      [&] {
+        return std::all_of(cluster.servers().begin(), cluster.servers().end(),
+                           [](auto& one) { return one.second.ok; });
+      },
+      1s));
+  EXPECT_LT(cluster.now() - begin, 1500ms) << cluster.Picture();
+  for (const char* name : {"cache-1", "cache-2", "cache-3"})
+    EXPECT_TRUE(cluster.at(name).self().master) << name;
+}
+
+TEST(RedisClusterMenderTest, DISABLED_FormsAClusterFromAnyHalfDoneState) {
+  for (unsigned seed = 0; seed < 60; ++seed) {
+    TestingCluster cluster({.seed = seed, .lossy_orders = seed % 2 == 1});
+    std::mt19937 random(seed);
+    for (int deaths = 0; deaths < 3; ++deaths) {
+      for (unsigned ticks = 5 + random() % 25; ticks > 0; --ticks) cluster.Tick();
+      const std::string victim = fmt::format("cache-{}", 1 + random() % 6);
+      if (random() % 3 == 0) {
+        cluster.ForgetMender();
+      } else if (random() % 2) {
+        cluster.Kill(victim);
+      } else {
+        cluster.Wipe(victim);
+      }
+    }
+    ASSERT_TRUE(cluster.RunUntilGreen(40s)) << "seed " << seed << "\n" << cluster.Picture();
+    EXPECT_EQ(cluster.Masters(), 3) << "seed " << seed << "\n" << cluster.Picture();
+  }
+}
+
+TEST(RedisClusterMenderTest, ReplacesADeadMasterAtOnce) {
+  TestingCluster cluster({.node_timeout = 15s});
+  ASSERT_TRUE(cluster.RunUntilGreen());
+  cluster.Fill();
+  cluster.ClearOrders();
+  const Time begin = cluster.now();
+  const std::string old = cluster.MasterOf(0);
+  cluster.Kill(old);
+  ASSERT_TRUE(cluster.RunUntil([&] { return !cluster.MasterOf(0).empty(); }, 1s)) << cluster.Picture();
+  EXPECT_LT(cluster.now() - begin, 100ms);
+  ASSERT_FALSE(cluster.orders().empty());
+  EXPECT_EQ(cluster.orders().front().verb, "take-over");
+  EXPECT_EQ(cluster.orders().front().args.at("how"), "force");
+  EXPECT_TRUE(cluster.orders().front().notable);
+  EXPECT_EQ(cluster.orders().front().reason, old + " died: " + cluster.MasterOf(0) + " takes over 0-5460");
+  ASSERT_TRUE(cluster.RunUntilGreen()) << cluster.Picture();
+  EXPECT_FALSE(cluster.at(old).self().master);
+  EXPECT_THAT(cluster.Lost(), IsEmpty());
+}
+
+TEST(RedisClusterMenderTest, TakesOverWithoutAVoteWhereNoMajorityIsLeft) {
+  TestingCluster cluster({.node_timeout = 15s});
+  ASSERT_TRUE(cluster.RunUntilGreen());
+  cluster.Fill();
+  cluster.ClearOrders();
+  cluster.Kill("cache-1");
+  cluster.Kill("cache-2");
+  ASSERT_TRUE(
+      cluster.RunUntil([&] { return !cluster.MasterOf(0).empty() && !cluster.MasterOf(6000).empty(); }, 1s))
+      << cluster.Picture();
+  EXPECT_EQ(cluster.orders().front().args.at("how"), "takeover");
+  ASSERT_TRUE(cluster.RunUntilGreen()) << cluster.Picture();
+  EXPECT_THAT(cluster.Lost(), IsEmpty());
+}
+
+TEST(RedisClusterMenderTest, NeverReplacesAMasterWhoseHostIsSilent) {
+  TestingCluster cluster({.hosts = 6, .node_timeout = 15s});
+  ASSERT_TRUE(cluster.RunUntilGreen());
+  cluster.ClearOrders();
+  cluster.Silence("h1", true);
+  cluster.Kill("cache-1");
+  EXPECT_FALSE(cluster.RunUntil([&] { return !cluster.MasterOf(0).empty(); }, 250ms));
+  for (const Order& order : cluster.orders()) EXPECT_NE(order.verb, "take-over");
+}
+
+TEST(RedisClusterMenderTest, DoesNotPaperOverAShardThatIsGone) {
+  TestingCluster cluster({});
+  ASSERT_TRUE(cluster.RunUntilGreen());
+  cluster.Fill();
+  const std::string master = cluster.MasterOf(0);
+  std::string replica;
+  for (auto& [name, server] : cluster.servers()) {
+    if (server.self().primary == cluster.at(master).id) replica = name;
+  }
+  cluster.at(master).gone = cluster.at(replica).gone = true;
+  cluster.Kill(replica);
+  cluster.Kill(master);
+  cluster.ClearOrders();
+  EXPECT_FALSE(cluster.RunUntil([&] { return !cluster.MasterOf(0).empty(); }, 20s));
+  for (const Order& order : cluster.orders()) EXPECT_EQ(order.verb, "look") << order.reason;
+  cluster.at(master).gone = false;
+  cluster.at(replica).gone = false;
+  ASSERT_TRUE(cluster.RunUntilGreen()) << cluster.Picture();
+  EXPECT_THAT(cluster.Lost(), IsEmpty());
+}
+
+}  // namespace
+}  // namespace muster::redis_cluster

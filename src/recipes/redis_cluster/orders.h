@@ -1,0 +1,78 @@
+// What is to be done about a Redis Cluster at one moment, as its parts come to it: orders, troubles, and when
+// to think again. Pure; remembers only what was sent and when, which no fact tells.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "recipes/redis_cluster/members.h"
+
+namespace muster::redis_cluster::mending {
+
+// What can't be seen in the facts. All of it may be lost at any time: then something is sent once more, or
+// waited for a little longer.
+struct Memory {
+  struct Sent {
+    Time at{};
+    int times = 0;
+  };
+  struct TakeOver {
+    Time since{};   // when its death was met
+    int tries = 0;  // by vote
+    bool looked = false;
+  };
+  struct Forming {
+    bool fast = false;
+    Time covered{};  // when all slots had an owner; 0: not yet
+  };
+  std::map<std::string, std::map<std::string, Sent>> sent;  // by instance, by what
+  std::map<std::string, std::string> under_way;             // instance -> verb of the order it was sent
+  std::map<std::string, TakeOver> dead;                     // by the dead master's id
+  std::map<std::string, int> step_downs;                    // tries, by the master's id
+  std::map<std::string, Time> voted;                        // when a vote for this node was asked for
+  std::map<std::string, std::string> successor;             // of a dead master: who was told to take over
+  std::map<std::string, std::set<std::string>> left;        // ids that a leaving member has had
+  std::map<std::string, Time> since;                        // since when something odd is seen
+  std::map<std::string, std::set<std::string>> linked;      // replica -> masters that it was linked to
+  Forming forming;
+  ViewCache views;
+};
+
+struct Sending {
+  Duration pause = 1s;      // before the same is sent again; longer each time
+  Duration deadline = 30s;  // of the order
+  bool notable = false;
+};
+
+class Orders {
+ public:
+  Orders(const Situation& situation, Memory& memory) : situation_(situation), memory_(memory) {}
+
+  // Whether it is sent now. Not where the instance can't be sent anything, has got an order before this one,
+  // or was told the same a moment ago.
+  bool Give(const Member& to, const std::string& verb, std::map<std::string, std::string> args,
+            std::string reason, Sending sending = {});
+  // Why all isn't well yet; the first that is said matters most.
+  void Trouble(std::string why);
+  // Think again after so long, if not before.
+  void Again(Duration pause);
+  // Whether it was given an order just now, or can't be given one.
+  bool Taken(const Member& member) const { return !member.open() || taken_.contains(member.name); }
+  // How long `what` has been seen; call it each time it is.
+  Duration Since(const std::string& what);
+
+  const std::vector<std::string>& troubles() const { return troubles_; }
+  Mending Take();  // once
+
+ private:
+  const Situation& situation_;
+  Memory& memory_;
+  std::set<std::string> taken_, seen_;
+  std::vector<std::string> troubles_;
+  Mending mending_;
+};
+
+}  // namespace muster::redis_cluster::mending

@@ -1,0 +1,878 @@
+// A model of Redis Cluster for the mender's tests: servers that gossip, vote, replicate, die and come back,
+// an agent that starts them again and takes orders as the operator does, and a controller that asks the
+// mender. Time is the test's own. What it is after are the rules by which nodes come to agree and by which
+// keys get lost; how long things take is about right.
+#pragma once
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <memory>
+#include <random>
+
+#include "base/text.h"
+#include "recipes/redis/slots.h"
+#include "recipes/redis/words.h"
+#include "recipes/redis_cluster/mender.h"
+
+namespace muster::redis_cluster {
+
+class TestingCluster {
+ public:
+  using SlotSet = redis::SlotSet;
+  static constexpr Duration kTick = 10ms;
+
+  struct Known {
+    std::string seat;  // "host:port"; "" where its address is lost
+    bool master = true;
+    std::string primary;
+    uint64_t epoch = 0;
+    SlotSet slots;
+    bool handshake = false, suspected = false, failed = false;
+    Time met{}, heard{};
+  };
+  struct Work {
+    Order order;
+    Time ends{};  // what takes no time of its own
+    Time deadline{};
+    std::vector<int> slots;  // still to be handed over
+    bool begun = false;
+  };
+  struct Server {
+    std::string name, host, address, id;
+    int port = 0;
+    bool running = false, held = false, gone = false;  // gone: nobody starts it again
+    Time started{}, died{}, looked{}, linked_at{};
+    uint64_t current_epoch = 0;
+    std::map<std::string, Known> known;  // itself, too
+    std::map<int, std::string> migrating, importing;
+    std::map<int, int> keys;  // by slot, a bit for each of its two keys
+    std::map<std::string, Time> banned, voted;
+    bool ok = false, linked = false, synced = false;
+    int64_t offset = 0;
+    std::optional<Work> work;
+    std::string seat() const { return fmt::format("{}:{}", address, port); }
+    Known& self() { return known[id]; }
+  };
+  struct Options {
+    int masters = 3, replicas = 1, hosts = 3;
+    unsigned seed = 1;
+    Duration node_timeout = 1s;
+    bool lossy_orders = false;  // some orders come to nothing, or are done and not told of
+  };
+
+  explicit TestingCluster(Options options) : options_(options), random_(options.seed) {
+    service_.name = "cache";
+    service_.kind = "redis-cluster";
+    Want(options.masters, options.replicas);
+    const int members = options.masters * (1 + options.replicas);
+    for (int i = 1; i <= members; ++i) Add();
+  }
+
+  // --- What a test does ---
+
+  // What the cluster file says; members are added and taken away by themselves.
+  void Want(int masters, int replicas) {
+    options_.masters = masters;
+    options_.replicas = replicas;
+    service_.settings = {};
+    service_.settings.type = Value::Type::kMap;
+    Put("masters", masters);
+    Put("replicas", replicas);
+    Value settings;
+    settings.type = Value::Type::kMap;
+    settings.entries.push_back({"cluster-node-timeout", {}, Number(options_.node_timeout.count())});
+    service_.settings.entries.push_back({"settings", {}, settings});
+  }
+  Server& Add() {
+    Instance instance;
+    const int ordinal = ++last_ordinal_;
+    const int host = (ordinal - 1) % options_.hosts + 1;
+    instance.name = fmt::format("cache-{}", ordinal);
+    instance.service = "cache";
+    instance.host = fmt::format("h{}", host);
+    instance.address = fmt::format("10.0.0.{}", host);
+    instance.ordinal = ordinal;
+    const int port = 7001 + (ordinal - 1) / options_.hosts;
+    instance.ports["port"] = {port, 1, false};
+    instance.ports["bus"] = {port + 10000, 1, false};
+    desired_.push_back(instance);
+    Server& server = servers_[instance.name];
+    server.name = instance.name;
+    server.host = instance.host;
+    server.address = instance.address;
+    server.port = port;
+    server.started = now_;
+    Fresh(server);
+    Start(server);
+    return server;
+  }
+  void Undesire(const std::string& name) {
+    std::erase_if(desired_, [&](const Instance& instance) { return instance.name == name; });
+  }
+  void Remove(const std::string& name) {
+    Undesire(name);
+    servers_.erase(name);
+    observed_.erase(name);
+    dirty_ = true;
+  }
+  void Kill(const std::string& name) {
+    Server& server = at(name);
+    if (!server.running) return;
+    server.running = server.linked = server.ok = false;
+    server.died = now_;
+    if (server.work) Finish(server);
+    Tell(server);
+  }
+  void Wipe(const std::string& name) {
+    Kill(name);
+    Fresh(at(name));
+  }
+  void Hold(const std::string& name) {
+    at(name).held = true;
+    held_.insert(name);
+    Kill(name);
+    Tell(at(name));
+  }
+  void Release(const std::string& name) {
+    at(name).held = false;
+    held_.erase(name);
+    dirty_ = true;
+  }
+  void Silence(const std::string& host, bool silent) {
+    silent ? (void)silent_.insert(host) : (void)silent_.erase(host);
+    dirty_ = true;
+  }
+  void ForgetMender() { mender_ = MakeRedisClusterMender(); }  // as a restart of the server does
+  // A step of a run that waits.
+  void Await(const std::string& verb, const std::string& instance,
+             std::map<std::string, std::string> args = {}) {
+    auto step = std::make_unique<Step>();
+    step->id = instance + "." + verb;
+    step->instance = instance;
+    step->service = "cache";
+    step->verb = verb;
+    step->args = std::move(args);
+    step->awaited = true;
+    awaited_.push_back(std::move(step));
+    dirty_ = true;
+  }
+  bool awaits() const { return !awaited_.empty(); }
+  void GiveUp() { awaited_.clear(); }
+  // Two keys in each of so many slots, on their owners.
+  void Fill(int every = 64) {
+    for (int slot = 0; slot < redis::kSlots; slot += every) {
+      filled_.push_back(slot);
+      for (auto& [name, server] : servers_) {
+        if (server.running && server.self().master && server.self().slots.Has(slot)) server.keys[slot] = 3;
+      }
+    }
+    for (int i = 0; i < 200; ++i) Tick();
+  }
+
+  void Tick() {
+    now_ += kTick;
+    for (auto& [name, server] : servers_) Supervise(server);
+    Gossip();
+    for (auto& [name, server] : servers_) {
+      if (server.running) Cron(server);
+    }
+    for (auto& [name, server] : servers_) {
+      if (server.work) Progress(server);
+      if (server.running && now_ - server.looked >= 1s) Tell(server);
+    }
+    if (dirty_ || (again_ != Time{} && now_ >= again_)) Ask();
+  }
+  // Whether it came to `what` within so long.
+  template <class What>
+  bool RunUntil(What what, Duration most = 60s) {
+    for (const Time end = now_ + most; now_ < end;) {
+      Tick();
+      if (what()) return true;
+    }
+    return false;
+  }
+  bool RunUntilGreen(Duration most = 60s) {
+    return RunUntil([&] { return Why().empty() && awaited_.empty(); }, most);
+  }
+
+  // --- What there is ---
+
+  Server& at(const std::string& name) { return servers_.at(name); }
+  std::map<std::string, Server>& servers() { return servers_; }
+  Time now() const { return now_; }
+  const std::vector<Order>& orders() const { return orders_; }
+  void ClearOrders() { orders_.clear(); }
+  bool Busy() const {
+    return std::any_of(servers_.begin(), servers_.end(),
+                       [](const auto& one) { return one.second.work.has_value(); });
+  }
+  const std::string& waits() const { return waits_; }
+  std::string MasterOf(int slot) {
+    for (auto& [name, server] : servers_) {
+      if (server.running && server.self().master && server.self().slots.Has(slot)) return name;
+    }
+    return "";
+  }
+  int Masters() {
+    int masters = 0;
+    for (auto& [name, server] : servers_)
+      masters += !server.self().slots.empty() && server.self().master ? 1 : 0;
+    return masters;
+  }
+  // "" where all is as it should be, as seen from outside.
+  std::string Why() {
+    SlotSet owned;
+    std::map<std::string, int> replicas;
+    for (const Instance& instance : desired_) {
+      Server& server = at(instance.name);
+      if (server.held) continue;
+      if (!server.running || now_ - server.started < 50ms) return instance.name + " isn't there";
+      if (!server.migrating.empty() || !server.importing.empty()) return instance.name + " has marks";
+      Known& self = server.self();
+      if (self.master) {
+        if (!(owned & self.slots).empty()) return "two masters of one slot";
+        owned |= self.slots;
+        continue;
+      }
+      if (!server.linked) return instance.name + " isn't linked";
+      ++replicas[self.primary];
+    }
+    if (!owned.all()) return fmt::format("{} slots have no owner", redis::kSlots - owned.count());
+    for (const Instance& instance : desired_) {
+      Server& server = at(instance.name);
+      if (server.held) continue;
+      if (server.known.size() != servers_.size())
+        return fmt::format("{} knows {} of {}", instance.name, server.known.size(), servers_.size());
+      for (auto& [id, known] : server.known) {
+        Server* other = ById(id);
+        if (!other) return instance.name + " knows a ghost";
+        if (other->held) continue;
+        Known& self = other->self();
+        if (known.handshake || known.failed || known.suspected || known.master != self.master ||
+            known.primary != self.primary || known.slots != self.slots)
+          return fmt::format("{} sees {} otherwise", instance.name, other->name);
+      }
+      if (server.self().master && held_.empty() && replicas[server.id] < options_.replicas)
+        return fmt::format("{} has {} replicas", instance.name, replicas[server.id]);
+    }
+    return "";
+  }
+  // Slots whose owner hasn't both keys.
+  std::vector<int> Lost() {
+    std::vector<int> lost;
+    for (const int slot : filled_) {
+      const std::string owner = MasterOf(slot);
+      if (owner.empty() || at(owner).keys[slot] != 3) lost.push_back(slot);
+    }
+    return lost;
+  }
+  std::string Picture() {
+    std::string text;
+    for (auto& [name, server] : servers_) {
+      Known& self = server.self();
+      text += fmt::format("{} {} {} {} {} epoch {} slots {} marks {}/{}{}\n", name, server.id.substr(0, 6),
+                          server.host, server.running ? "up" : "down",
+                          self.master ? std::string("master") : "of " + self.primary.substr(0, 6), self.epoch,
+                          self.slots.Text().substr(0, 60), server.migrating.size(), server.importing.size(),
+                          server.work ? " at " + server.work->order.verb : "");
+    }
+    text += "why: " + Why() + "\nwaits: " + waits_ + "\n";
+    for (size_t i = orders_.size() > 25 ? orders_.size() - 25 : 0; i < orders_.size(); ++i) {
+      text += fmt::format("  {} {} ({})\n", orders_[i].instance, orders_[i].verb, orders_[i].reason);
+    }
+    return text;
+  }
+
+ private:
+  static Value Number(int64_t number) {
+    Value value;
+    value.type = Value::Type::kInteger;
+    value.text = std::to_string(number);
+    return value;
+  }
+  void Put(const char* key, int64_t number) {
+    service_.settings.entries.push_back({key, {}, Number(number)});
+  }
+  bool Chance(int percent) { return std::uniform_int_distribution<int>(0, 99)(random_) < percent; }
+  std::string NewId() {
+    std::string id;
+    for (int i = 0; i < 40; ++i) id += "0123456789abcdef"[std::uniform_int_distribution<int>(0, 15)(random_)];
+    return id;
+  }
+  Server* ById(const std::string& id) {
+    for (auto& [name, server] : servers_) {
+      if (server.id == id) return &server;
+    }
+    return nullptr;
+  }
+  Server* AtSeat(const std::string& seat) {
+    for (auto& [name, server] : servers_) {
+      if (server.seat() == seat) return &server;
+    }
+    return nullptr;
+  }
+
+  void Fresh(Server& server) {
+    server.id = NewId();
+    server.known = {{server.id, Known{.seat = server.seat()}}};
+    server.current_epoch = 0;
+    server.migrating.clear();
+    server.importing.clear();
+    server.keys.clear();
+    server.banned.clear();
+    server.voted.clear();
+    server.linked = server.synced = false;
+    server.offset = 0;
+  }
+  void Start(Server& server) {
+    server.running = true;
+    server.ok = server.linked = false;
+    server.started = server.looked = now_;
+    server.offset = 0;
+    for (auto& [id, known] : server.known) {
+      known.heard = now_;
+      known.suspected = false;
+    }
+    Tell(server);
+  }
+  void Supervise(Server& server) {
+    if (!server.running && !server.held && !server.gone && now_ - server.died >= 300ms) Start(server);
+    if (server.running && observed_[server.name].state == InstanceState::kStarting &&
+        now_ - server.started >= 50ms)
+      Tell(server);
+  }
+
+  // --- The facts ---
+
+  void Tell(Server& server) {
+    Observed seen;
+    seen.name = server.name;
+    seen.service = "cache";
+    seen.host = server.host;
+    server.looked = now_;
+    if (silent_.contains(server.host)) return;
+    if (!server.running) {
+      seen.state = server.held ? InstanceState::kStopped : InstanceState::kBackoff;
+    } else if (now_ - server.started < 50ms) {
+      seen.state = InstanceState::kStarting;
+    } else {
+      seen.state = InstanceState::kReady;
+      seen.facts = FactsOf(server);
+    }
+    Observed& old = observed_[server.name];
+    if (old.state != seen.state || old.facts != seen.facts) dirty_ = true;
+    old = seen;
+  }
+  std::map<std::string, std::string> FactsOf(Server& server) {
+    Known& self = server.self();
+    std::map<std::string, std::string> facts{{"role", self.master ? "master" : "replica"},
+                                             {"node", server.id},
+                                             {"cluster", server.ok ? "ok" : "fail"},
+                                             {"epoch", std::to_string(server.current_epoch)},
+                                             {"offset", std::to_string(server.offset)}};
+    if (!self.master) {
+      facts["primary"] = self.primary;
+      facts["link"] = server.linked ? "up" : "down";
+    }
+    if (server.keys.empty()) facts["empty"] = "yes";
+    SlotSet drained;
+    for (const auto& [slot, to] : server.migrating) {
+      if (!server.keys.contains(slot)) drained.Add(slot);
+    }
+    if (!drained.empty()) facts["drained"] = drained.Text();
+    std::vector<std::string> lines;
+    for (const auto& [id, known] : server.known) {
+      std::string flags = known.handshake ? "handshake" : known.master ? "master" : "slave";
+      if (known.suspected) flags += ",fail?";
+      if (known.failed) flags += ",fail";
+      if (known.seat.empty()) flags += ",noaddr";
+      std::string line =
+          fmt::format("{} {}@{} {} {} {} {}", id, known.seat.empty() ? ":0" : known.seat,
+                      known.seat.empty() ? "0" : "1" + known.seat.substr(known.seat.rfind(':') + 1), flags,
+                      known.primary.empty() ? "-" : known.primary, EpochIn(server, id),
+                      known.suspected || known.failed ? "disconnected" : "connected");
+      for (const auto& [first, last] : known.slots.Ranges())
+        line += first == last ? fmt::format(" {}", first) : fmt::format(" {}-{}", first, last);
+      if (id == server.id) {
+        for (const auto& [slot, to] : server.migrating) line += fmt::format(" [{}->-{}]", slot, to);
+        for (const auto& [slot, from] : server.importing) line += fmt::format(" [{}-<-{}]", slot, from);
+      }
+      lines.push_back(line);
+    }
+    facts["view"] = Join(lines, "\n");
+    return facts;
+  }
+  uint64_t EpochIn(Server& server, const std::string& id) {
+    const Known& known = server.known[id];
+    const auto primary = server.known.find(known.primary);
+    return known.master || primary == server.known.end() ? known.epoch : primary->second.epoch;
+  }
+
+  // --- The bus ---
+
+  bool Reaches(const Server& a, const Server& b) const { return a.running && b.running; }
+
+  void Gossip() {
+    for (auto& [name, a] : servers_) {
+      if (!a.running) continue;
+      std::vector<std::string> ids;
+      for (const auto& [id, known] : a.known) ids.push_back(id);
+      for (const std::string& id : ids) {
+        if (id == a.id || !a.known.contains(id) || !Chance(12)) continue;
+        Known& known = a.known[id];
+        if (known.seat.empty()) continue;
+        Server* b = AtSeat(known.seat);
+        if (known.handshake) {
+          if (b && Reaches(a, *b)) {
+            Shake(a, *b, id);
+          } else if (now_ - known.met > 1s) {
+            a.known.erase(id);
+          }
+          continue;
+        }
+        if (!b || !Reaches(a, *b)) continue;
+        if (b->id != id) {
+          known.seat.clear();  // somebody else answers there
+          continue;
+        }
+        known.heard = now_;
+        known.suspected = false;
+        if (known.failed && (!known.master || known.slots.empty() || now_ - known.met > 0ms))
+          known.failed = false;
+        Hear(*b, a);
+        Hear(a, *b);
+      }
+    }
+  }
+  void AddKnown(Server& to, const Server& other) {
+    if (to.known.contains(other.id)) return;
+    to.known[other.id] = Known{.seat = other.seat(), .met = now_, .heard = now_};
+  }
+  // a has met b under a made up id.
+  void Shake(Server& a, Server& b, const std::string& made_up) {
+    a.known.erase(made_up);
+    AddKnown(a, b);
+    const auto known_there = b.known.find(a.id);
+    if (known_there == b.known.end() && !HasHandshake(b, a.seat())) StartHandshake(b, a.seat());
+    Hear(a, b);
+  }
+  bool HasHandshake(Server& server, const std::string& seat) {
+    return std::any_of(server.known.begin(), server.known.end(),
+                       [&](const auto& one) { return one.second.handshake && one.second.seat == seat; });
+  }
+  void StartHandshake(Server& a, const std::string& seat) {
+    if (!HasHandshake(a, seat) && seat != a.seat())
+      a.known[NewId()] = Known{.seat = seat, .handshake = true, .met = now_};
+  }
+  // a hears what b says of itself and of others.
+  void Hear(Server& a, Server& b) {
+    const auto found = a.known.find(b.id);
+    if (found == a.known.end() || found->second.handshake || !a.running) return;
+    Known& known = found->second;
+    Known& said = b.self();
+    a.current_epoch = std::max(a.current_epoch, b.current_epoch);
+    known.seat = b.seat();
+    if (said.master) {
+      known.epoch = said.epoch;
+      known.master = true;
+      known.primary.clear();
+      Update(a, b.id, said.slots, &b);
+    } else {
+      if (known.master) known.slots = {};
+      known.master = false;
+      known.primary = said.primary;
+      known.epoch = said.epoch;
+    }
+    Known& self = a.self();
+    if (self.master && said.master && self.epoch == said.epoch && b.id > a.id) {
+      self.epoch = ++a.current_epoch;
+    }
+    if (!self.master) {
+      // A replica of a replica follows that one's master.
+      const auto primary = a.known.find(self.primary);
+      if (primary != a.known.end() && !primary->second.master && !primary->second.primary.empty() &&
+          primary->second.primary != a.id)
+        SetPrimary(a, primary->second.primary);
+    }
+    for (const auto& [id, other] : b.known) {
+      if (id == a.id || other.handshake || other.seat.empty() || a.known.contains(id)) continue;
+      const auto banned = a.banned.find(id);
+      if (banned != a.banned.end() && now_ - banned->second < 60s) continue;
+      if (other.failed || other.suspected) continue;
+      StartHandshake(a, other.seat);
+    }
+  }
+  // Takes over that `owner` claims these slots; `teller`, if it is the owner itself, is told of what is
+  // newer.
+  void Update(Server& a, const std::string& owner, const SlotSet& claimed, Server* teller) {
+    Known& node = a.known[owner];
+    Known& self = a.self();
+    const std::string master = self.master ? a.id : self.primary;
+    SlotSet gained = claimed - node.slots;
+    node.slots = node.slots & claimed;
+    bool from_master = false;
+    SlotSet dirty;
+    for (auto& [id, other] : a.known) {
+      if (id == owner || gained.empty()) continue;
+      SlotSet disputed = gained & other.slots;
+      if (disputed.empty()) continue;
+      SlotSet importing;
+      for (const auto& [slot, from] : a.importing) importing.Add(slot);
+      if (other.epoch < node.epoch) {
+        disputed -= importing;
+        gained -= importing & other.slots;
+        if (id == a.id) dirty = disputed;
+        other.slots -= disputed;
+        from_master |= id == master && !disputed.empty();
+      } else {
+        gained -= disputed;
+        // The other has a later word: an UPDATE tells the one that claims.
+        if (other.epoch > node.epoch && teller && teller->known.contains(id)) {
+          Known& newer = teller->known[id];
+          newer.epoch = other.epoch;
+          newer.master = true;
+          newer.primary.clear();
+          const SlotSet slots = other.slots;
+          Update(*teller, id, slots, nullptr);
+        }
+      }
+    }
+    a.known[owner].slots |= gained;
+    if (from_master && a.known[master].slots.empty()) {
+      SetPrimary(a, owner);
+    } else {
+      for (const int slot : dirty.List()) a.keys.erase(slot);
+    }
+  }
+  void SetPrimary(Server& a, const std::string& primary) {
+    Known& self = a.self();
+    if (self.master) {
+      a.migrating.clear();
+      a.importing.clear();
+    }
+    self.master = false;
+    self.slots = {};
+    self.primary = primary;
+    a.linked = a.synced = false;
+    a.linked_at = now_;
+  }
+
+  void Cron(Server& a) {
+    for (auto& [id, known] : a.known) {
+      if (id == a.id || known.handshake) continue;
+      Server* there = AtSeat(known.seat);
+      const bool answers = there && there->id == id && Reaches(a, *there);
+      if (!answers && now_ - known.heard > options_.node_timeout) known.suspected = true;
+    }
+    // FAIL where most masters think so.
+    for (auto& [id, known] : a.known) {
+      if (!known.suspected || known.failed) continue;
+      int all = 0, agree = 0;
+      for (auto& [other_id, other] : a.known) {
+        if (other.slots.empty()) continue;
+        ++all;
+        Server* master = ById(other_id);
+        if (master && master->running && master->known.contains(id) && master->known[id].suspected) ++agree;
+      }
+      if (agree * 2 > all) known.failed = true;
+    }
+    SlotSet covered;
+    int masters = 0, there = 0;
+    for (auto& [id, known] : a.known) {
+      if (known.slots.empty()) continue;
+      if (!known.failed) covered |= known.slots;
+      ++masters;
+      there += known.suspected || known.failed ? 0 : 1;
+    }
+    const bool ok = covered.all() && there * 2 > masters;
+    if (!ok || !a.self().master || now_ - a.started >= 2s) a.ok = ok;
+    Replicate(a);
+    if (!a.self().master && a.known.contains(a.self().primary) && a.known[a.self().primary].failed &&
+        a.synced && !a.known[a.self().primary].slots.empty() && Chance(2))
+      Elect(a, true);
+  }
+  void Replicate(Server& a) {
+    Known& self = a.self();
+    if (self.master) {
+      ++a.offset;
+      return;
+    }
+    Server* master = ById(self.primary);
+    const bool flows = master && Reaches(a, *master) && a.known.contains(self.primary);
+    if (!flows) {
+      a.linked = false;
+      a.linked_at = now_;
+      return;
+    }
+    if (!a.linked && now_ - a.linked_at < 60ms) return;
+    a.linked = a.synced = true;
+    a.offset = master->offset;
+    a.keys = master->keys;
+  }
+  // Whether it is a master now.
+  bool Elect(Server& a, bool vote) {
+    Known& self = a.self();
+    const std::string old = self.primary;
+    if (!a.known.contains(old) || a.known[old].slots.empty()) return false;
+    if (vote) {
+      int all = 0, votes = 0;
+      ++a.current_epoch;
+      for (auto& [id, known] : a.known) {
+        if (known.slots.empty()) continue;
+        ++all;
+        Server* voter = ById(id);
+        if (!voter || !voter->running || !voter->known.contains(a.id)) continue;
+        if (voter->known[a.id].master || voter->known[a.id].primary != old) continue;
+        const auto voted = voter->voted.find(old);
+        if (voted != voter->voted.end() && now_ - voted->second < 2 * options_.node_timeout) continue;
+        voter->voted[old] = now_;
+        voter->current_epoch = std::max(voter->current_epoch, a.current_epoch);
+        ++votes;
+      }
+      if (votes * 2 <= all) return false;
+    }
+    for (auto& [id, known] : a.known) a.current_epoch = std::max(a.current_epoch, known.epoch);
+    self.epoch = ++a.current_epoch;
+    self.master = true;
+    self.primary.clear();
+    a.linked = false;
+    self.slots |= a.known[old].slots;
+    a.known[old].slots = {};
+    for (auto& [name, other] : servers_) {
+      if (&other != &a && Reaches(a, other)) Hear(other, a);
+    }
+    return true;
+  }
+
+  // --- The controller and the operator ---
+
+  void Ask() {
+    dirty_ = false;
+    again_ = {};
+    std::vector<std::string> busy;
+    for (const auto& [name, server] : servers_) {
+      if (server.work || stepped_.contains(name)) busy.push_back(name);
+    }
+    std::vector<const Step*> awaited;
+    for (const auto& step : awaited_) awaited.push_back(step.get());
+    Mender::Input input{.service = &service_,
+                        .cluster = nullptr,
+                        .desired = &desired_,
+                        .observed = &observed_,
+                        .busy = busy,
+                        .missing = {},
+                        .held = held_,
+                        .silent = silent_,
+                        .awaited = awaited,
+                        .now = now_};
+    Mending mending = mender_->On(input);
+    waits_.clear();
+    for (const auto& [id, why] : mending.waits) {
+      if (why) {
+        waits_ += id + ": " + *why + "; ";
+      } else {
+        std::erase_if(awaited_, [&](const auto& step) { return step->id == id; });
+        dirty_ = true;
+      }
+    }
+    if (mending.again > 0ms) again_ = now_ + mending.again;
+    for (const Order& order : mending.orders) {
+      Server& server = at(order.instance);
+      if (server.work || stepped_.contains(order.instance)) continue;
+      orders_.push_back(order);
+      const Duration road = 10ms * std::uniform_int_distribution<int>(0, 2)(random_);
+      server.work = Work{.order = order, .ends = now_ + road, .deadline = now_ + order.deadline, .slots = {}};
+    }
+  }
+  void Finish(Server& server) {
+    server.work.reset();
+    dirty_ = true;
+  }
+  void Progress(Server& server) {
+    Work& work = *server.work;
+    if (!server.running || now_ >= work.deadline) {
+      Finish(server);
+      if (server.running) Tell(server);
+      return;
+    }
+    if (now_ < work.ends) return;
+    const bool lost = options_.lossy_orders && !work.begun && Chance(10);
+    work.begun = true;
+    if (!lost && !Perform(server, work)) return;
+    Finish(server);
+    if (!options_.lossy_orders || !Chance(10)) Tell(server);
+  }
+  static std::string Arg(const Work& work, const char* name) {
+    const auto found = work.order.args.find(name);
+    return found == work.order.args.end() ? "" : found->second;
+  }
+  static SlotSet Slots(const Work& work) {
+    const auto slots = SlotSet::Parse(Arg(work, "slots"));
+    EXPECT_TRUE(slots.ok() && !slots->empty()) << work.order.verb;
+    return slots.ok() ? *slots : SlotSet();
+  }
+  // Whether it has ended, well or not.
+  bool Perform(Server& server, Work& work) {
+    const std::string& verb = work.order.verb;
+    Known& self = server.self();
+    if (verb == "look") return true;
+    if (verb == "meet") {
+      const std::string nodes = Arg(work, "nodes");
+      for (const std::string_view word : redis::Words(nodes)) {
+        const std::string seat(word.substr(0, word.rfind('@')));
+        EXPECT_TRUE(AtSeat(seat)) << seat;
+        const bool known = std::any_of(server.known.begin(), server.known.end(), [&](const auto& one) {
+          return one.second.seat == seat && !one.second.failed && !one.second.suspected;
+        });
+        if (!known) StartHandshake(server, seat);
+      }
+      return true;
+    }
+    if (verb == "epoch") {
+      if (server.known.size() == 1 && self.epoch == 0) {
+        self.epoch = std::stoull(Arg(work, "number"));
+        server.current_epoch = std::max(server.current_epoch, self.epoch);
+      }
+      return true;
+    }
+    if (verb == "own") {
+      SlotSet slots = Slots(work);
+      for (const auto& [id, known] : server.known) slots -= known.slots;
+      if (self.master) self.slots |= slots;
+      return true;
+    }
+    if (verb == "follow") {
+      const auto master = server.known.find(Arg(work, "node"));
+      if (master == server.known.end() || master->second.handshake || !master->second.master) return true;
+      if (self.master && (!self.slots.empty() || !server.keys.empty())) return true;
+      if (self.primary != master->first) SetPrimary(server, master->first);
+      return true;
+    }
+    if (verb == "take-over") return TakeOver(server, work);
+    if (verb == "forget") {
+      const std::string nodes = Arg(work, "nodes");
+      for (const std::string_view id : redis::Words(nodes)) {
+        const std::string node(id);
+        if (node == server.id || node == self.primary || !server.known.contains(node)) continue;
+        server.known.erase(node);
+        server.banned[node] = now_;
+      }
+      return true;
+    }
+    if (verb == "import") {
+      for (const int slot : Slots(work).List()) {
+        if (self.master && !self.slots.Has(slot) && server.known.contains(Arg(work, "from")))
+          server.importing[slot] = Arg(work, "from");
+      }
+      return true;
+    }
+    if (verb == "hand-over") return HandOver(server, work);
+    if (verb == "claim") {
+      Claim(server, Slots(work), Arg(work, "node"));
+      return true;
+    }
+    if (verb == "stable") {
+      for (const int slot : Slots(work).List()) {
+        server.migrating.erase(slot);
+        server.importing.erase(slot);
+      }
+      return true;
+    }
+    if (verb == "reset" || verb == "leave") {
+      if (!self.slots.empty() || (self.master && !server.keys.empty())) return true;
+      if (server.known.size() == 1 && self.master && self.epoch == 0) return true;
+      Fresh(server);
+      return true;
+    }
+    ADD_FAILURE() << "no such verb: " << verb;
+    return true;
+  }
+  bool TakeOver(Server& server, Work& work) {
+    Known& self = server.self();
+    if (self.master || self.primary != Arg(work, "of")) return true;
+    const std::string how = Arg(work, "how");
+    Server* master = ById(self.primary);
+    const bool lives = master && Reaches(server, *master);
+    if (how == "plain" && (!lives || !server.linked)) return true;
+    if (how != "plain" && lives) {
+      // Only while there is nothing to lose.
+      EXPECT_TRUE(server.keys.empty() || how == "force") << "a living master was replaced by " << how;
+    }
+    Elect(server, how != "takeover");
+    return true;
+  }
+  void Claim(Server& server, const SlotSet& slots, const std::string& id) {
+    Known& self = server.self();
+    if (!self.master || !server.known.contains(id)) return;
+    bool imported = false, mine = false;
+    for (const int slot : slots.List()) {
+      if (self.slots.Has(slot) && id != server.id && server.keys.contains(slot)) return;  // Redis refuses
+      mine |= self.slots.Has(slot) && id != server.id;
+      imported |= id == server.id && server.importing.contains(slot);
+      if (id == server.id) {
+        server.importing.erase(slot);
+      } else if (server.migrating.contains(slot) && !server.keys.contains(slot)) {
+        server.migrating.erase(slot);
+      }
+    }
+    for (auto& [other, known] : server.known) {
+      if (other != id) known.slots -= slots;
+    }
+    server.known[id].slots |= slots;
+    if (imported) {
+      uint64_t most = 0;
+      for (auto& [other, known] : server.known) most = std::max(most, known.epoch);
+      most = std::max(most, server.current_epoch);
+      if (self.epoch == 0 || self.epoch != most) {
+        server.current_epoch = most + 1;
+        self.epoch = server.current_epoch;
+      }
+    }
+    if (mine && self.slots.empty()) SetPrimary(server, id);
+  }
+  bool HandOver(Server& server, Work& work) {
+    Known& self = server.self();
+    Server* target = ById(Arg(work, "to"));
+    if (!self.master || !target || !target->running || !target->self().master) return true;
+    if (work.slots.empty()) {
+      const SlotSet slots = Slots(work);
+      if (!(slots - self.slots).empty()) return true;
+      work.slots = slots.List();
+      for (const int slot : work.slots) server.migrating[slot] = target->id;
+    }
+    for (int moved = 0; moved < 40 && !work.slots.empty(); ++moved) {
+      const int slot = work.slots.back();
+      const auto keys = server.keys.find(slot);
+      if (keys != server.keys.end()) {
+        if (!target->importing.contains(slot) && !target->self().slots.Has(slot)) return true;  // MOVED
+        const int key = keys->second & 1 ? 1 : 2;
+        target->keys[slot] |= key;
+        if ((keys->second &= ~key) == 0) server.keys.erase(keys);
+        if (server.keys.contains(slot)) return false;
+      }
+      work.slots.pop_back();
+    }
+    return work.slots.empty();
+  }
+
+  Options options_;
+  std::mt19937 random_;
+  Time now_{1000s};
+  Service service_;
+  int last_ordinal_ = 0;
+  std::vector<Instance> desired_;
+  std::map<std::string, Server> servers_;
+  std::map<std::string, Observed> observed_;
+  std::set<std::string> held_, silent_, stepped_;
+  std::vector<std::unique_ptr<Step>> awaited_;
+  std::unique_ptr<Mender> mender_ = MakeRedisClusterMender();
+  std::vector<Order> orders_;
+  std::vector<int> filled_;
+  std::string waits_;
+  Time again_{};
+  bool dirty_ = true;
+};
+
+}  // namespace muster::redis_cluster

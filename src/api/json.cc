@@ -57,7 +57,7 @@ Result<Probe> ProbeFrom(const Json& json) {
   fields.Integer("status_min", probe.status_min).Integer("status_max", probe.status_max);
   fields.Milliseconds("every_ms", probe.every).Milliseconds("timeout_ms", probe.timeout);
   fields.Integer("fail_after", probe.fail_after).Bool("kill_when_hung", probe.kill_when_hung);
-  if (kind < 0 || kind > static_cast<int>(Probe::Kind::kLog)) fields.Fail("kind", "a kind of probe");
+  if (kind < 0 || kind > static_cast<int>(Probe::Kind::kOperator)) fields.Fail("kind", "a kind of probe");
   probe.kind = static_cast<Probe::Kind>(kind);
   return fields.Give(std::move(probe));
 }

@@ -229,6 +229,8 @@ struct Recipe {
   // behind". Only those that there is something to say of. nullptr: members of this kind have no roles.
   std::map<std::string, std::string> (*roles)(const std::vector<Instance>& desired,
                                               const std::map<std::string, Observed>& observed) = nullptr;
+  // Its ports may be worth a browser's while.
+  bool for_browsers = true;
   // Its program ends its own processes: it alone is asked to stop. Else all processes of an instance are.
   bool stops_its_own = false;
 };

@@ -282,7 +282,8 @@ net::Task<Answer> Api::ClusterStatus(Call call) {
   }
   Json endpoints = Json::array();
   for (const Instance& instance : controller.desired()) {
-    if (behind.contains(instance.name)) continue;
+    const Recipe* recipe = FindRecipe(instance.kind);
+    if (behind.contains(instance.name) || (recipe && !recipe->for_browsers)) continue;
     for (const auto& [name, range] : instance.ports) {
       if (range.udp || name == "status") continue;
       const bool tls = name == "https" || name.starts_with("tls");

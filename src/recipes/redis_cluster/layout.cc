@@ -233,6 +233,7 @@ Recipe MakeRedisClusterRecipe() {
   recipe.layout = std::move(layout);
   recipe.health = redis_cluster::HealthOf;
   recipe.roles = redis_cluster::RolesOf;
+  recipe.for_browsers = false;
   recipe.make_mender = redis_cluster::MakeRedisClusterMender;
   recipe.make_operator = redis_cluster::MakeRedisClusterOperator;
   return recipe;

@@ -25,6 +25,7 @@ class Checker {
   std::vector<Finding> Findings() {
     CheckNumbers();
     CheckPort();
+    CheckSurge();
     CheckSpread();
     CheckPassword();
     CheckProgram();
@@ -64,6 +65,15 @@ class Checker {
     Report("out-of-range", settings_.Find("port"),
            fmt::format("the cluster bus of {} would have the port {}", service_.name, bus),
            "write a port below 55536: the bus is on the port 10000 above it");
+  }
+
+  void CheckSurge() {
+    if (service_.update.max_surge.amount <= 0) return;
+    const Value* update = settings_.Find("update");
+    Report(
+        "surge-identity", update ? update->Find("max_surge") : nullptr,
+        fmt::format("{} can't have more members for a while: each has an identity and data", service_.name),
+        "remove max_surge: a replica stands in for each master that restarts");
   }
 
   void CheckSpread() {

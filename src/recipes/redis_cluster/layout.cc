@@ -24,12 +24,6 @@ constexpr Duration kNodeTimeout = 5s;
 // A server that saves its data when it is asked to end takes its time.
 constexpr Duration kStopTimeout = 30s;
 
-// Redis wants yes and no; YAML may have made true and false of it.
-std::string TextOf(const Value& value) {
-  if (value.type != Value::Type::kBool || value.quoted) return value.text;
-  return ReadBool(value, false) ? "yes" : "no";
-}
-
 std::string BaseName(const std::string& path) {
   const size_t slash = path.rfind('/');
   return slash == std::string::npos ? path : path.substr(slash + 1);
@@ -104,22 +98,10 @@ redis::ConfSettings SettingsOf(const Service& service) {
   for (const Value::Entry& entry : written->entries) {
     std::vector<std::string>& lines = settings[redis::CurrentName(entry.key)];
     lines.clear();
-    if (!entry.value.is_list()) lines.push_back(TextOf(entry.value));
-    for (const Value& item : entry.value.items) lines.push_back(TextOf(item));
+    if (!entry.value.is_list()) lines.push_back(entry.value.text);
+    for (const Value& item : entry.value.items) lines.push_back(item.text);
   }
   return settings;
-}
-
-std::string PasswordIn(const Instance& instance) {
-  for (const InstanceFile& file : instance.files) {
-    if (file.path != kSecretFile) continue;
-    const auto lines = redis::ReadConf(file.content);
-    if (!lines.ok()) return "";
-    for (const redis::Directive& line : *lines) {
-      if (line.name == "requirepass" && line.arguments.size() == 1) return line.arguments[0];
-    }
-  }
-  return "";
 }
 
 Result<Placement> RedisClusterLayout::PlaceMembers(const Service& service, const Cluster& cluster,

@@ -28,7 +28,7 @@ class RedisClusterLayout : public Layout {
   std::vector<Finding> Check(const Service& service, const Cluster& cluster, WallTime now) const override;
   Result<Placement> PlaceMembers(const Service& service, const Cluster& cluster,
                                  const Placement& so_far) const override;
-  // No error of its own: what the file can have wrong, Check has told.
+  // Code "host-missing" for a place on a host that isn't there; what the file can have wrong, Check has told.
   Result<std::vector<Instance>> LayOut(const Service& service, const Cluster& cluster,
                                        const Placement& placement) const override;
   // "endpoints": host:port of all members; also "endpoints.port" and "endpoints.bus".
@@ -47,8 +47,5 @@ std::map<std::string, PortRange> PortsOf(const Service& service);
 // Of redis.conf, by today's names: the file's `settings`, `node_timeout`, and muster's own where the file has
 // none.
 redis::ConfSettings SettingsOf(const Service& service);
-
-// The password that a member's secret.conf holds, once its secret is filled in; "" where it has none.
-std::string PasswordIn(const Instance& instance);
 
 }  // namespace muster::redis_cluster

@@ -46,7 +46,8 @@ std::string Hosted(const redis::ClusterNode& node) { return fmt::format("{}:{}",
 net::Task<Result<Values>> Meet(Node& node, Values args) {
   MUSTER_CO_TRY(const redis::ClusterView view, co_await node.View());
   std::vector<Command> commands;
-  for (const std::string_view word : redis::Words(Arg(args, "nodes"))) {
+  const std::string nodes = Arg(args, "nodes");  // the words point into it
+  for (const std::string_view word : redis::Words(nodes)) {
     const size_t at = word.rfind('@');
     const std::string_view seat = word.substr(0, at);
     const size_t colon = seat.rfind(':');
@@ -194,7 +195,8 @@ net::Task<Result<Values>> TakeOver(Node& node, Operator::Context context, Values
 net::Task<Result<Values>> Forget(Node& node, Values args) {
   MUSTER_CO_TRY(const redis::ClusterView view, co_await node.View());
   std::vector<Command> commands;
-  for (const std::string_view id : redis::Words(Arg(args, "nodes"), " ,")) {
+  const std::string nodes = Arg(args, "nodes");  // the words point into it
+  for (const std::string_view id : redis::Words(nodes, " ,")) {
     const redis::ClusterNode* known = view.Find(id);
     if (known && !known->myself) commands.push_back({"CLUSTER", "FORGET", std::string(id)});
   }

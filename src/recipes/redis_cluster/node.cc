@@ -3,66 +3,11 @@
 #include <fmt/format.h>
 
 #include "base/files.h"
-#include "base/text.h"
 #include "model/words.h"
+#include "recipes/redis/conf.h"
 #include "recipes/redis/words.h"
 
 namespace muster::redis_cluster {
-namespace {
-
-int HexDigit(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-  return -1;
-}
-
-// What stands between double quotes from `at` on, with Redis' escapes.
-std::string Quoted(std::string_view text, size_t at) {
-  std::string value;
-  for (; at < text.size() && text[at] != '"'; ++at) {
-    if (text[at] != '\\' || at + 1 == text.size()) {
-      value += text[at];
-      continue;
-    }
-    const char escaped = text[++at];
-    if (escaped == 'x' && at + 2 < text.size() && HexDigit(text[at + 1]) >= 0 &&
-        HexDigit(text[at + 2]) >= 0) {
-      value += static_cast<char>(HexDigit(text[at + 1]) * 16 + HexDigit(text[at + 2]));
-      at += 2;
-      continue;
-    }
-    constexpr std::string_view kLetters = "nrtba", kMeant = "\n\r\t\b\a";
-    const size_t letter = kLetters.find(escaped);
-    value += letter == std::string_view::npos ? escaped : kMeant[letter];
-  }
-  return value;
-}
-
-std::string ValueOf(std::string_view text) {
-  if (text.starts_with('"')) return Quoted(text, 1);
-  if (!text.starts_with('\'')) return std::string(text);
-  std::string value;
-  for (size_t at = 1; at < text.size() && text[at] != '\''; ++at) {
-    if (text.substr(at).starts_with("\\'")) ++at;
-    value += text[at];
-  }
-  return value;
-}
-
-}  // namespace
-
-std::string SettingIn(std::string_view config, std::string_view name) {
-  std::string value;
-  for (const std::string_view line : redis::Lines(config)) {
-    const std::string_view trimmed = Trim(line);
-    const size_t space = trimmed.find_first_of(" \t");
-    if (space == std::string_view::npos || trimmed.substr(0, space) != name) continue;
-    value = ValueOf(Trim(trimmed.substr(space)));
-  }
-  return value;
-}
-
 Access AccessOf(const Instance& instance) {
   Access access{.host = instance.address};
   if (const auto port = instance.ports.find("port"); port != instance.ports.end()) {
@@ -71,7 +16,12 @@ Access AccessOf(const Instance& instance) {
   for (const InstanceFile& file : instance.files) {
     if (file.path != "secret.conf" && !file.path.ends_with("/secret.conf")) continue;
     const auto as_it_stands = [](std::string_view) { return std::optional<std::string>(); };
-    access.password = SettingIn(FillWords(file.content, as_it_stands), "requirepass");
+    const auto directives = redis::ReadConf(FillWords(file.content, as_it_stands));
+    if (!directives.ok()) continue;
+    for (const redis::Directive& directive : *directives) {
+      const bool one = directive.arguments.size() == 1;
+      if (directive.name == "requirepass" && one) access.password = directive.arguments.front();
+    }
   }
   return access;
 }

@@ -19,9 +19,6 @@ struct Access {
 };
 Access AccessOf(const Instance& instance);
 
-// The value of a setting in a file of Redis' form, the last one counts; "" where it isn't set. Pure.
-std::string SettingIn(std::string_view config, std::string_view name);
-
 // One connection for one piece of work, which ends at `end`. What it tells has no password in it.
 class Node {
  public:

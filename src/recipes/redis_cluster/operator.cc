@@ -4,8 +4,10 @@
 #include <fmt/format.h>
 #include <signal.h>
 
+#include <set>
+
 #include "base/files.h"
-#include "model/words.h"
+#include "recipes/redis/settings.h"
 #include "recipes/redis_cluster/facts.h"
 #include "recipes/redis_cluster/node.h"
 #include "recipes/redis_cluster/verbs.h"
@@ -27,11 +29,12 @@ struct State {
   int kept_pid = 0;
   std::optional<std::string> password;  // the one that was taken last
   Values facts, measures;
-  int facts_pid = 0;      // whose they are
-  uint64_t asked = 0;     // so many times
-  uint64_t written = 0;   // which of them the facts are from
-  std::string ready_run;  // the process that was ready once
-  bool loaded = false;    // `ready_run`, from an earlier agent's record
+  int facts_pid = 0;               // whose they are
+  uint64_t asked = 0;              // so many times
+  uint64_t written = 0;            // which of them the facts are from
+  std::set<std::string> settings;  // that its files have or have had
+  std::string ready_run;           // the process that was ready once
+  bool loaded = false;             // `ready_run`, from an earlier agent's record
 };
 using SharedState = std::shared_ptr<State>;
 
@@ -82,6 +85,25 @@ Status CheckOwn(const Operator::Context& context, const redis::ServerInfo& info)
       .Hint("end that process, or take another port");
 }
 
+// Which slots it migrates and has no keys of any more: they can be claimed.
+net::Task<Status> FindDrained(Client client, Answers& answers, Duration timeout) {
+  const redis::ClusterNode* myself = answers.view.myself();
+  if (!myself || myself->migrating.empty()) co_return Done();
+  std::vector<net::resp::Command> commands;
+  for (const auto& [slot, to] : myself->migrating) {
+    commands.push_back({"CLUSTER", "COUNTKEYSINSLOT", std::to_string(slot)});
+  }
+  MUSTER_CO_TRY(const std::vector<net::resp::Value> counts,
+                co_await client->Pipeline(std::move(commands), timeout));
+  redis::SlotSet drained;
+  size_t at = 0;
+  for (const auto& [slot, to] : myself->migrating) {
+    if (counts[at++].AsInteger() == 0) drained.Add(slot);
+  }
+  if (!drained.empty()) answers.facts["drained"] = drained.Text();
+  co_return Done();
+}
+
 // Asks for all that is told of it, and keeps that.
 net::Task<Result<Answers>> Renew(SharedState state, Operator::Context context, Client client,
                                  Duration timeout) {
@@ -91,6 +113,7 @@ net::Task<Result<Answers>> Renew(SharedState state, Operator::Context context, C
                 co_await client->Pipeline(std::move(questions), timeout));
   MUSTER_CO_TRY(Answers answers, ReadAnswers(values));
   MUSTER_CO_DO(CheckOwn(context, answers.info));
+  MUSTER_CO_DO(co_await FindDrained(client, answers, timeout));
   if (number < state->written) co_return answers;  // somebody has asked later and been quicker
   state->written = number;
   if (answers.loading && state->facts_pid == context.pid) {
@@ -122,11 +145,25 @@ void RememberReady(State& state, const Operator::Context& context, const std::st
   if (!context.records.empty()) (void)WriteFile(ReadyPath(context), run, {.mode = 0600});
 }
 
-// Its settings as its files have them.
-Values SettingsOf(const Instance& instance) {
+void NoteSettings(State& state, const Instance& instance) {
+  const std::string first(kSetting);
+  for (auto at = instance.extra.lower_bound(first); at != instance.extra.end(); ++at) {
+    if (!at->first.starts_with(kSetting)) break;
+    state.settings.insert(at->first.substr(kSetting.size()));
+  }
+}
+
+// Its settings as its files have them; those that they have no longer as Redis itself has them.
+Values SettingsOf(const State& state, const Instance& instance) {
   Values settings;
-  for (const auto& [name, value] : instance.extra) {
-    if (name.starts_with(kSetting)) settings[name.substr(kSetting.size())] = value;
+  for (const std::string& name : state.settings) {
+    const auto given = instance.extra.find(std::string(kSetting) + name);
+    const redis::Setting* known = redis::FindSetting(name);
+    if (given != instance.extra.end()) {
+      settings[name] = given->second;
+    } else if (known && known->cost == redis::Cost::kLive) {
+      settings[name] = std::string(known->standard);
+    }
   }
   return settings;
 }
@@ -169,7 +206,8 @@ class RedisClusterOperator : public Operator {
       MUSTER_CO_TRY(client, co_await Open(state, context, kConnectWithin));
     }
     Node node(*context.loop, client, SecretsOf(*state, access), Now() + kReloadWithin);
-    Values settings = SettingsOf(*context.instance);
+    NoteSettings(*state, *context.instance);
+    Values settings = SettingsOf(*state, *context.instance);
     // Its own first: it must get on with its master though others have the new one already.
     Values passwords = {{"masterauth", access.password}};
     MUSTER_CO_DO(co_await SetAll(node, std::move(passwords)));
@@ -206,6 +244,7 @@ class RedisClusterOperator : public Operator {
   }
 
   Values Facts(const Context& context) override {
+    NoteSettings(*state_, *context.instance);
     return context.pid > 0 && state_->facts_pid == context.pid ? state_->facts : Values();
   }
 

@@ -1,0 +1,144 @@
+// Slots on their way between real redis-servers.
+#include "recipes/redis/slots.h"
+#include "recipes/redis_cluster/testing_member.h"
+
+namespace muster::redis_cluster {
+namespace {
+
+class RedisHandOver : public MembersTest {
+ protected:
+  void SetUp() override {
+    MembersTest::SetUp();
+    if (IsSkipped()) return;
+    StartMember({{"enable-debug-command", {"yes"}}});
+    StartMember();
+    for (const auto& member : members_) ASSERT_TRUE(Look(*member));
+    Order(from(), "own", {{"slots", "0-16383"}});
+    Order(from(), "meet", {{"nodes", SeatOf(to())}});
+    Order(to(), "epoch", {{"number", "0"}});
+    ASSERT_TRUE(Eventually([&] { return Agreed(); })) << Fact(from(), "view");
+  }
+
+  TestMember& from() { return *members_[0]; }
+  TestMember& to() { return *members_[1]; }
+  Values HandOverArgs(const std::string& slots) {
+    return {{"slots", slots},
+            {"to", IdOf(to())},
+            {"host", "127.0.0.1"},
+            {"port", std::to_string(to().server->port())}};
+  }
+  void Import(const std::string& slots) { Order(to(), "import", {{"slots", slots}, {"from", IdOf(from())}}); }
+  void Claim(const std::string& slots) {
+    Order(to(), "claim", {{"slots", slots}, {"node", IdOf(to())}});
+    Order(from(), "claim", {{"slots", slots}, {"node", IdOf(to())}});
+  }
+  void Fill(int keys) {
+    ASSERT_TRUE(Ask(from(), {"DEBUG", "POPULATE", std::to_string(keys), "key", "16"}).is_ok());
+  }
+  int64_t Keys(TestMember& member) { return Ask(member, {"DBSIZE"}).integer; }
+};
+
+TEST_F(RedisHandOver, MovesSlotsWithAllTheirKeys) {
+  Fill(20000);
+  Import("0-8191");
+  const Values moved = Order(from(), "hand-over", HandOverArgs("0-8191"));
+  EXPECT_EQ(moved.at("done"), "0-8191");
+  EXPECT_EQ(moved.at("left"), "");
+  EXPECT_EQ(Fact(from(), "drained"), "0-8191");
+  EXPECT_EQ(Keys(from()) + Keys(to()), 20000);
+  EXPECT_EQ(moved.at("keys"), std::to_string(Keys(to())));
+  EXPECT_GT(Keys(to()), 9000);
+  Claim("0-8191");
+  EXPECT_EQ(Fact(from(), "drained"), "");
+  ASSERT_TRUE(Eventually([&] { return Agreed(); }));
+  EXPECT_THAT(Fact(to(), "view"), HasSubstr(" 0-8191"));
+  // Once more: there is nothing left to do.
+  EXPECT_EQ(Order(from(), "hand-over", HandOverArgs("0-8191")).at("done"), "0-8191");
+  Import("8192-8200");
+  Order(to(), "stable", {{"slots", "8192-8200"}});
+  EXPECT_THAT(Fact(to(), "view"), ::testing::Not(HasSubstr("[")));
+}
+
+TEST_F(RedisHandOver, GoesOnFromWhateverIsLeft) {
+  Fill(2000);
+  const std::string tag = redis::SlotTags()[5];
+  for (int i = 0; i < 2500; ++i) Ask(from(), {"SET", fmt::format("{{{}}}:{}", tag, i), "x"});
+  Import("0-99");
+  // One is marked already, one of its keys is there, in an older form, and one is gone.
+  Ask(from(), {"CLUSTER", "SETSLOT", "5", "MIGRATING", IdOf(to())});
+  const std::string there = fmt::format("{{{}}}:7", tag), gone = fmt::format("{{{}}}:8", tag);
+  Ask(from(), {"DEL", gone});
+  auto client = Connect(*to().server, kPassword);
+  ASSERT_TRUE(client.ok());
+  const std::vector<net::resp::Command> older = {{"ASKING"}, {"SET", there, "older"}};
+  ASSERT_TRUE(loop_.RunTask((*client)->Pipeline(older, 5s)).ok());
+  const Values moved = Order(from(), "hand-over", HandOverArgs("0-99"));
+  EXPECT_EQ(moved.at("left"), "");
+  Claim("0-99");
+  EXPECT_EQ(Ask(to(), {"GET", there}).text, "x");
+  EXPECT_EQ(Ask(to(), {"CLUSTER", "COUNTKEYSINSLOT", "5"}).integer, 2499 + 0);
+  EXPECT_TRUE(Ask(to(), {"GET", gone}).is_null());
+}
+
+TEST_F(RedisHandOver, MovesBigKeysAlone) {
+  const std::string tag = redis::SlotTags()[3];
+  std::vector<std::string> command = {"RPUSH", "{" + tag + "}:big"};
+  for (int i = 0; i < 200; ++i) command.push_back(std::string(100'000, 'v'));
+  ASSERT_EQ(Ask(from(), command).integer, 200);
+  for (int i = 0; i < 50; ++i)
+    Ask(from(), {"SET", fmt::format("{{{}}}:{}", tag, i), std::string(200'000, 'x')});
+  Ask(from(), {"SET", "{" + tag + "}:soon", "x", "PX", "3600000"});
+  Import("0-10");
+  EXPECT_EQ(Order(from(), "hand-over", HandOverArgs("0-10")).at("keys"), "52");
+  Claim("0-10");
+  EXPECT_EQ(Ask(to(), {"LLEN", "{" + tag + "}:big"}).integer, 200);
+  EXPECT_GT(Ask(to(), {"PTTL", "{" + tag + "}:soon"}).integer, 1000);
+}
+
+TEST_F(RedisHandOver, EndsInTimeAndSaysHowFarItGot) {
+  Fill(200000);
+  Import("0-16383");
+  const Time begun = Now();
+  Values args = HandOverArgs("0-16383");
+  args["within_ms"] = "300";
+  const Values moved = Order(from(), "hand-over", args);
+  EXPECT_LT(Now() - begun, 5s);
+  ASSERT_NE(moved.at("left"), "");
+  const auto done = redis::SlotSet::Parse(moved.at("done")), left = redis::SlotSet::Parse(moved.at("left"));
+  ASSERT_TRUE(done.ok() && left.ok());
+  EXPECT_GT(done->count(), 0);
+  EXPECT_TRUE((*done | *left).all());
+  EXPECT_TRUE((*done & *left).empty());
+  Values rest = Order(from(), "hand-over", HandOverArgs("0-16383"));
+  while (!rest.at("left").empty()) rest = Order(from(), "hand-over", HandOverArgs("0-16383"));
+  EXPECT_EQ(Keys(from()), 0);
+  EXPECT_EQ(Keys(to()), 200000);
+}
+
+TEST_F(RedisHandOver, GivesNothingToAnybodyElse) {
+  Fill(2000);
+  // It doesn't import them.
+  const Error refused = Refusal(from(), "hand-over", HandOverArgs("0-99"));
+  EXPECT_EQ(refused.code(), "move-failed");
+  EXPECT_THAT(refused.message(), HasSubstr("MOVED"));
+  Values args = HandOverArgs("0-99");
+  args["port"] = std::to_string(from().server->port());
+  EXPECT_EQ(Refusal(from(), "hand-over", args).code(), "slots-elsewhere");
+  args = HandOverArgs("0-99");
+  args["to"] = std::string(40, 'a');
+  EXPECT_EQ(Refusal(from(), "hand-over", args).code(), "slots-elsewhere");
+  EXPECT_EQ(Refusal(to(), "hand-over",
+                    {{"slots", "0"}, {"to", std::string(40, 'b')}, {"host", "127.0.0.1"}, {"port", "1"}})
+                .code(),
+            "slots-elsewhere");
+  EXPECT_EQ(Refusal(from(), "hand-over", {{"slots", "0"}}).code(), "bad-args");
+  EXPECT_EQ(Keys(from()), 2000);
+  // Nobody is waited for who isn't there.
+  to().server->Signal(SIGKILL);
+  to().server->Reap();
+  EXPECT_EQ(Refusal(from(), "hand-over", HandOverArgs("0-99")).code(), "redis-unreachable");
+  EXPECT_EQ(Keys(from()), 2000);
+}
+
+}  // namespace
+}  // namespace muster::redis_cluster

@@ -1,0 +1,224 @@
+// Real redis-servers: asked how they are, set, formed into a cluster, and ordered about.
+#include "recipes/redis/slots.h"
+#include "recipes/redis_cluster/testing_member.h"
+
+namespace muster::redis_cluster {
+namespace {
+
+class RedisClusterOperator : public MembersTest {};
+
+TEST_F(RedisClusterOperator, TellsOfANodeByItself) {
+  TestMember& member = StartMember();
+  EXPECT_EQ(Health(member), "");
+  EXPECT_EQ(Fact(member, "role"), "master");
+  EXPECT_EQ(IdOf(member), Ask(member, {"CLUSTER", "MYID"}).text);
+  EXPECT_EQ(Fact(member, "cluster"), "fail");
+  EXPECT_EQ(Fact(member, "empty"), "yes");
+  EXPECT_EQ(Fact(member, "write"), "ok");
+  EXPECT_EQ(Fact(member, "epoch"), "0");
+  EXPECT_EQ(Fact(member, "view"),
+            fmt::format("{} 127.0.0.1:{} master - 0 connected", IdOf(member), member.server->port()));
+  EXPECT_EQ(member.redis->Measures(Context(member)).at("keys"), "0");
+  // Of an earlier process nothing is told.
+  Operator::Context later = Context(member);
+  later.pid += 1;
+  EXPECT_TRUE(member.redis->Facts(later).empty());
+}
+
+TEST_F(RedisClusterOperator, TakesNoOtherServerForItsOwn) {
+  TestMember& member = StartMember();
+  Operator::Context another = Context(member);
+  another.pid = StartMember().server->pid();
+  const Status status = loop_.RunTask(member.redis->Health(another));
+  ASSERT_FALSE(status.ok());
+  EXPECT_EQ(status.error().code(), "port-taken");
+  EXPECT_THAT(status.error().Text(), HasSubstr(std::to_string(member.server->pid())));
+  EXPECT_TRUE(member.redis->Facts(another).empty());
+  const auto ordered = loop_.RunTask(member.redis->Perform(another, "leave", {}));
+  ASSERT_FALSE(ordered.ok());
+  EXPECT_EQ(ordered.error().code(), "port-taken");
+}
+
+TEST_F(RedisClusterOperator, SaysThatThePasswordIsWrong) {
+  TestMember& member = StartMember();
+  SetPassword(member, "");
+  EXPECT_THAT(Health(member), HasSubstr("redis-denied"));
+  SetPassword(member, "not this");
+  EXPECT_THAT(Health(member),
+              ::testing::AllOf(HasSubstr("redis-denied"), ::testing::Not(HasSubstr("not this"))));
+  SetPassword(member, kPassword);
+  EXPECT_EQ(Health(member), "");
+}
+
+TEST_F(RedisClusterOperator, SetsWhatDiffersAndThePasswordToo) {
+  TestMember& member = StartMember();
+  member.instance.extra = {{"set maxmemory", "104857600"}, {"set appendonly", "yes"}};
+  ASSERT_EQ(Health(member), "");
+  ASSERT_TRUE(loop_.RunTask(member.redis->Reload(Context(member))).ok());
+  EXPECT_EQ(Setting(member, "maxmemory"), "104857600");
+  EXPECT_EQ(Setting(member, "appendonly"), "yes");
+
+  // What isn't set any more is as Redis has it.
+  member.instance.extra.erase("set maxmemory");
+  SetPassword(member, "another one");
+  const Status reloaded = loop_.RunTask(member.redis->Reload(Context(member)));
+  ASSERT_TRUE(reloaded.ok()) << reloaded.error().Text();
+  EXPECT_EQ(Call(*member.server, {"CONFIG", "GET", "maxmemory"}, "another one").AsPairs()->front().second,
+            "0");
+  EXPECT_EQ(Call(*member.server, {"CONFIG", "GET", "masterauth"}, "another one").AsPairs()->front().second,
+            "another one");
+  EXPECT_EQ(Health(member), "");
+
+  // Where the connection is lost before the password is set, the one before still opens the door.
+  SetPassword(member, "a third");
+  EXPECT_TRUE(Try(member, "look", {}).ok());
+  Call(*member.server, {"CLIENT", "KILL", "TYPE", "normal"}, "another one");
+  ASSERT_TRUE(Eventually([&] { return Look(member); }));
+  ASSERT_TRUE(loop_.RunTask(member.redis->Reload(Context(member))).ok());
+  EXPECT_EQ(Call(*member.server, {"PING"}, "a third").text, "PONG");
+}
+
+TEST_F(RedisClusterOperator, NamesTheSettingThatRedisDoesNotTake) {
+  TestMember& member = StartMember();
+  member.instance.extra = {{"set maxmemory-policy", "sometimes"}};
+  const Status reloaded = loop_.RunTask(member.redis->Reload(Context(member)));
+  ASSERT_FALSE(reloaded.ok());
+  EXPECT_EQ(reloaded.error().code(), "setting-refused");
+  EXPECT_THAT(reloaded.error().message(), HasSubstr("maxmemory-policy"));
+  EXPECT_EQ(Refusal(member, "set", {{"maxmemory-policy", "never"}}).code(), "setting-refused");
+  Order(member, "set", {{"maxmemory-policy", "allkeys-lru"}, {"within_ms", "5000"}});
+  EXPECT_EQ(Setting(member, "maxmemory-policy"), "allkeys-lru");
+  // What can't be set while it runs has been restarted for, or is the same in other words.
+  member.instance.extra = {{"set databases", "1 "}};
+  EXPECT_TRUE(loop_.RunTask(member.redis->Reload(Context(member))).ok());
+}
+
+TEST_F(RedisClusterOperator, IsNotReadyWhileItLoadsItsDataFirst) {
+  TestMember& member = StartMember({{"save", {"3600 1"}},
+                                    {"key-load-delay", {"100000"}},
+                                    {"loading-process-events-interval-bytes", {"1024"}}});
+  Order(member, "own", {{"slots", "0-16383"}});
+  ASSERT_TRUE(Eventually([&] { return Look(member) && Fact(member, "cluster") == "ok"; }));
+  for (int i = 0; i < 20; ++i) Ask(member, {"SET", std::to_string(i), "x"});
+  ASSERT_TRUE(Ask(member, {"SAVE"}).is_ok());
+  member.server->Signal(SIGKILL);
+  member.server->Reap();
+  member.server->Start();
+  std::string said;
+  ASSERT_TRUE(Eventually([&] { return (said = Health(member)).find("redis-loading") != std::string::npos; }));
+  EXPECT_EQ(Fact(member, "loading"), "yes");
+  EXPECT_EQ(Refusal(member, "leave", {}).code(), "redis-loading");
+  ASSERT_TRUE(Eventually([&] { return Look(member); }));
+  EXPECT_EQ(Fact(member, "loading"), "");
+  EXPECT_EQ(member.redis->Measures(Context(member)).at("keys"), "20");
+}
+
+TEST_F(RedisClusterOperator, FormsAClusterByOrdersThatMayBeRepeated) {
+  Form(1);
+  EXPECT_EQ(members_.size(), 6u);
+  EXPECT_EQ(Fact(*members_[4], "role"), "replica");
+  EXPECT_EQ(Fact(*members_[4], "primary"), IdOf(*members_[1]));
+  EXPECT_EQ(Fact(*members_[4], "link"), "up");
+  const std::string view = Fact(*members_[4], "view");
+  std::string seats;
+  for (const auto& member : members_) seats += SeatOf(*member) + " ";
+  Order(*members_[0], "meet", {{"nodes", seats}});
+  Order(*members_[1], "own", {{"slots", "0-16383"}});
+  Order(*members_[1], "epoch", {{"number", "2"}});
+  Order(*members_[4], "follow", {{"node", IdOf(*members_[1])}});
+  Order(*members_[2], "forget", {{"nodes", std::string(40, 'a') + " " + IdOf(*members_[2])}});
+  Order(*members_[1], "stable", {{"slots", "0-16383"}});
+  Order(*members_[0], "claim", {{"slots", redis::EvenSlots(3)[1].Text()}, {"node", IdOf(*members_[1])}});
+  EXPECT_TRUE(Look(*members_[4]));
+  EXPECT_EQ(Fact(*members_[4], "view"), view);
+
+  // Nobody's data goes by an order that came too late.
+  EXPECT_EQ(Refusal(*members_[1], "leave", {}).code(), "not-empty");
+  EXPECT_EQ(Refusal(*members_[1], "reset", {{"hard", "yes"}}).code(), "not-empty");
+  EXPECT_EQ(Refusal(*members_[1], "follow", {{"node", IdOf(*members_[0])}}).code(), "not-empty");
+  EXPECT_EQ(Refusal(*members_[1], "epoch", {{"number", "9"}}).code(), "redis-refused");
+  EXPECT_EQ(Refusal(*members_[1], "dance", {}).code(), "unknown-verb");
+  EXPECT_EQ(Refusal(*members_[1], "own", {{"slots", "all"}}).code(), "bad-args");
+}
+
+TEST_F(RedisClusterOperator, TakesOverAsItIsTold) {
+  Form(1);
+  TestMember &master = *members_[0], &replica = *members_[3];
+  const std::string of = IdOf(master);
+  EXPECT_EQ(Refusal(replica, "take-over", {{"how", "plain"}, {"of", IdOf(*members_[1])}}).code(),
+            "failover-denied");
+  Order(replica, "take-over", {{"how", "plain"}, {"of", of}});
+  EXPECT_EQ(Fact(replica, "role"), "master");
+  Order(replica, "take-over", {{"how", "plain"}, {"of", of}});
+  ASSERT_TRUE(Eventually([&] { return Agreed(); }));
+  EXPECT_EQ(Fact(master, "role"), "replica");
+
+  // A dead master's replica: plainly it can't.
+  replica.server->Signal(SIGKILL);
+  replica.server->Reap();
+  ASSERT_TRUE(Eventually([&] { return Look(master) && Fact(master, "link") == "down"; }));
+  const Error denied = Refusal(master, "take-over", {{"how", "plain"}});
+  EXPECT_EQ(denied.code(), "failover-denied");
+  EXPECT_THAT(denied.message(), HasSubstr("not up"));
+  // Those who voted a moment ago don't vote again; whoever knows it dead takes over without them.
+  const auto forced = Try(master, "take-over", {{"how", "force"}});
+  if (!forced.ok()) {
+    EXPECT_EQ(forced.error().code(), "failover-denied");
+    EXPECT_FALSE(forced.error().evidence().empty());
+  }
+  const Time begun = Now();
+  Order(master, "take-over", {{"how", "takeover"}});
+  EXPECT_LT(Now() - begun, 2s);
+  EXPECT_EQ(Fact(master, "role"), "master");
+}
+
+TEST_F(RedisClusterOperator, LeavesWithoutTakingTheLastCopyAlong) {
+  Form(1);
+  TestMember &master = *members_[0], &replica = *members_[3];
+  const std::string key = "{" + redis::SlotTags()[0] + "}";
+  ASSERT_TRUE(Ask(master, {"SET", key, "x"}).is_ok());
+  ASSERT_EQ(Ask(master, {"WAIT", "1", "5000"}).text.empty(), true);
+  const std::string was = IdOf(replica);
+  master.server->Signal(SIGSTOP);
+  ASSERT_TRUE(
+      Eventually([&] { return Look(replica) && Fact(replica, "view").find("fail") != std::string::npos; }));
+  EXPECT_EQ(Refusal(replica, "leave", {}).code(), "not-empty");
+  master.server->Signal(SIGCONT);
+  ASSERT_TRUE(Eventually([&] { return Agreed(); }));
+  TestMember& left = Fact(replica, "role") == "replica" ? replica : master;
+  Order(left, "leave", {});
+  EXPECT_NE(IdOf(left), was);
+  EXPECT_EQ(Fact(left, "role"), "master");
+  EXPECT_EQ(Fact(left, "empty"), "yes");
+  const std::string id = IdOf(left);
+  if (Fact(left, "view").find('\n') == std::string::npos) {
+    Order(left, "leave", {});
+    EXPECT_EQ(IdOf(left), id);
+  }
+}
+
+TEST_F(RedisClusterOperator, VerifiesThroughEachMember) {
+  Form(1);
+  for (const size_t who : {0, 3}) {
+    const auto checks = loop_.RunTask(members_[who]->redis->Verify(Context(*members_[who]), {}));
+    EXPECT_EQ(checks.size(), who == 0 ? 6u : 7u);
+    for (const Check& check : checks) {
+      EXPECT_TRUE(check.passed) << check.name << ": " << ::testing::PrintToString(check.evidence);
+      EXPECT_FALSE(check.evidence.empty()) << check.name;
+    }
+  }
+  for (const auto& member : members_) EXPECT_EQ(Ask(*member, {"DBSIZE"}).integer, 0);
+
+  members_[4]->server->Signal(SIGKILL);
+  members_[4]->server->Reap();
+  members_[1]->server->Signal(SIGKILL);
+  members_[1]->server->Reap();
+  ASSERT_TRUE(Eventually([&] { return Look(*members_[0]) && Fact(*members_[0], "cluster") == "fail"; }));
+  const auto checks = loop_.RunTask(members_[0]->redis->Verify(Context(*members_[0]), {}));
+  int failed = 0;
+  for (const Check& check : checks) failed += check.passed ? 0 : 1;
+  EXPECT_GE(failed, 3);
+}
+
+}  // namespace
+}  // namespace muster::redis_cluster

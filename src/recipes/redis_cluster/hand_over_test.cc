@@ -60,7 +60,6 @@ TEST_F(RedisHandOver, MovesSlotsWithAllTheirKeys) {
 }
 
 TEST_F(RedisHandOver, GoesOnFromWhateverIsLeft) {
-  Fill(2000);
   const std::string tag = redis::SlotTags()[5];
   for (int i = 0; i < 2500; ++i) Ask(from(), {"SET", fmt::format("{{{}}}:{}", tag, i), "x"});
   Import("0-99");
@@ -76,7 +75,7 @@ TEST_F(RedisHandOver, GoesOnFromWhateverIsLeft) {
   EXPECT_EQ(moved.at("left"), "");
   Claim("0-99");
   EXPECT_EQ(Ask(to(), {"GET", there}).text, "x");
-  EXPECT_EQ(Ask(to(), {"CLUSTER", "COUNTKEYSINSLOT", "5"}).integer, 2499 + 0);
+  EXPECT_EQ(Ask(to(), {"CLUSTER", "COUNTKEYSINSLOT", "5"}).integer, 2499);
   EXPECT_TRUE(Ask(to(), {"GET", gone}).is_null());
 }
 
@@ -134,10 +133,106 @@ TEST_F(RedisHandOver, GivesNothingToAnybodyElse) {
   EXPECT_EQ(Refusal(from(), "hand-over", {{"slots", "0"}}).code(), "bad-args");
   EXPECT_EQ(Keys(from()), 2000);
   // Nobody is waited for who isn't there.
+  args = HandOverArgs("0-99");
   to().server->Signal(SIGKILL);
   to().server->Reap();
-  EXPECT_EQ(Refusal(from(), "hand-over", HandOverArgs("0-99")).code(), "redis-unreachable");
+  EXPECT_EQ(Refusal(from(), "hand-over", args).code(), "redis-unreachable");
   EXPECT_EQ(Keys(from()), 2000);
+}
+
+// Counts keys up, one after the other, going where it is sent.
+class Counter {
+ public:
+  Counter(net::Loop& loop, std::unique_ptr<net::RespClient> one, std::unique_ptr<net::RespClient> other,
+          int other_port)
+      : loop_(loop), one_(std::move(one)), other_(std::move(other)), other_port_(other_port) {}
+
+  net::Task<void> Run() {
+    for (int turn = 0; !stopped_; ++turn) {
+      const std::string key = "count:" + std::to_string(turn % kKeys);
+      const net::resp::Value answer = co_await Increment(key);
+      if (answer.is_error()) {
+        errors_.push_back(answer.text);
+      } else {
+        ++acknowledged_;
+        last_[key] = answer.integer;
+      }
+    }
+    ended_ = true;
+  }
+  void Stop() { stopped_ = true; }
+
+  static constexpr int kKeys = 500;
+  bool ended() const { return ended_; }
+  int64_t acknowledged() const { return acknowledged_; }
+  const std::map<std::string, int64_t>& last() const { return last_; }
+  const std::vector<std::string>& errors() const { return errors_; }
+
+ private:
+  net::Task<net::resp::Value> Increment(std::string key) {
+    net::RespClient* client = one_.get();
+    bool asking = false;
+    for (int turn = 0; turn < 8; ++turn) {
+      std::vector<net::resp::Command> commands;
+      if (asking) commands.push_back({"ASKING"});
+      commands.push_back({"INCR", key});
+      auto answers = co_await client->Pipeline(std::move(commands), 20s);
+      if (!answers.ok()) co_return Bad(answers.error().Text());
+      net::resp::Value answer = std::move(answers->back());
+      const auto redirect = redis::ParseRedirect(answer.is_error() ? answer.text : "");
+      if (!redirect) co_return answer;
+      asking = redirect->ask;
+      client = redirect->port == other_port_ ? other_.get() : one_.get();
+    }
+    co_return Bad("sent about in a circle");
+  }
+  static net::resp::Value Bad(std::string text) {
+    return {.type = net::resp::Type::kError, .text = std::move(text)};
+  }
+
+  net::Loop& loop_;
+  std::unique_ptr<net::RespClient> one_, other_;
+  int other_port_;
+  bool stopped_ = false, ended_ = false;
+  int64_t acknowledged_ = 0;
+  std::map<std::string, int64_t> last_;
+  std::vector<std::string> errors_;
+};
+
+TEST_F(RedisHandOver, LosesNoWriteAndShowsNoErrorBesideTraffic) {
+  Fill(20000);
+  auto one = Connect(*from().server, kPassword), other = Connect(*to().server, kPassword);
+  ASSERT_TRUE(one.ok() && other.ok());
+  Counter counter(loop_, std::move(*one), std::move(*other), to().server->port());
+  net::Spawn(counter.Run());
+  Import("0-16383");
+  EXPECT_EQ(Order(from(), "hand-over", HandOverArgs("0-16383")).at("left"), "");
+  const int64_t meanwhile = counter.acknowledged();
+  Claim("0-16383");
+  ASSERT_TRUE(Eventually([&] { return counter.acknowledged() > meanwhile + Counter::kKeys; }));
+  counter.Stop();
+  ASSERT_TRUE(Eventually([&] { return counter.ended(); }));
+  EXPECT_GT(meanwhile, Counter::kKeys);
+  EXPECT_THAT(counter.errors(), ::testing::IsEmpty());
+  for (const auto& [key, value] : counter.last()) {
+    EXPECT_EQ(Ask(to(), {"GET", key}).AsInteger(), value) << key;
+  }
+  EXPECT_EQ(Keys(to()), 20000 + Counter::kKeys);
+}
+
+TEST_F(RedisHandOver, KeepsTheOthersServedWhereTheTargetFreezes) {
+  Fill(2000);
+  Import("0-99");
+  const Values args = HandOverArgs("0-99");
+  to().server->Signal(SIGSTOP);
+  const Time begun = Now();
+  const Error refused = Refusal(from(), "hand-over", args);
+  EXPECT_EQ(refused.kind(), ErrorKind::kTimeout) << refused.Text();
+  EXPECT_LT(Now() - begun, 8s);
+  EXPECT_EQ(Ask(from(), {"PING"}).text, "PONG");
+  to().server->Signal(SIGCONT);
+  EXPECT_EQ(Order(from(), "hand-over", args).at("left"), "");
+  EXPECT_EQ(Keys(from()) + Keys(to()), 2000);
 }
 
 }  // namespace

@@ -95,11 +95,14 @@ TEST_F(RedisClusterOperator, NamesTheSettingThatRedisDoesNotTake) {
 
 TEST_F(RedisClusterOperator, IsNotReadyWhileItLoadsItsDataFirst) {
   TestMember& member = StartMember({{"save", {"3600 1"}},
+                                    {"rdbcompression", {"no"}},
                                     {"key-load-delay", {"100000"}},
                                     {"loading-process-events-interval-bytes", {"1024"}}});
   Order(member, "own", {{"slots", "0-16383"}});
   ASSERT_TRUE(Eventually([&] { return Look(member) && Fact(member, "cluster") == "ok"; }));
-  for (int i = 0; i < 20; ++i) Ask(member, {"SET", std::to_string(i), "x"});
+  for (int i = 0; i < 20; ++i) {
+    Ask(member, {"SET", std::to_string(i), std::string(4096, 'x')});
+  }
   ASSERT_TRUE(Ask(member, {"SAVE"}).is_ok());
   member.server->Signal(SIGKILL);
   member.server->Reap();
@@ -111,6 +114,45 @@ TEST_F(RedisClusterOperator, IsNotReadyWhileItLoadsItsDataFirst) {
   ASSERT_TRUE(Eventually([&] { return Look(member); }));
   EXPECT_EQ(Fact(member, "loading"), "");
   EXPECT_EQ(member.redis->Measures(Context(member)).at("keys"), "20");
+}
+
+TEST_F(RedisClusterOperator, StaysReadyWhileItTakesOverItsMastersDataAnew) {
+  const redis::ConfSettings slow = {{"key-load-delay", {"20000"}},
+                                    {"rdbcompression", {"no"}},
+                                    {"loading-process-events-interval-bytes", {"1024"}}};
+  TestMember& master = StartMember(slow);
+  Order(master, "own", {{"slots", "0-16383"}});
+  ASSERT_TRUE(Eventually([&] { return Look(master) && Fact(master, "cluster") == "ok"; }));
+  for (int i = 0; i < 50; ++i) {
+    ASSERT_TRUE(Ask(master, {"SET", std::to_string(i), std::string(4096, 'x')}).is_ok());
+  }
+  TestMember& replica = StartMember(slow);
+  ASSERT_TRUE(Look(replica));
+  Order(master, "meet", {{"nodes", SeatOf(replica)}});
+  Order(replica, "follow", {{"node", IdOf(master)}});
+  const std::string node = IdOf(replica);
+  ASSERT_TRUE(Eventually([&] { return Look(replica) && Fact(replica, "loading") == "yes"; }));
+  EXPECT_EQ(IdOf(replica), node);
+  // An agent that starts now knows it, too.
+  replica.redis = MakeRedisClusterOperator();
+  EXPECT_EQ(Health(replica), "");
+  EXPECT_EQ(Fact(replica, "loading"), "yes");
+  ASSERT_TRUE(Eventually([&] { return Look(replica) && Fact(replica, "loading").empty(); }));
+  EXPECT_EQ(Fact(replica, "link"), "up");
+}
+
+TEST_F(RedisClusterOperator, SaysWhyWritesAreNotTaken) {
+  TestMember& member = StartMember();
+  Ask(member, {"CONFIG", "SET", "min-replicas-to-write", "1"});
+  ASSERT_EQ(Health(member), "");
+  EXPECT_THAT(Fact(member, "write"), HasSubstr("min-replicas-to-write"));
+  Ask(member, {"CONFIG", "SET", "min-replicas-to-write", "0"});
+  // It can't save, and takes nothing that it couldn't.
+  Ask(member, {"CONFIG", "SET", "save", "3600 1"});
+  ASSERT_TRUE(MakeFolder(member.server->folder() + "/dump.rdb/in-the-way").ok());
+  Ask(member, {"BGSAVE"});
+  ASSERT_TRUE(Eventually([&] { return Look(member) && Fact(member, "write").starts_with("MISCONF"); }))
+      << Fact(member, "write");
 }
 
 TEST_F(RedisClusterOperator, FormsAClusterByOrdersThatMayBeRepeated) {

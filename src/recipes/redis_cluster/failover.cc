@@ -159,6 +159,10 @@ void FailOver(const Situation& situation, Memory& memory, Orders& orders) {
   std::erase_if(memory.dead, [&](const auto& known) { return !dead.contains(known.first); });
   std::erase_if(memory.voted,
                 [&](const auto& vote) { return situation.now - vote.second > 2 * situation.node_timeout; });
+  std::erase_if(memory.step_downs, [&](const auto& known) {
+    const Node* node = situation.At(known.first);
+    return !node || !node->master || node->slots.empty();
+  });
   std::erase_if(memory.successor, [&](const auto& known) { return !situation.nodes.contains(known.first); });
 }
 
@@ -166,19 +170,26 @@ namespace {
 
 constexpr int kPlainTries = 3;
 
-// Why it hasn't stepped down yet; nothing where it has.
-std::optional<std::string> StepDown(const Situation& situation, const Member& member, Memory& memory,
-                                    Orders& orders) {
-  if (member.shut || member.dead || (member.ready && !member.master)) return std::nullopt;
+// Whether there is no role to hand over any more.
+bool HasSteppedDown(const Situation& situation, const Member& member) {
+  if (member.shut || member.dead || (member.ready && !member.master)) return true;
+  return member.ready && situation.SlotsOf(member).empty();
+}
+
+}  // namespace
+
+std::optional<std::string> HandOverRole(const Situation& situation, const Member& member, bool staying,
+                                        Memory& memory, Orders& orders) {
+  if (HasSteppedDown(situation, member)) return std::nullopt;
   if (member.silent) return fmt::format("the host of {} is silent", member.name);
   if (!member.ready) return fmt::format("{} doesn't answer", member.name);
-  const Node* node = situation.NodeOf(member);
-  if (!node || node->slots.empty()) return std::nullopt;
-  if (situation.replicas == 0 && node->followers.empty()) return std::nullopt;
+  const Node& node = *situation.NodeOf(member);
   std::vector<const Member*> heirs;
   std::vector<std::string> others;
-  for (const Member* follower : node->followers) {
-    if (follower->open() && !follower->held && follower->linked && !follower->master)
+  for (const Member* follower : node.followers) {
+    if (staying && !follower->stays()) continue;
+    if (follower->ready && !follower->silent && !follower->stepped && !follower->held && follower->linked &&
+        !follower->master)
       heirs.push_back(follower);
     others.push_back(follower->name);
   }
@@ -190,31 +201,30 @@ std::optional<std::string> StepDown(const Situation& situation, const Member& me
   std::sort(heirs.begin(), heirs.end(),
             [&](const Member* one, const Member* other) { return Better(*one, *other, member.host); });
   const Member& heir = *heirs.front();
-  int& tries = memory.step_downs[member.id];
+  const std::string waits = fmt::format("{} is to take over from {}", heir.name, member.name);
+  if (heir.ordered) return waits;
   const auto voted = memory.voted.find(member.id);
   if (voted != memory.voted.end()) {
     const Duration rest = 2 * situation.node_timeout - (situation.now - voted->second);
     if (rest > 0ms) {
       orders.Again(rest);
-      return fmt::format("the masters don't vote about {} again before {}", member.name,
-                         FormatDuration(rest));
+      return fmt::format("the masters don't vote about {} again for {}", member.name, FormatDuration(rest));
     }
   }
+  int& tries = memory.step_downs[member.id];
   const bool plain = tries < kPlainTries;
   if (orders.Give(
           heir, "take-over", {{"how", plain ? "plain" : "force"}, {"of", member.id}},
-          fmt::format("{} is to step down: {} takes over {}", member.name, heir.name, SlotsText(node->slots)),
+          fmt::format("{} is to step down: {} takes over {}", member.name, heir.name, SlotsText(node.slots)),
           {.pause = 500ms, .deadline = plain ? kPlain : kVote, .notable = true})) {
     ++tries;
     memory.voted[member.id] = situation.now;
   }
-  return fmt::format("{} is to take over from {}", heir.name, member.name);
+  orders.Again(kSoon);
+  return waits;
 }
 
-}  // namespace
-
 void StepDowns(const Situation& situation, Memory& memory, Orders& orders, Mending& mending) {
-  std::set<std::string> asked;
   for (const Step* step : situation.input->awaited) {
     if (step->verb != "step-down") continue;
     const Member* member = situation.Find(step->instance);
@@ -222,10 +232,11 @@ void StepDowns(const Situation& situation, Memory& memory, Orders& orders, Mendi
       mending.waits[step->id] = std::nullopt;
       continue;
     }
-    asked.insert(member->id);
-    mending.waits[step->id] = StepDown(situation, *member, memory, orders);
+    const Node* node = situation.NodeOf(*member);
+    // Its slots are out while it is: the plan has said so.
+    const bool alone = situation.replicas == 0 && node && node->followers.empty();
+    mending.waits[step->id] = alone ? std::nullopt : HandOverRole(situation, *member, false, memory, orders);
   }
-  std::erase_if(memory.step_downs, [&](const auto& known) { return !asked.contains(known.first); });
 }
 
 }  // namespace muster::redis_cluster::mending

@@ -276,8 +276,11 @@ Situation Survey(const Mender::Input& input, const std::set<std::string>& ordere
   situation.node_timeout = NodeTimeout(settings);
   for (const Step* step : input.awaited) {
     const auto slots = step->args.find("slots");
+    situation.settling |= step->verb == "settle";
+    situation.moving |= step->verb == "leave";
     situation.even |= step->verb == "settle" && slots != step->args.end() && slots->second == "even";
   }
+  situation.moving |= situation.even;
   situation.members = MembersOf(input, ordered, views);
   GuessIds(situation.members);
   situation.nodes = NodesOf(situation.members, situation.unowned);

@@ -78,6 +78,8 @@ struct Situation {
   int masters = 3, replicas = 1;  // wanted
   Duration node_timeout = 5s;
   bool even = false;            // a run waits for slots evenly spread
+  bool moving = false;          // a run waits for slots to move: for that, or for members to leave
+  bool settling = false;        // a run waits for all to be well
   std::vector<Member> members;  // by rank
   std::map<std::string, Node> nodes;
   SlotSet unowned;

@@ -12,7 +12,7 @@ class RedisClusterMender : public Mender {
     const std::set<std::string> busy(input.busy.begin(), input.busy.end());
     std::erase_if(memory_.under_way, [&](const auto& order) { return !busy.contains(order.first); });
     std::set<std::string> ordered;
-    for (const auto& [name, verb] : memory_.under_way) ordered.insert(name);
+    for (const auto& [name, order] : memory_.under_way) ordered.insert(name);
 
     const mending::Situation situation = mending::Survey(input, ordered, memory_.views);
     mending::Orders orders(situation, memory_);
@@ -21,7 +21,12 @@ class RedisClusterMender : public Mender {
     mending::StepDowns(situation, memory_, orders, waits);
     if (!mending::Form(situation, memory_, orders)) {
       mending::Membership(situation, memory_, orders);
+      const mending::Roles roles = mending::RolesOf(situation);
+      mending::Leaves(situation, roles, memory_, orders, waits);
+      mending::Replicas(situation, roles, orders);
+      mending::Slots(situation, roles, memory_, orders);
     }
+    mending::Settles(situation, orders, waits);
     Mending mending = orders.Take();
     mending.waits = std::move(waits.waits);
     return mending;

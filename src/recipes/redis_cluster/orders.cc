@@ -29,13 +29,13 @@ bool Orders::Give(const Member& to, const std::string& verb, std::map<std::strin
   last.at = situation_.now;
   ++last.times;
   taken_.insert(to.name);
-  memory_.under_way[to.name] = verb;
   mending_.orders.push_back({.instance = to.name,
                              .verb = verb,
                              .args = std::move(args),
                              .reason = std::move(reason),
                              .deadline = sending.deadline,
                              .notable = sending.notable});
+  memory_.under_way[to.name] = mending_.orders.back();
   return true;
 }
 
@@ -46,6 +46,13 @@ void Orders::Trouble(std::string why) {
 
 void Orders::Again(Duration pause) {
   if (mending_.again == 0ms || pause < mending_.again) mending_.again = pause;
+}
+
+bool Orders::Imports(const std::string& from) const {
+  return std::any_of(memory_.under_way.begin(), memory_.under_way.end(), [&](const auto& sent) {
+    const auto of = sent.second.args.find("from");
+    return of != sent.second.args.end() && of->second == from;
+  });
 }
 
 Duration Orders::Since(const std::string& what) {

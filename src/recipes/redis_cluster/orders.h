@@ -29,7 +29,7 @@ struct Memory {
     Time covered{};  // when all slots had an owner; 0: not yet
   };
   std::map<std::string, std::map<std::string, Sent>> sent;  // by instance, by what
-  std::map<std::string, std::string> under_way;             // instance -> verb of the order it was sent
+  std::map<std::string, Order> under_way;                   // by instance: what it was sent last
   std::map<std::string, TakeOver> dead;                     // by the dead master's id
   std::map<std::string, int> step_downs;                    // tries, by the master's id
   std::map<std::string, Time> voted;                        // when a vote for this node was asked for
@@ -63,6 +63,9 @@ class Orders {
   bool Taken(const Member& member) const { return !member.open() || taken_.contains(member.name); }
   // How long `what` has been seen; call it each time it is.
   Duration Since(const std::string& what);
+
+  // Whether an order to take over slots of this node is given or under way.
+  bool Imports(const std::string& from) const;
 
   const std::vector<std::string>& troubles() const { return troubles_; }
   Mending Take();  // once

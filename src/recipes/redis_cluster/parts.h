@@ -37,6 +37,42 @@ Shape ShapeOf(const std::vector<const Member*>& members, int masters);
 // beside.
 bool Form(const Situation& situation, Memory& memory, Orders& orders);
 
+// Which nodes are to be masters: as many as the service wants. Those that have slots keep them unless slots
+// are moved, for members that leave or to have them evenly spread.
+struct Roles {
+  std::vector<const Node*> kept;     // have slots, by the first of them
+  std::vector<const Node*> drained;  // have slots that go to others
+  std::vector<const Node*> added;    // have none yet
+  int lacking = 0;                   // masters for whom there is no member that follows nobody
+
+  static bool Has(const std::vector<const Node*>& nodes, const std::string& id);
+};
+Roles RolesOf(const Situation& situation);
+
+// Each master has its replicas, elsewhere than on its own host.
+void Replicas(const Situation& situation, const Roles& roles, Orders& orders);
+
+// Moves are brought to their end, and begun where a run waits for them; marks that mean nothing are cleared.
+void Slots(const Situation& situation, const Roles& roles, const Memory& memory, Orders& orders);
+
+// How many slots each of those that have so many now should have, so that no two differ by more than one and
+// as few as can be move; `more` are to be given out besides.
+std::vector<int> EvenCounts(const std::vector<int>& has, int more = 0);
+// The same where nobody gives any away: `more` go to those that have least.
+std::vector<int> FilledCounts(const std::vector<int>& has, int more);
+
+// Says of each `leave` that is awaited whether it is so, and brings it about where the member has nothing
+// left to give.
+void Leaves(const Situation& situation, const Roles& roles, Memory& memory, Orders& orders, Mending& mending);
+
+// Says of each `settle` that is awaited what is missing. Comes last.
+void Settles(const Situation& situation, const Orders& orders, Mending& mending);
+
+// A master hands its role to a replica, which is one that stays if `staying`. Why it hasn't come to that yet;
+// nothing where it has.
+std::optional<std::string> HandOverRole(const Situation& situation, const Member& member, bool staying,
+                                        Memory& memory, Orders& orders);
+
 // Members that others don't know are met; nodes that nobody is are forgotten.
 void Membership(const Situation& situation, Memory& memory, Orders& orders);
 

@@ -1,0 +1,310 @@
+// Slots on their way, those that are to go, and those that nodes disagree about.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <numeric>
+
+#include "recipes/redis_cluster/parts.h"
+
+namespace muster::redis_cluster::mending {
+namespace {
+
+constexpr int kBatch = 512;          // slots of one pair that are on their way at once
+constexpr Duration kHandOver = 20s;  // it goes on with the next order
+constexpr Duration kPause = 300ms;
+constexpr Duration kGossip = 5s;  // after which a view that differs doesn't come right by itself
+constexpr Duration kSoon = 500ms;
+
+using Pair = std::pair<const Member*, const Member*>;  // from, to
+
+struct Moves {
+  std::map<Pair, SlotSet> pending;  // owned by the first, imported by the second or to be
+};
+
+SlotSet KeysOf(const std::map<int, std::string>& marks) {
+  SlotSet slots;
+  for (const auto& [slot, other] : marks) slots.Add(slot);
+  return slots;
+}
+
+std::map<std::string, SlotSet> ByNode(const std::map<int, std::string>& marks) {
+  std::map<std::string, SlotSet> slots;
+  for (const auto& [slot, other] : marks) slots[other].Add(slot);
+  return slots;
+}
+
+// Who has taken the place of this node, as it was a master when the mark was set; nullptr: nobody is known.
+const Node* Successor(const Situation& situation, const Memory& memory, const std::string& id) {
+  std::string at = id;
+  for (int hops = 0; hops < 8; ++hops) {
+    const Node* node = situation.At(at);
+    const auto told = memory.successor.find(at);
+    if (node && !node->master && !node->primary.empty()) {
+      at = node->primary;
+    } else if (told != memory.successor.end() && node && node->slots.empty()) {
+      at = told->second;
+    } else {
+      return node;
+    }
+  }
+  return nullptr;
+}
+
+void Stable(const Member& member, const SlotSet& slots, const std::string& why, Orders& orders) {
+  orders.Trouble(fmt::format("{} has marks of slots that aren't on their way", member.name));
+  orders.Give(member, "stable", {{"slots", slots.Text()}}, why, {.pause = kPause});
+}
+
+// Marks of a node that gives slots away.
+void Leaving(const Situation& situation, const Memory& memory, const Member& from, Moves& moves,
+             Orders& orders) {
+  const SlotSet& own = situation.SlotsOf(from);
+  for (const auto& [id, slots] : ByNode(from.self->migrating)) {
+    const SlotSet gone = slots - own, still = slots & own;
+    if (!gone.empty()) {
+      // Target first, then the source: here it is the source's turn.
+      SlotSet stale;
+      std::map<std::string, SlotSet> owners;
+      for (const auto& [other, node] : situation.nodes) {
+        const SlotSet taken = gone & node.slots & from.self->slots;
+        if (!taken.empty() && from.Knows(other)) owners[other] = taken;
+        stale |= taken;
+      }
+      for (const auto& [owner, taken] : owners) {
+        orders.Trouble(fmt::format("{} hasn't heard yet that {} has some of its slots", from.name,
+                                   situation.NameOf(owner)));
+        orders.Give(from, "claim", {{"slots", taken.Text()}, {"node", owner}},
+                    fmt::format("slots {} are with {} now", SlotsText(taken), situation.NameOf(owner)),
+                    {.pause = kPause});
+      }
+      if (!(gone - stale).empty()) Stable(from, gone - stale, "they are with another already", orders);
+    }
+    if (still.empty()) continue;
+    const Node* to = Successor(situation, memory, id);
+    const bool nobody = !to || (!to->member && IsNobodys(situation, *to));
+    if (nobody || to->id == from.id) {
+      Stable(from, still, "the node that they were to go to is gone", orders);
+    } else if (!to->member || !to->member->ready || !to->member->master) {
+      orders.Again(kSoon);
+      orders.Trouble(
+          fmt::format("slots {} of {} wait for {}", SlotsText(still), from.name, situation.NameOf(to->id)));
+    } else {
+      moves.pending[{&from, to->member}] |= still;
+    }
+  }
+}
+
+// Marks of a node that takes slots over.
+void Coming(const Situation& situation, const Member& to, Moves& moves, Orders& orders) {
+  SlotSet left = KeysOf(to.self->importing);
+  if (left.empty()) return;
+  const SlotSet own = left & situation.SlotsOf(to);
+  if (!own.empty()) Stable(to, own, "they have come already", orders);
+  left -= own;
+  const auto from = ByNode(to.self->importing);
+  for (const auto& [id, node] : situation.nodes) {
+    const SlotSet slots = left & node.slots;
+    if (slots.empty()) continue;
+    left -= slots;
+    if (!node.member || !node.member->ready) {
+      orders.Trouble(fmt::format("slots {} on their way to {} wait for {}", SlotsText(slots), to.name,
+                                 situation.NameOf(id)));
+      continue;
+    }
+    // Nothing has gone over that the owner doesn't know of, unless it has just taken another's place.
+    const auto named = from.find(id);
+    const SlotSet untouched =
+        (named == from.end() ? SlotSet() : named->second & slots) - KeysOf(node.member->self->migrating);
+    const SlotSet unwanted = situation.moving ? SlotSet() : untouched;
+    if (!unwanted.empty()) Stable(to, unwanted, "nobody hands them over", orders);
+    if (!(slots - unwanted).empty()) moves.pending[{node.member, &to}] |= slots - unwanted;
+  }
+  left = left & situation.unowned;
+  if (left.empty()) return;
+  orders.Trouble(fmt::format("slots {} have no owner", SlotsText(left)));
+  orders.Give(to, "claim", {{"slots", left.Text()}, {"node", to.id}},
+              fmt::format("slots {} have no owner, and were on their way to it", SlotsText(left)),
+              {.pause = kPause, .notable = true});
+}
+
+// A move goes on: import on the target, keys from the source, then the target claims what has come whole.
+void GoOn(const Pair& pair, const SlotSet& slots, Orders& orders) {
+  const auto& [from, to] = pair;
+  const SlotSet imported = KeysOf(to->self->importing) & slots;
+  const SlotSet whole = from->drained & imported;
+  const std::string way = fmt::format("from {} to {}", from->name, to->name);
+  orders.Trouble(fmt::format("slots {} are on their way {}", SlotsText(slots), way));
+  orders.Again(kSoon);
+  // While keys are handed over what has come whole may be out of date.
+  if (!whole.empty() && !from->ordered) {
+    orders.Give(*to, "claim", {{"slots", whole.Text()}, {"node", to->id}},
+                fmt::format("slots {} have come {}", SlotsText(whole), way), {.pause = kPause});
+  }
+  const SlotSet missing = slots - imported;
+  if (!missing.empty()) {
+    orders.Give(*to, "import", {{"slots", missing.Text()}, {"from", from->id}},
+                fmt::format("slots {} go {}", SlotsText(missing), way), {.pause = kPause});
+  }
+  const SlotSet rest = imported - whole;
+  if (rest.empty()) return;
+  orders.Give(
+      *from, "hand-over",
+      {{"slots", rest.Text()}, {"to", to->id}, {"host", to->address}, {"port", std::to_string(to->port)}},
+      fmt::format("slots {} go {}", SlotsText(rest), way), {.pause = kPause, .deadline = kHandOver});
+}
+
+// What each of those that are to have slots has once all that is on its way has come.
+struct Account {
+  const Node* node;
+  int has = 0;
+  int wanted = 0;
+};
+
+std::vector<Account> Accounts(const Situation& situation, const Roles& roles, const Moves& moves) {
+  std::vector<Account> accounts;
+  for (const std::vector<const Node*>* nodes : {&roles.kept, &roles.added, &roles.drained}) {
+    for (const Node* node : *nodes) accounts.push_back({node, node->slots.count(), 0});
+  }
+  for (const auto& [pair, slots] : moves.pending) {
+    for (Account& account : accounts) {
+      if (account.node->member == pair.first) account.has -= slots.count();
+      if (account.node->member == pair.second) account.has += slots.count();
+    }
+  }
+  const size_t keep = roles.kept.size() + (situation.even ? roles.added.size() : 0);
+  std::vector<int> has;
+  int homeless = 0;
+  for (size_t i = 0; i < accounts.size(); ++i) {
+    if (i < keep) {
+      has.push_back(accounts[i].has);
+    } else {
+      homeless += accounts[i].has;
+    }
+  }
+  const std::vector<int> wanted = situation.even ? EvenCounts(has, homeless) : FilledCounts(has, homeless);
+  for (size_t i = 0; i < keep; ++i) accounts[i].wanted = wanted[i];
+  return accounts;
+}
+
+bool CanMove(const Member* member) { return member && member->ready && member->master && !member->silent; }
+
+void Begin(const Situation& situation, const Roles& roles, const Moves& moves, Orders& orders) {
+  std::vector<Account> accounts = Accounts(situation, roles, moves);
+  std::set<const Member*> giving;
+  for (const auto& [pair, slots] : moves.pending) giving.insert(pair.first);
+  for (Account& from : accounts) {
+    if (from.has <= from.wanted) continue;
+    orders.Trouble(fmt::format("{} has {} slots, and is to have {}", situation.NameOf(from.node->id),
+                               from.has, from.wanted));
+    if (!CanMove(from.node->member) || giving.contains(from.node->member) || orders.Imports(from.node->id))
+      continue;
+    SlotSet slots = from.node->slots;
+    for (Account& to : accounts) {
+      const int number = std::min({kBatch, from.has - from.wanted, to.wanted - to.has});
+      if (number <= 0 || !CanMove(to.node->member) || orders.Taken(*to.node->member)) continue;
+      const SlotSet batch = slots.First(number);
+      orders.Give(*to.node->member, "import", {{"slots", batch.Text()}, {"from", from.node->id}},
+                  fmt::format("slots {} go from {} to {}", SlotsText(batch), from.node->member->name,
+                              to.node->member->name),
+                  {.pause = kPause});
+      to.has += batch.count();
+      break;
+    }
+  }
+}
+
+// Nodes that don't come to see by themselves what all others see.
+void Disagreements(const Situation& situation, Orders& orders) {
+  for (const Member& member : situation.members) {
+    if (!member.ready || !member.master) continue;
+    for (const auto& [id, node] : situation.nodes) {
+      const redis::ClusterNode* line = member.view->Find(id);
+      if (!line || line->handshake || node.slots.empty()) continue;
+      const SlotSet unseen = node.slots - line->slots;
+      if (unseen.empty()) continue;
+      orders.Again(kSoon);
+      orders.Trouble(fmt::format("{} doesn't see yet that {} has slots {}", member.name, situation.NameOf(id),
+                                 SlotsText(unseen)));
+      if (orders.Since("unseen " + member.name + " " + id) < kGossip) continue;
+      orders.Give(member, "claim", {{"slots", unseen.Text()}, {"node", id}},
+                  fmt::format("slots {} are with {}, which it hasn't heard", SlotsText(unseen),
+                              situation.NameOf(id)));
+    }
+  }
+}
+
+// Slots that nobody has ever had, as after a forming that was broken off and had been written to.
+void Adopt(const Situation& situation, const Roles& roles, Orders& orders) {
+  SlotSet slots = situation.unowned;
+  for (const Member& member : situation.members) {
+    if (member.ready) slots -= KeysOf(member.self->importing);
+  }
+  if (slots.empty() || roles.kept.empty()) return;
+  orders.Trouble(fmt::format("slots {} have no owner", SlotsText(slots)));
+  orders.Again(kSoon);
+  const bool whole = situation.All([](const Member& member) { return member.ready; }) &&
+                     std::all_of(situation.nodes.begin(), situation.nodes.end(),
+                                 [](const auto& node) { return node.second.member; });
+  if (!whole || orders.Since("unowned") < kGossip) return;
+  const Node* poorest = *std::min_element(
+      roles.kept.begin(), roles.kept.end(),
+      [](const Node* one, const Node* other) { return one->slots.count() < other->slots.count(); });
+  orders.Give(*poorest->member, "own", {{"slots", slots.Text()}},
+              fmt::format("slots {} have no owner, though all members are there", SlotsText(slots)),
+              {.notable = true});
+}
+
+}  // namespace
+
+std::vector<int> EvenCounts(const std::vector<int>& has, int more) {
+  if (has.empty()) return {};
+  const int total = std::accumulate(has.begin(), has.end(), more), shares = static_cast<int>(has.size());
+  std::vector<size_t> order(has.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return has[a] > has[b]; });
+  std::vector<int> counts(has.size(), total / shares);
+  for (int i = 0; i < total % shares; ++i) ++counts[order[static_cast<size_t>(i)]];
+  return counts;
+}
+
+std::vector<int> FilledCounts(const std::vector<int>& has, int more) {
+  std::vector<int> counts = has;
+  while (more > 0 && !counts.empty()) {
+    // All of those that have least rise together, as far as the next one or as there is something to give.
+    const int least = *std::min_element(counts.begin(), counts.end());
+    int next = least + more, lowest = 0;
+    for (const int count : counts) {
+      if (count == least) ++lowest;
+      if (count > least) next = std::min(next, count);
+    }
+    const int rise = std::min(next - least, more / lowest);
+    int rest = rise == 0 ? more : 0;
+    for (int& count : counts) {
+      if (count != least) continue;
+      const int gets = rise > 0 ? rise : rest > 0 ? 1 : 0;
+      rest -= rise > 0 ? 0 : gets;
+      count += gets;
+      more -= gets;
+    }
+  }
+  return counts;
+}
+
+void Slots(const Situation& situation, const Roles& roles, const Memory& memory, Orders& orders) {
+  Moves moves;
+  for (const Member& member : situation.members) {
+    if (!member.ready || !member.master) continue;
+    Leaving(situation, memory, member, moves, orders);
+  }
+  for (const Member& member : situation.members) {
+    if (!member.ready || !member.master) continue;
+    Coming(situation, member, moves, orders);
+  }
+  for (const auto& [pair, slots] : moves.pending) GoOn(pair, slots, orders);
+  if (situation.unowned.empty() && roles.lacking == 0 && (situation.even || !roles.drained.empty()))
+    Begin(situation, roles, moves, orders);
+  Adopt(situation, roles, orders);
+  Disagreements(situation, orders);
+}
+
+}  // namespace muster::redis_cluster::mending

@@ -184,10 +184,11 @@ bool TakeOver(const Situation& situation, const Shape::Shard& shard, const Membe
   const redis::ClusterNode* known = master.view->Find(seat.id);
   if (!master.cluster_ok || !known || known->slots != situation.SlotsOf(seat)) {
     orders.Give(master, "look", {}, "the cluster is formed: whether it is whole", {.pause = 0ms});
+    orders.Give(seat, "look", {}, "the cluster is formed: whether it serves already", {.pause = 0ms});
     return true;
   }
   orders.Give(
-      master, "take-over", {{"how", "takeover"}, {"of", seat.id}},
+      master, "take-over", {{"how", "takeover"}, {"of", seat.id}, {"only", "empty"}},
       fmt::format("the cluster is formed: {} is to be the master of {}", master.name, SlotsText(shard.slots)),
       {.pause = 300ms, .deadline = 3s});
   return true;

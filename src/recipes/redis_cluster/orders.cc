@@ -48,10 +48,10 @@ void Orders::Again(Duration pause) {
   if (mending_.again == 0ms || pause < mending_.again) mending_.again = pause;
 }
 
-bool Orders::Imports(const std::string& from) const {
+bool Orders::Imports(const std::string& from, const std::string& to) const {
   return std::any_of(memory_.under_way.begin(), memory_.under_way.end(), [&](const auto& sent) {
-    const auto of = sent.second.args.find("from");
-    return of != sent.second.args.end() && of->second == from;
+    if (sent.second.verb != "import") return false;
+    return sent.second.args.at("from") == from || sent.first == to;
   });
 }
 

@@ -64,8 +64,9 @@ class Orders {
   // How long `what` has been seen; call it each time it is.
   Duration Since(const std::string& what);
 
-  // Whether an order to take over slots of this node is given or under way.
-  bool Imports(const std::string& from) const;
+  // Whether an order to take over slots of the node `from` is given or under way, or one to the instance
+  // `to`.
+  bool Imports(const std::string& from, const std::string& to) const;
 
   const std::vector<std::string>& troubles() const { return troubles_; }
   Mending Take();  // once

@@ -10,6 +10,7 @@ namespace {
 
 constexpr Duration kRedis = 2s;  // within which Redis sorts out by itself what it can
 constexpr Duration kFollow = 1s;
+constexpr Duration kRelease = 3s;
 constexpr Duration kSoon = 500ms;
 
 // A master with those who follow it or were just told to.
@@ -162,6 +163,8 @@ void Release(const Situation& situation, const Roles& roles, std::vector<Seat>& 
     }
   }
   orders.Trouble("a master is missing");
+  orders.Again(kSoon);
+  if (orders.Since("lacking") < kRelease) return;  // it may be on its way
   if (best) orders.Give(*best, "leave", {}, fmt::format("{} is to become a master", best->name));
 }
 

@@ -48,14 +48,17 @@ void Add(const Situation& situation, Roles& roles) {
   }
   std::vector<const Member*> spare;
   for (const Member& member : situation.members) {
-    if (member.ready && member.stays() && member.master && !member.held &&
-        situation.SlotsOf(member).empty() && member.self->slots.empty() && member.empty)
-      spare.push_back(&member);
+    if (!member.ready || !member.stays() || !member.master || member.held) continue;
+    if (!situation.SlotsOf(member).empty() || !member.self->slots.empty()) continue;
+    if (member.empty || !member.self->importing.empty()) spare.push_back(&member);
   }
   while (roles.lacking > 0 && !spare.empty()) {
     const auto best =
         std::min_element(spare.begin(), spare.end(), [&](const Member* one, const Member* other) {
-          return std::pair(of_host[one->host], one->rank) < std::pair(of_host[other->host], other->rank);
+          const auto word = [&](const Member* member) {  // whoever has begun to take slots over goes on
+            return std::tuple(member->self->importing.empty(), of_host[member->host], member->rank);
+          };
+          return word(one) < word(other);
         });
     roles.added.push_back(situation.NodeOf(**best));
     ++of_host[(*best)->host];

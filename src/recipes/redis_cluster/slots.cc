@@ -17,8 +17,15 @@ constexpr Duration kSoon = 500ms;
 
 using Pair = std::pair<const Member*, const Member*>;  // from, to
 
+struct ByRank {
+  bool operator()(const Pair& one, const Pair& other) const {
+    return std::pair(one.first->rank, one.second->rank) < std::pair(other.first->rank, other.second->rank);
+  }
+};
+
 struct Moves {
-  std::map<Pair, SlotSet> pending;  // owned by the first, imported by the second or to be
+  std::map<Pair, SlotSet, ByRank> pending;  // owned by the first, imported by the second or to be
+  std::set<const Member*> giving, taking;
 };
 
 SlotSet KeysOf(const std::map<int, std::string>& marks) {
@@ -133,8 +140,6 @@ void GoOn(const Pair& pair, const SlotSet& slots, Orders& orders) {
   const SlotSet imported = KeysOf(to->self->importing) & slots;
   const SlotSet whole = from->drained & imported;
   const std::string way = fmt::format("from {} to {}", from->name, to->name);
-  orders.Trouble(fmt::format("slots {} are on their way {}", SlotsText(slots), way));
-  orders.Again(kSoon);
   // While keys are handed over what has come whole may be out of date.
   if (!whole.empty() && !from->ordered) {
     orders.Give(*to, "claim", {{"slots", whole.Text()}, {"node", to->id}},
@@ -186,28 +191,39 @@ std::vector<Account> Accounts(const Situation& situation, const Roles& roles, co
   return accounts;
 }
 
+// A node whose claim raises its epoch takes back what others have claimed of it and it hasn't heard of, and
+// they drop the keys. So none gives and takes at the same time, and none takes before it has heard of all it
+// gave.
+bool MayTake(const Situation& situation, const Moves& moves, const Member& member) {
+  return !moves.giving.contains(&member) && (member.self->slots - situation.SlotsOf(member)).empty();
+}
+
 bool CanMove(const Member* member) { return member && member->ready && member->master && !member->silent; }
 
-void Begin(const Situation& situation, const Roles& roles, const Moves& moves, Orders& orders) {
+void Begin(const Situation& situation, const Roles& roles, Moves& moves, Orders& orders) {
   std::vector<Account> accounts = Accounts(situation, roles, moves);
-  std::set<const Member*> giving;
-  for (const auto& [pair, slots] : moves.pending) giving.insert(pair.first);
   for (Account& from : accounts) {
     if (from.has <= from.wanted) continue;
     orders.Trouble(fmt::format("{} has {} slots, and is to have {}", situation.NameOf(from.node->id),
                                from.has, from.wanted));
-    if (!CanMove(from.node->member) || giving.contains(from.node->member) || orders.Imports(from.node->id))
+    const Member* giver = from.node->member;
+    if (!CanMove(giver) || moves.giving.contains(giver) || moves.taking.contains(giver) ||
+        orders.Imports(from.node->id, giver->name))
       continue;
     SlotSet slots = from.node->slots;
     for (Account& to : accounts) {
       const int number = std::min({kBatch, from.has - from.wanted, to.wanted - to.has});
-      if (number <= 0 || !CanMove(to.node->member) || orders.Taken(*to.node->member)) continue;
+      if (number <= 0 || !CanMove(to.node->member) || orders.Taken(*to.node->member) ||
+          !MayTake(situation, moves, *to.node->member) || orders.Imports(to.node->id, ""))
+        continue;
       const SlotSet batch = slots.First(number);
       orders.Give(*to.node->member, "import", {{"slots", batch.Text()}, {"from", from.node->id}},
                   fmt::format("slots {} go from {} to {}", SlotsText(batch), from.node->member->name,
                               to.node->member->name),
                   {.pause = kPause});
       to.has += batch.count();
+      moves.giving.insert(from.node->member);
+      moves.taking.insert(to.node->member);
       break;
     }
   }
@@ -300,7 +316,15 @@ void Slots(const Situation& situation, const Roles& roles, const Memory& memory,
     if (!member.ready || !member.master) continue;
     Coming(situation, member, moves, orders);
   }
-  for (const auto& [pair, slots] : moves.pending) GoOn(pair, slots, orders);
+  for (const auto& [pair, slots] : moves.pending) {
+    orders.Trouble(fmt::format("slots {} are on their way from {} to {}", SlotsText(slots), pair.first->name,
+                               pair.second->name));
+    orders.Again(kSoon);
+    if (moves.taking.contains(pair.first) || !MayTake(situation, moves, *pair.second)) continue;
+    moves.giving.insert(pair.first);
+    moves.taking.insert(pair.second);
+    GoOn(pair, slots, orders);
+  }
   if (situation.unowned.empty() && roles.lacking == 0 && (situation.even || !roles.drained.empty()))
     Begin(situation, roles, moves, orders);
   Adopt(situation, roles, orders);

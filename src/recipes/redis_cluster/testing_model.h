@@ -203,7 +203,10 @@ class TestingCluster {
   std::map<std::string, Server>& servers() { return servers_; }
   Time now() const { return now_; }
   const std::vector<Order>& orders() const { return orders_; }
-  void ClearOrders() { orders_.clear(); }
+  void ClearOrders() {
+    orders_.clear();
+    times_.clear();
+  }
   bool Busy() const {
     return std::any_of(servers_.begin(), servers_.end(),
                        [](const auto& one) { return one.second.work.has_value(); });
@@ -280,7 +283,8 @@ class TestingCluster {
     }
     text += "why: " + Why() + "\nwaits: " + waits_ + "\n";
     for (size_t i = orders_.size() > 25 ? orders_.size() - 25 : 0; i < orders_.size(); ++i) {
-      text += fmt::format("  {} {} ({})\n", orders_[i].instance, orders_[i].verb, orders_[i].reason);
+      text += fmt::format("  {} {} {} ({})\n", times_[i].time_since_epoch().count(), orders_[i].instance,
+                          orders_[i].verb, orders_[i].reason);
     }
     return text;
   }
@@ -682,6 +686,7 @@ class TestingCluster {
       Server& server = at(order.instance);
       if (server.work || stepped_.contains(order.instance)) continue;
       orders_.push_back(order);
+      times_.push_back(now_);
       const Duration road = 10ms * std::uniform_int_distribution<int>(0, 2)(random_);
       server.work = Work{.order = order, .ends = now_ + road, .deadline = now_ + order.deadline, .slots = {}};
     }
@@ -796,6 +801,7 @@ class TestingCluster {
     Server* master = ById(self.primary);
     const bool lives = master && Reaches(server, *master);
     if (how == "plain" && (!lives || !server.linked)) return true;
+    if (Arg(work, "only") == "empty" && !server.keys.empty()) return true;
     if (how != "plain" && lives) {
       // Only while there is nothing to lose.
       EXPECT_TRUE(server.keys.empty() || how == "force") << "a living master was replaced by " << how;
@@ -828,6 +834,9 @@ class TestingCluster {
       if (self.epoch == 0 || self.epoch != most) {
         server.current_epoch = most + 1;
         self.epoch = server.current_epoch;
+      }
+      for (auto& [name, other] : servers_) {
+        if (&other != &server && Reaches(server, other)) Hear(other, server);
       }
     }
     if (mine && self.slots.empty()) SetPrimary(server, id);
@@ -869,6 +878,7 @@ class TestingCluster {
   std::vector<std::unique_ptr<Step>> awaited_;
   std::unique_ptr<Mender> mender_ = MakeRedisClusterMender();
   std::vector<Order> orders_;
+  std::vector<Time> times_;
   std::vector<int> filled_;
   std::string waits_;
   Time again_{};

@@ -182,6 +182,10 @@ class TestingCluster {
       if (server.work) Progress(server);
       if (server.running && now_ - server.looked >= 1s) Tell(server);
     }
+    // What is lost because a replica hasn't had it yet is Redis' own affair.
+    for (auto& [name, server] : servers_) {
+      if (server.running && server.linked) Replicate(server);
+    }
     if (dirty_ || (again_ != Time{} && now_ >= again_)) Ask();
   }
   // Whether it came to `what` within so long.

@@ -110,9 +110,15 @@ void Coming(const Situation& situation, const Member& to, Moves& moves, Orders& 
   left -= own;
   const auto from = ByNode(to.self->importing);
   for (const auto& [id, node] : situation.nodes) {
-    const SlotSet slots = left & node.slots;
+    SlotSet slots = left & node.slots;
     if (slots.empty()) continue;
     left -= slots;
+    // Two that were told to take over the same, as before and after a restart of the server: one after the
+    // other.
+    for (const auto& [pair, taken] : moves.pending) {
+      if (pair.first == node.member && pair.second != &to) slots -= taken;
+    }
+    if (slots.empty()) continue;
     if (!node.member || !node.member->ready) {
       orders.Trouble(fmt::format("slots {} on their way to {} wait for {}", SlotsText(slots), to.name,
                                  situation.NameOf(id)));
@@ -138,7 +144,10 @@ void Coming(const Situation& situation, const Member& to, Moves& moves, Orders& 
 void GoOn(const Pair& pair, const SlotSet& slots, Orders& orders) {
   const auto& [from, to] = pair;
   const SlotSet imported = KeysOf(to->self->importing) & slots;
-  const SlotSet whole = from->drained & imported;
+  const auto given = ByNode(from->self->migrating);
+  const auto to_it = given.find(to->id);
+  // Of what it gives to another it has no keys either.
+  const SlotSet whole = to_it == given.end() ? SlotSet() : from->drained & imported & to_it->second;
   const std::string way = fmt::format("from {} to {}", from->name, to->name);
   // While keys are handed over what has come whole may be out of date.
   if (!whole.empty() && !from->ordered) {

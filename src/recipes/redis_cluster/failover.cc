@@ -9,7 +9,7 @@ namespace muster::redis_cluster::mending {
 namespace {
 
 constexpr Duration kVote = 800ms;   // votes come at once or not at all
-constexpr Duration kTakeOver = 2s;  // nobody is asked
+constexpr Duration kTakeOver = 8s;  // nobody is asked: done at once
 constexpr Duration kPlain = 8s;     // Redis gives up after 5 s
 constexpr Duration kSoon = 100ms;
 

@@ -190,7 +190,7 @@ bool TakeOver(const Situation& situation, const Shape::Shard& shard, const Membe
   orders.Give(
       master, "take-over", {{"how", "takeover"}, {"of", seat.id}, {"only", "empty"}},
       fmt::format("the cluster is formed: {} is to be the master of {}", master.name, SlotsText(shard.slots)),
-      {.pause = 300ms, .deadline = 3s});
+      {.pause = 300ms, .deadline = 8s});
   return true;
 }
 

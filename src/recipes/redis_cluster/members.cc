@@ -9,6 +9,7 @@
 namespace muster::redis_cluster::mending {
 namespace {
 
+constexpr int kBusOffset = 10000;  // Redis' own
 constexpr size_t kRangesShown = 3;
 
 std::string Fact(const Observed& observed, const char* name) {
@@ -87,7 +88,8 @@ void Learn(const Observed& seen, Member& member, ViewCache& views) {
   if (const auto drained = SlotSet::Parse(Fact(seen, "drained")); drained.ok()) member.drained = *drained;
   if (member.address.empty()) member.address = member.self->address;
   if (member.port == 0) member.port = member.self->port;
-  if (member.bus == 0) member.bus = member.self->bus_port;
+  if (member.bus == 0)
+    member.bus = member.self->bus_port > 0 ? member.self->bus_port : member.port + kBusOffset;
 }
 
 std::vector<Member> MembersOf(const Mender::Input& input, const std::set<std::string>& ordered,
@@ -108,7 +110,7 @@ std::vector<Member> MembersOf(const Mender::Input& input, const std::set<std::st
   for (const Instance* instance : desired) {
     Member member{.name = instance->name, .host = instance->host, .address = instance->address};
     member.port = PortOf(*instance, "port", 0);
-    member.bus = PortOf(*instance, "bus", member.port + 10000);
+    member.bus = PortOf(*instance, "bus", member.port + kBusOffset);
     member.desired = true;
     members.push_back(std::move(member));
   }

@@ -10,6 +10,7 @@ namespace muster::redis_cluster {
 namespace {
 
 using ::testing::ElementsAre;
+using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
 TEST(RedisClusterMenderTest, FormsAClusterTheFastWay) {
@@ -192,6 +193,37 @@ TEST(RedisClusterMenderTest, MembersLeaveWithAllTheirSlots) {
     EXPECT_THAT(SlotCounts(cluster), ElementsAre("5461", "5461", "5462")) << "seed " << seed;
     EXPECT_THAT(cluster.Lost(), IsEmpty()) << "seed " << seed;
   }
+}
+
+TEST(RedisClusterMenderTest, SettlesWhenAllAgreeAndSaysWhyNotBefore) {
+  TestingCluster cluster({});
+  cluster.Await("settle", "cache-1");
+  cluster.Tick();
+  EXPECT_THAT(cluster.waits(), HasSubstr("is not ready"));
+  ASSERT_TRUE(cluster.RunUntil([&] { return !cluster.awaits(); }, 10s)) << cluster.Picture();
+  EXPECT_EQ(cluster.Why(), "");
+  cluster.at("cache-6").gone = true;
+  cluster.Kill("cache-6");
+  cluster.Await("settle", "cache-1");
+  EXPECT_FALSE(cluster.RunUntil([&] { return !cluster.awaits(); }, 3s));
+  EXPECT_THAT(cluster.waits(), HasSubstr("cache-6 is not ready"));
+}
+
+TEST(RedisClusterMenderTest, DoesNotWaitForWhoWasStoppedByHand) {
+  TestingCluster cluster({});
+  ASSERT_TRUE(cluster.RunUntilGreen());
+  cluster.Hold("cache-6");
+  cluster.Await("settle", "cache-1");
+  ASSERT_TRUE(cluster.RunUntil([&] { return !cluster.awaits(); }, 10s)) << cluster.Picture();
+}
+
+TEST(RedisClusterMenderTest, HasNothingToDoOnceAllIsWell) {
+  TestingCluster cluster({.masters = 3, .replicas = 2});
+  ASSERT_TRUE(cluster.RunUntilGreen()) << cluster.Picture();
+  ASSERT_TRUE(cluster.RunUntil([&] { return cluster.now() > Time(1000s) + 10s; }));
+  cluster.ClearOrders();
+  for (int i = 0; i < 500; ++i) cluster.Tick();
+  EXPECT_THAT(cluster.orders(), IsEmpty()) << cluster.Picture();
 }
 
 // Kills members and the mender's memory again and again, never two of a shard at once, until `what` is so.

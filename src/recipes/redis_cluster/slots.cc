@@ -10,7 +10,7 @@ namespace muster::redis_cluster::mending {
 namespace {
 
 constexpr int kBatch = 512;          // slots of one pair that are on their way at once
-constexpr Duration kHandOver = 20s;  // it goes on with the next order
+constexpr Duration kHandOver = 30s;  // the operator ends before; the next order goes on
 constexpr Duration kPause = 300ms;
 constexpr Duration kGossip = 5s;  // after which a view that differs doesn't come right by itself
 constexpr Duration kSoon = 500ms;

@@ -15,54 +15,13 @@
 #include "recipes/redis/slots.h"
 #include "recipes/redis/words.h"
 #include "recipes/redis_cluster/mender.h"
+#include "recipes/redis_cluster/testing_bus.h"
 
 namespace muster::redis_cluster {
 
-class TestingCluster {
+class TestingCluster : public TestingBus {
  public:
-  using SlotSet = redis::SlotSet;
-  static constexpr Duration kTick = 10ms;
-
-  struct Known {
-    std::string seat;  // "host:port"; "" where its address is lost
-    bool master = true;
-    std::string primary;
-    uint64_t epoch = 0;
-    SlotSet slots;
-    bool handshake = false, suspected = false, failed = false;
-    Time met{}, heard{};
-  };
-  struct Work {
-    Order order;
-    Time ends{};  // what takes no time of its own
-    Time deadline{};
-    std::vector<int> slots;  // still to be handed over
-    bool begun = false;
-  };
-  struct Server {
-    std::string name, host, address, id;
-    int port = 0;
-    bool running = false, held = false, gone = false;  // gone: nobody starts it again
-    Time started{}, died{}, looked{}, linked_at{};
-    uint64_t current_epoch = 0;
-    std::map<std::string, Known> known;  // itself, too
-    std::map<int, std::string> migrating, importing;
-    std::map<int, int> keys;  // by slot, a bit for each of its two keys
-    std::map<std::string, Time> banned, voted;
-    bool ok = false, linked = false, synced = false;
-    int64_t offset = 0;
-    std::optional<Work> work;
-    std::string seat() const { return fmt::format("{}:{}", address, port); }
-    Known& self() { return known[id]; }
-  };
-  struct Options {
-    int masters = 3, replicas = 1, hosts = 3;
-    unsigned seed = 1;
-    Duration node_timeout = 1s;
-    bool lossy_orders = false;  // some orders come to nothing, or are done and not told of
-  };
-
-  explicit TestingCluster(Options options) : options_(options), random_(options.seed) {
+  explicit TestingCluster(Options options) : TestingBus(options) {
     service_.name = "cache";
     service_.kind = "redis-cluster";
     Want(options.masters, options.replicas);
@@ -303,37 +262,6 @@ class TestingCluster {
   void Put(const char* key, int64_t number) {
     service_.settings.entries.push_back({key, {}, Number(number)});
   }
-  bool Chance(int percent) { return std::uniform_int_distribution<int>(0, 99)(random_) < percent; }
-  std::string NewId() {
-    std::string id;
-    for (int i = 0; i < 40; ++i) id += "0123456789abcdef"[std::uniform_int_distribution<int>(0, 15)(random_)];
-    return id;
-  }
-  Server* ById(const std::string& id) {
-    for (auto& [name, server] : servers_) {
-      if (server.id == id) return &server;
-    }
-    return nullptr;
-  }
-  Server* AtSeat(const std::string& seat) {
-    for (auto& [name, server] : servers_) {
-      if (server.seat() == seat) return &server;
-    }
-    return nullptr;
-  }
-
-  void Fresh(Server& server) {
-    server.id = NewId();
-    server.known = {{server.id, Known{.seat = server.seat()}}};
-    server.current_epoch = 0;
-    server.migrating.clear();
-    server.importing.clear();
-    server.keys.clear();
-    server.banned.clear();
-    server.voted.clear();
-    server.linked = server.synced = false;
-    server.offset = 0;
-  }
   void Start(Server& server) {
     server.running = true;
     server.ok = server.linked = false;
@@ -416,242 +344,6 @@ class TestingCluster {
     const Known& known = server.known[id];
     const auto primary = server.known.find(known.primary);
     return known.master || primary == server.known.end() ? known.epoch : primary->second.epoch;
-  }
-
-  // --- The bus ---
-
-  bool Reaches(const Server& a, const Server& b) const { return a.running && b.running; }
-
-  void Gossip() {
-    for (auto& [name, a] : servers_) {
-      if (!a.running) continue;
-      std::vector<std::string> ids;
-      for (const auto& [id, known] : a.known) ids.push_back(id);
-      for (const std::string& id : ids) {
-        if (id == a.id || !a.known.contains(id) || !Chance(12)) continue;
-        Known& known = a.known[id];
-        if (known.seat.empty()) continue;
-        Server* b = AtSeat(known.seat);
-        if (known.handshake) {
-          if (b && Reaches(a, *b)) {
-            Shake(a, *b, id);
-          } else if (now_ - known.met > 1s) {
-            a.known.erase(id);
-          }
-          continue;
-        }
-        if (!b || !Reaches(a, *b)) continue;
-        if (b->id != id) {
-          known.seat.clear();  // somebody else answers there
-          continue;
-        }
-        known.heard = now_;
-        known.suspected = false;
-        if (known.failed && (!known.master || known.slots.empty() || now_ - known.met > 0ms))
-          known.failed = false;
-        Hear(*b, a);
-        Hear(a, *b);
-      }
-    }
-  }
-  void AddKnown(Server& to, const Server& other) {
-    if (to.known.contains(other.id)) return;
-    to.known[other.id] = Known{.seat = other.seat(), .met = now_, .heard = now_};
-  }
-  // a has met b under a made up id.
-  void Shake(Server& a, Server& b, const std::string& made_up) {
-    a.known.erase(made_up);
-    AddKnown(a, b);
-    const auto known_there = b.known.find(a.id);
-    if (known_there == b.known.end() && !HasHandshake(b, a.seat())) StartHandshake(b, a.seat());
-    Hear(a, b);
-  }
-  bool HasHandshake(Server& server, const std::string& seat) {
-    return std::any_of(server.known.begin(), server.known.end(),
-                       [&](const auto& one) { return one.second.handshake && one.second.seat == seat; });
-  }
-  void StartHandshake(Server& a, const std::string& seat) {
-    if (!HasHandshake(a, seat) && seat != a.seat())
-      a.known[NewId()] = Known{.seat = seat, .handshake = true, .met = now_};
-  }
-  // a hears what b says of itself and of others.
-  void Hear(Server& a, Server& b) {
-    const auto found = a.known.find(b.id);
-    if (found == a.known.end() || found->second.handshake || !a.running) return;
-    Known& known = found->second;
-    Known& said = b.self();
-    a.current_epoch = std::max(a.current_epoch, b.current_epoch);
-    known.seat = b.seat();
-    if (said.master) {
-      known.epoch = said.epoch;
-      known.master = true;
-      known.primary.clear();
-      Update(a, b.id, said.slots, &b);
-    } else {
-      if (known.master) known.slots = {};
-      known.master = false;
-      known.primary = said.primary;
-      known.epoch = said.epoch;
-    }
-    Known& self = a.self();
-    if (self.master && said.master && self.epoch == said.epoch && b.id > a.id) {
-      self.epoch = ++a.current_epoch;
-    }
-    if (!self.master) {
-      // A replica of a replica follows that one's master.
-      const auto primary = a.known.find(self.primary);
-      if (primary != a.known.end() && !primary->second.master && !primary->second.primary.empty() &&
-          primary->second.primary != a.id)
-        SetPrimary(a, primary->second.primary);
-    }
-    for (const auto& [id, other] : b.known) {
-      if (id == a.id || other.handshake || other.seat.empty() || a.known.contains(id)) continue;
-      const auto banned = a.banned.find(id);
-      if (banned != a.banned.end() && now_ - banned->second < 60s) continue;
-      if (other.failed || other.suspected) continue;
-      StartHandshake(a, other.seat);
-    }
-  }
-  // Takes over that `owner` claims these slots; `teller`, if it is the owner itself, is told of what is
-  // newer.
-  void Update(Server& a, const std::string& owner, const SlotSet& claimed, Server* teller) {
-    Known& node = a.known[owner];
-    Known& self = a.self();
-    const std::string master = self.master ? a.id : self.primary;
-    SlotSet gained = claimed - node.slots;
-    node.slots = node.slots & claimed;
-    bool from_master = false;
-    SlotSet dirty;
-    for (auto& [id, other] : a.known) {
-      if (id == owner || gained.empty()) continue;
-      SlotSet disputed = gained & other.slots;
-      if (disputed.empty()) continue;
-      SlotSet importing;
-      for (const auto& [slot, from] : a.importing) importing.Add(slot);
-      if (other.epoch < node.epoch) {
-        disputed -= importing;
-        gained -= importing & other.slots;
-        if (id == a.id) dirty = disputed;
-        other.slots -= disputed;
-        from_master |= id == master && !disputed.empty();
-      } else {
-        gained -= disputed;
-        // The other has a later word: an UPDATE tells the one that claims.
-        if (other.epoch > node.epoch && teller && teller->known.contains(id)) {
-          Known& newer = teller->known[id];
-          newer.epoch = other.epoch;
-          newer.master = true;
-          newer.primary.clear();
-          const SlotSet slots = other.slots;
-          Update(*teller, id, slots, nullptr);
-        }
-      }
-    }
-    a.known[owner].slots |= gained;
-    if (from_master && a.known[master].slots.empty()) {
-      SetPrimary(a, owner);
-    } else {
-      for (const int slot : dirty.List()) a.keys.erase(slot);
-    }
-  }
-  void SetPrimary(Server& a, const std::string& primary) {
-    Known& self = a.self();
-    if (self.master) {
-      a.migrating.clear();
-      a.importing.clear();
-    }
-    self.master = false;
-    self.slots = {};
-    self.primary = primary;
-    a.linked = a.synced = false;
-    a.linked_at = now_;
-  }
-
-  void Cron(Server& a) {
-    for (auto& [id, known] : a.known) {
-      if (id == a.id || known.handshake) continue;
-      Server* there = AtSeat(known.seat);
-      const bool answers = there && there->id == id && Reaches(a, *there);
-      if (!answers && now_ - known.heard > options_.node_timeout) known.suspected = true;
-    }
-    // FAIL where most masters think so.
-    for (auto& [id, known] : a.known) {
-      if (!known.suspected || known.failed) continue;
-      int all = 0, agree = 0;
-      for (auto& [other_id, other] : a.known) {
-        if (other.slots.empty()) continue;
-        ++all;
-        Server* master = ById(other_id);
-        if (master && master->running && master->known.contains(id) && master->known[id].suspected) ++agree;
-      }
-      if (agree * 2 > all) known.failed = true;
-    }
-    SlotSet covered;
-    int masters = 0, there = 0;
-    for (auto& [id, known] : a.known) {
-      if (known.slots.empty()) continue;
-      if (!known.failed) covered |= known.slots;
-      ++masters;
-      there += known.suspected || known.failed ? 0 : 1;
-    }
-    const bool ok = covered.all() && there * 2 > masters;
-    if (!ok || !a.self().master || now_ - a.started >= 2s) a.ok = ok;
-    Replicate(a);
-    if (!a.self().master && a.known.contains(a.self().primary) && a.known[a.self().primary].failed &&
-        a.synced && !a.known[a.self().primary].slots.empty() && Chance(2))
-      Elect(a, true);
-  }
-  void Replicate(Server& a) {
-    Known& self = a.self();
-    if (self.master) {
-      ++a.offset;
-      return;
-    }
-    Server* master = ById(self.primary);
-    const bool flows = master && Reaches(a, *master) && a.known.contains(self.primary);
-    if (!flows) {
-      a.linked = false;
-      a.linked_at = now_;
-      return;
-    }
-    if (!a.linked && now_ - a.linked_at < 60ms) return;
-    a.linked = a.synced = true;
-    a.offset = master->offset;
-    a.keys = master->keys;
-  }
-  // Whether it is a master now.
-  bool Elect(Server& a, bool vote) {
-    Known& self = a.self();
-    const std::string old = self.primary;
-    if (!a.known.contains(old) || a.known[old].slots.empty()) return false;
-    if (vote) {
-      int all = 0, votes = 0;
-      ++a.current_epoch;
-      for (auto& [id, known] : a.known) {
-        if (known.slots.empty()) continue;
-        ++all;
-        Server* voter = ById(id);
-        if (!voter || !voter->running || !voter->known.contains(a.id)) continue;
-        if (voter->known[a.id].master || voter->known[a.id].primary != old) continue;
-        const auto voted = voter->voted.find(old);
-        if (voted != voter->voted.end() && now_ - voted->second < 2 * options_.node_timeout) continue;
-        voter->voted[old] = now_;
-        voter->current_epoch = std::max(voter->current_epoch, a.current_epoch);
-        ++votes;
-      }
-      if (votes * 2 <= all) return false;
-    }
-    for (auto& [id, known] : a.known) a.current_epoch = std::max(a.current_epoch, known.epoch);
-    self.epoch = ++a.current_epoch;
-    self.master = true;
-    self.primary.clear();
-    a.linked = false;
-    self.slots |= a.known[old].slots;
-    a.known[old].slots = {};
-    for (auto& [name, other] : servers_) {
-      if (&other != &a && Reaches(a, other)) Hear(other, a);
-    }
-    return true;
   }
 
   // --- The controller and the operator ---
@@ -870,13 +562,9 @@ class TestingCluster {
     return work.slots.empty();
   }
 
-  Options options_;
-  std::mt19937 random_;
-  Time now_{1000s};
   Service service_;
   int last_ordinal_ = 0;
   std::vector<Instance> desired_;
-  std::map<std::string, Server> servers_;
   std::map<std::string, Observed> observed_;
   std::set<std::string> held_, silent_, stepped_;
   std::vector<std::unique_ptr<Step>> awaited_;

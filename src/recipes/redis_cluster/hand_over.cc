@@ -83,9 +83,13 @@ class Mover {
       if (mark == myself->migrating.end()) {
         unmarked_.Add(slot);
       } else if (mark->second != order_.to) {
-        // Some of its keys may be there.
-        co_return Error::Conflict("slots-elsewhere", "slot {} is on its way to {} already", slot,
-                                  mark->second);
+        // Some of its keys may be there; unless that node has another's place, or none.
+        const redis::ClusterNode* before = view.Find(mark->second);
+        if (before && before->master && !before->failed) {
+          co_return Error::Conflict("slots-elsewhere", "slot {} is on its way to {} already", slot,
+                                    mark->second);
+        }
+        unmarked_.Add(slot);
       }
       left_.Add(slot);
     }

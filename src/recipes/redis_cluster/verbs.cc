@@ -16,9 +16,10 @@ namespace {
 using net::resp::Command;
 using net::resp::Value;
 
-constexpr Duration kOrder = 25s;
+constexpr Duration kOrder = 15s;
 constexpr Duration kPlainFailover = 6s;      // Redis gives up on one after 5 s
 constexpr Duration kForcedFailover = 500ms;  // votes come within milliseconds, or not at all
+constexpr Duration kUnasked = 1s;            // a takeover asks nobody
 constexpr Duration kPoll = 3ms;
 constexpr Duration kGetsKnown = 2s;  // for a node that was just met to be heard of
 constexpr size_t kLogMost = 64u << 10;
@@ -341,7 +342,8 @@ Duration WithinOf(const std::string& verb, const Values& args) {
   const auto given = redis::ParseNumber<int64_t>(Arg(args, "within_ms"));
   if (given && *given > 0) return Duration(*given);
   if (verb != "take-over") return kOrder;
-  return Arg(args, "how") == "force" ? kForcedFailover : kPlainFailover;
+  const std::string how = Arg(args, "how");
+  return how == "force" ? kForcedFailover : how == "takeover" ? kUnasked : kPlainFailover;
 }
 
 net::Task<Status> SetAll(Node& node, Values settings) {

@@ -27,7 +27,9 @@ constexpr int64_t kBytesPerMs = 50'000;    // a slow link
 constexpr int64_t kRoundBytes = 32 << 20;  // so that a round has an end in sight
 constexpr Duration kReserve = 2s;          // a round isn't begun any more
 constexpr Duration kTargetWithin = 1s;
-constexpr int kFruitlessMost = 4;
+// How long nothing may get over: a cluster that was down for a moment, a target that is slow.
+constexpr Duration kFruitlessFor = 3s;
+constexpr Duration kPause = 50ms;
 
 // Keys of one slot that go together.
 struct Load {
@@ -43,7 +45,7 @@ class Mover {
   net::Task<Result<Values>> Run() {
     MUSTER_CO_DO(co_await Begin());
     const Duration reserve = std::min(kReserve, node_.left() / 4);
-    int fruitless = 0;
+    Time fruitful = Now();
     while (!left_.empty() && node_.left() > reserve) {
       const int64_t before = keys_;
       const redis::SlotSet left_before = left_;
@@ -51,13 +53,17 @@ class Mover {
       // What is under way when the time is over is done by the server or not: the next order looks.
       if (!status.ok() && status.error().kind() == ErrorKind::kTimeout && Any()) break;
       if (!status.ok()) co_return status.error();
-      const bool fruitful = keys_ > before || !(left_ == left_before);
-      fruitless = fruitful ? 0 : fruitless + 1;
-      if (fruitless == kFruitlessMost) {
+      if (keys_ > before || !(left_ == left_before)) {
+        fruitful = Now();
+        continue;
+      }
+      // A target that sends them elsewhere doesn't import them, and won't by itself.
+      const bool elsewhere = trouble_.find("MOVED") != std::string::npos;
+      if (elsewhere || Now() - fruitful > kFruitlessFor) {
         co_return Error::Unavailable("move-failed", "the keys of slots {} don't get to {}:{}: {}",
                                      left_.Text(), order_.host, order_.port, trouble_);
       }
-      if (!fruitful) co_await node_.loop().Sleep(20ms);
+      co_await node_.loop().Sleep(kPause);
     }
     co_return Values{
         {"done", (order_.slots - left_).Text()}, {"left", left_.Text()}, {"keys", std::to_string(keys_)}};
@@ -115,6 +121,7 @@ class Mover {
   }
 
   net::Task<Status> Round(redis::SlotSet window) {
+    trouble_.clear();
     MUSTER_CO_TRY(std::vector<Load> loads, co_await Gather(window));
     MUSTER_CO_DO(co_await Weigh(loads));
     std::vector<Load> cut = Cut(std::move(loads));

@@ -19,7 +19,7 @@ struct HandOver {
 // Values: `done` and `left` are slots ("0-100,200"), `keys` how many were moved. It ends before the node's
 // end with what it has got to by then; who gave the order gives it again. Works from whatever an earlier one
 // has left. Codes "slots-elsewhere" where a slot belongs to a third node or the other isn't who it should be;
-// "move-failed" where no key could be moved several times in a row.
+// "move-failed" where no key could be moved for seconds.
 net::Task<Result<Values>> HandOverSlots(Node& node, HandOver order);
 
 }  // namespace muster::redis_cluster

@@ -58,15 +58,12 @@ class Agent {
   // --- The channel to the server.
 
   net::Task<void> Dial() {
-    Duration wait = kDialFirst;
     while (!leaving_) {
       auto connected = co_await net::ConnectChannel(loop_, options_.socket, 2s);
       if (!connected.ok()) {
-        co_await loop_.Sleep(wait);
-        wait = std::min(wait * 2, kDialMost);
+        co_await loop_.Sleep(NextDialWait());
         continue;
       }
-      wait = kDialFirst;
       channel_ = *connected;
       const net::Promised<bool> closed;
       channel_->on_frame = [this](net::Frame frame) { OnFrame(std::move(frame)); };
@@ -84,8 +81,15 @@ class Agent {
       streams_.Disconnect();
       FailBlobs();
       // Let a server that has just been replaced open its socket.
-      co_await loop_.Sleep(wait);
+      co_await loop_.Sleep(NextDialWait());
     }
+  }
+
+  // Longer each time until a server has welcomed it: one that is cut off on purpose is let in by nobody.
+  Duration NextDialWait() {
+    const Duration wait = dial_wait_;
+    dial_wait_ = std::min(dial_wait_ * 2, kDialMost);
+    return wait;
   }
 
   void Send(const api::AgentMessage& message) {
@@ -104,6 +108,7 @@ class Agent {
       return;
     }
     if (const auto* welcome = std::get_if<api::Welcome>(&*message)) {
+      dial_wait_ = kDialFirst;
       SeeEpoch(welcome->epoch);
     } else if (const auto* order = std::get_if<api::OrderMessage>(&*message)) {
       OnOrder(*order);
@@ -420,6 +425,7 @@ class Agent {
   const std::shared_ptr<LogWaker> log_waker_ = std::make_shared<LogWaker>(loop_);
   std::map<std::string, std::shared_ptr<Member>> members_;
   std::shared_ptr<net::Channel> channel_;
+  Duration dial_wait_ = kDialFirst;
   int64_t epoch_ = 0;
   OrphanReaper orphans_;
   bool leaving_ = false;

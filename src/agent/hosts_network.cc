@@ -258,6 +258,20 @@ Status EnterHost(int block, int host_number) {
   return means.namespaces ? Enter(HostNamespace(block, host_number)) : Done();
 }
 
+Status CutHost(int block, int host_number, bool cut) {
+  MUSTER_DO(CheckNumbers(block, host_number));
+  MUSTER_TRY(const NetworkMeans means, ProbeNetwork());
+  if (!means.namespaces) {
+    if (!cut) return Done();
+    return Error::Conflict("cut-impossible", "a rehearsed host can't be cut off here: {}", means.reason)
+        .Hint("it takes root and network namespaces, in which the server and the hosts' agents were started");
+  }
+  MUSTER_TRY(NetworkLock lock, NetworkLock::Take());
+  const std::string name = HostNamespace(block, host_number);
+  if (!LinkExists(name)) return Done();
+  return Ip({fmt::format("link set {} {}", name, cut ? "down" : "up")}).While("setting the link {}", name);
+}
+
 Status TearDownHost(int block, int host_number) {
   MUSTER_DO(CheckNumbers(block, host_number));
   const std::string bridge = BridgeName(block), name = HostNamespace(block, host_number);

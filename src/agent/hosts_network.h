@@ -36,6 +36,12 @@ Status SetUpHost(int block, int host_number);
 // SetUpHost.
 Status EnterHost(int block, int host_number);
 
+// Cuts a host off, or heals it: the machine's end of its link goes down, so that nobody reaches what runs on
+// it, neither other hosts nor the machine, and what runs there reaches nobody. Done already is fine, and so
+// is a host that has no link (yet). Blocks and host numbers as for SetUpHost. Code "cut-impossible" where
+// hosts have no namespaces of their own.
+Status CutHost(int block, int host_number, bool cut);
+
 // Removes the host's namespace, and the bridge with the last one of its block. Absent is fine. Processes that
 // are still inside keep running without a network.
 Status TearDownHost(int block, int host_number);

@@ -154,12 +154,17 @@ TEST_F(RehearsedHosts, ReachEachOtherAndTheMachineByTheirOwnAddresses) {
   EXPECT_EQ(AskFrom(2, machine, port), "machine sees " + two);
 }
 
-TEST_F(RehearsedHosts, CanBeCutOff) {
+TEST_F(RehearsedHosts, CanBeCutOffAndHealed) {
+  ASSERT_TRUE(CutHost(block, 1, true).ok()) << "there is nothing to cut yet";
   ASSERT_TRUE(SetUpHost(block, 1).ok());
   StartServer(1, "0.0.0.0", port, "one");
   EXPECT_NE(Ask(HostAddress(block, 1), port), "");
-  const Exec down{.argv = {"ip", "link", "set", HostNamespace(block, 1), "down"}};
-  ASSERT_EQ(RunCommand(down, 5s).value().status, 0);
+  ASSERT_TRUE(CutHost(block, 1, true).ok());
+  ASSERT_TRUE(CutHost(block, 1, true).ok()) << "twice is fine";
+  EXPECT_EQ(AskOnce(HostAddress(block, 1), port), "");
+  ASSERT_TRUE(CutHost(block, 1, false).ok());
+  EXPECT_NE(Ask(HostAddress(block, 1), port), "");
+  ASSERT_TRUE(CutHost(block, 1, true).ok());
   EXPECT_EQ(AskOnce(HostAddress(block, 1), port), "");
   ASSERT_TRUE(SetUpHost(block, 1).ok()) << "set up again, it is whole again";
   EXPECT_NE(Ask(HostAddress(block, 1), port), "");

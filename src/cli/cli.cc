@@ -20,6 +20,7 @@ std::vector<Command> AllCommands() {
   AddFileCommands(commands);
   AddLookCommands(commands);
   AddActCommands(commands);
+  AddDrillCommands(commands);
   AddSecretCommands(commands);
   AddServerCommands(commands);
   AddShellCommands(commands);

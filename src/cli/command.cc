@@ -140,6 +140,7 @@ std::string PageOf(const std::string& group) {
       {"Files and what follows from them", "file"},
       {"Looking", "look"},
       {"Changing what runs", "act"},
+      {"Breaking on purpose", "drill"},
       {"muster itself", "muster"},
       {"The server", "server"},
       {"Secrets", "secrets"},

@@ -27,7 +27,18 @@ struct Context {
 };
 
 // What the shell offers for an argument.
-enum class Completes { kNothing, kFile, kFolder, kCluster, kService, kInstance, kTarget, kSecret, kWords };
+enum class Completes {
+  kNothing,
+  kFile,
+  kFolder,
+  kCluster,
+  kService,
+  kInstance,
+  kTarget,
+  kHost,
+  kSecret,
+  kWords
+};
 
 // An option, a flag (an option without a value) or a positional argument.
 struct Argument {

@@ -11,6 +11,7 @@ namespace muster::cli {
 void AddFileCommands(std::vector<Command>& commands);    // check plan up render schema
 void AddLookCommands(std::vector<Command>& commands);    // status ps logs history audit verify
 void AddActCommands(std::vector<Command>& commands);     // exec restart stop start scale down rollback resume
+void AddDrillCommands(std::vector<Command>& commands);   // drill, host …
 void AddSecretCommands(std::vector<Command>& commands);  // secret …
 void AddServerCommands(std::vector<Command>& commands);  // server …, agent run, doctor, version
 void AddShellCommands(std::vector<Command>& commands);   // completion, __complete, __docs

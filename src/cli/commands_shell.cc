@@ -61,6 +61,12 @@ std::vector<std::string> NamesFrom(Context& context, const std::vector<std::stri
     for (const Json& secret : List(*answer, "secrets")) names.insert(Text(secret, "name"));
     return {names.begin(), names.end()};
   }
+  if (what == Completes::kHost) {
+    const auto status = api.Ask("GET", ClusterTarget(*key));
+    if (!status.ok()) return {};
+    for (const Json& host : List(*status, "hosts")) names.insert(Text(host, "name"));
+    return {names.begin(), names.end()};
+  }
   const auto answer = api.Ask("GET", ClusterTarget(*key, "/instances"));
   if (!answer.ok()) return {};
   for (const Json& instance : List(*answer, "instances")) {
@@ -98,7 +104,7 @@ void AddShellCommands(std::vector<Command>& commands) {
       .OneOf({"bash", "zsh", "fish"})
       .Flag("json", 0, &CompletionArgs::json, "Print JSON")
       .Group("muster itself")
-      .More("Commands, options, files, and the names of clusters, services and instances.")
+      .More("Commands, options, files, and the names of clusters, hosts, services and instances.")
       .Example("source <(muster completion bash)");
   commands.push_back(completion.Run(PrintScript));
 

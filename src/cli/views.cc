@@ -147,14 +147,21 @@ std::string StatusText(const Json& status, const View& view) {
     const bool unused = host.contains("used") && !Flag(host, "used");  // nobody looks for its agent
     hosts.Add({{Text(host, "name")},
                {Text(host, "address")},
-               connected ? Cell{"connected", Color::kGreen}
-               : unused  ? Cell{"-", Color::kDim}
-                         : Cell{"silent", Color::kRed}});
+               Flag(host, "cut") ? Cell{"cut off", Color::kRed}
+               : connected       ? Cell{"connected", Color::kGreen}
+               : unused          ? Cell{"-", Color::kDim}
+                                 : Cell{"silent", Color::kRed}});
   }
   if (!hosts.empty()) text += "\n" + hosts.Text(view.color, view.columns);
   std::string tail;
   for (const Json& endpoint : List(status, "endpoints")) {
     tail += fmt::format("{}: {}\n", Text(endpoint, "service"), Text(endpoint, "url"));
+  }
+  for (const Json& host : List(status, "hosts")) {
+    if (!Flag(host, "cut")) continue;
+    const std::string name = Text(host, "name");
+    tail += fmt::format("{} was cut off on purpose; {} {} brings it back\n", name,
+                        NameCluster("muster host heal", option), name);
   }
   const auto& held = List(status, "held");
   if (!held.empty())

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <deque>
 #include <fstream>
+#include <set>
 
 #include "base/digest.h"
 #include "base/files.h"
@@ -75,6 +76,7 @@ struct Agents::State : std::enable_shared_from_this<Agents::State> {
   Callbacks callbacks;
   std::unique_ptr<net::ChannelListener> listener;
   std::map<std::string, Link> links;
+  std::set<std::string> cut;  // as the keys of links
   const Duration ping_every;
   bool closing = false;
 
@@ -131,6 +133,10 @@ struct Agents::State : std::enable_shared_from_this<Agents::State> {
       } else {
         channel->Close();
       }
+      return;
+    }
+    if (cut.contains(key)) {
+      channel->Close();
       return;
     }
     if (link.channel && link.channel != channel) {
@@ -226,7 +232,7 @@ struct Agents::State : std::enable_shared_from_this<Agents::State> {
 
   void ScheduleStart(const std::string& key) {
     Link& link = links[key];
-    if (!link.is_wanted || link.channel || closing) return;
+    if (!link.is_wanted || link.channel || closing || cut.contains(key)) return;
     loop.Cancel(link.restart_timer);
     link.restart_timer = loop.After(link.restart_delay, [this, key] { StartNow(key); });
     link.restart_delay = std::min(link.restart_delay * 2, kRestartMost);
@@ -237,6 +243,7 @@ struct Agents::State : std::enable_shared_from_this<Agents::State> {
     if (found == links.end() || !found->second.is_wanted || found->second.channel) return;
     Link& link = found->second;
     link.restart_timer = 0;
+    if (cut.contains(key)) return;
     (void)callbacks.start(link.wanted);
     ScheduleStart(key);  // until its hello cancels this
   }
@@ -418,6 +425,20 @@ void Agents::Release(const std::string& cluster, const std::string& host) {
   }
   state_->FailAll(link, Unreachable(host));
   state_->EndStreams(link);
+}
+
+void Agents::Cut(const std::string& cluster, const std::string& host, bool cut) {
+  const std::string key = LinkKey(cluster, host);
+  const bool changed = cut ? state_->cut.insert(key).second : state_->cut.erase(key) > 0;
+  const auto found = state_->links.find(key);
+  if (!changed || found == state_->links.end()) return;
+  if (!cut) {
+    found->second.restart_delay = kRestartFirst;
+    state_->ScheduleStart(key);
+  } else if (const auto channel = found->second.channel) {
+    state_->OnClosed(key, channel.get());
+    channel->Close();
+  }
 }
 
 bool Agents::connected(const std::string& cluster, const std::string& host) const {

@@ -47,6 +47,10 @@ class Agents {
 
   void Want(const Wanted& wanted);                                    // start it, and again when it dies
   void Release(const std::string& cluster, const std::string& host);  // tell it to leave; forget it
+  // Holds the host's agent off: its connection is closed, none is taken from it, and none is started, until
+  // it is healed. For a rehearsed host that is cut off: its agent's socket doesn't cross the network that is
+  // cut.
+  void Cut(const std::string& cluster, const std::string& host, bool cut);
   bool connected(const std::string& cluster, const std::string& host) const;
   // Waits until it is connected; code "host-unreachable" after `timeout`.
   net::Task<Status> Reach(std::string cluster, std::string host, Duration timeout);

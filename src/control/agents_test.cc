@@ -97,6 +97,39 @@ TEST_F(AgentsTest, SendBlobsInPiecesOneAfterAnother) {
   EXPECT_EQ(pieces, 7);
 }
 
+TEST_F(AgentsTest, HoldTheAgentOfAHostOffThatIsCut) {
+  Connect();
+  bool closed = false;
+  channel->on_closed = [&](const Error&) {
+    closed = true;
+    if (enough()) loop.Stop();
+  };
+  channel->Open();
+  enough = [this] { return here; };
+  Wait();
+  agents->Cut("c", "h", true);
+  enough = [&] { return closed; };
+  if (!closed) Wait();
+  EXPECT_FALSE(here);
+
+  closed = false;
+  Connect();
+  channel->on_closed = [&](const Error&) {
+    closed = true;
+    if (enough()) loop.Stop();
+  };
+  channel->Open();
+  Wait();
+  EXPECT_FALSE(agents->connected("c", "h"));
+
+  agents->Cut("c", "h", false);
+  Connect();
+  channel->Open();
+  enough = [this] { return here; };
+  Wait();
+  EXPECT_TRUE(agents->connected("c", "h"));
+}
+
 TEST_F(AgentsTest, TakeOneThatAnswersNoPingsForAway) {
   Connect(true);
   channel->Open();

@@ -155,6 +155,7 @@ void Controller::ReleaseIdleHosts() {
   for (const auto& [name, observed] : observed_) {
     if (observed.state != InstanceState::kAbsent) needed.insert(observed.host);
   }
+  needed.insert(kept_.cut.begin(), kept_.cut.end());
   const size_t before = hosts_.size();
   std::erase_if(hosts_, [&](const auto& host) {
     if (needed.contains(host.first)) return false;
@@ -414,6 +415,8 @@ net::Task<Result<StartedRun>> Controller::Act(std::string action, std::vector<st
     co_return Error::Conflict("cluster-down", "{} is going down: there is nothing to {}", row_.key, action)
         .Hint("muster down goes on with it, {} brings it up again", UpCommand(row_.key));
   }
+  // What is cut off would hear nothing of it.
+  if (action == "down" && !options.plan_only) co_await HealAll(author);
   // Whoever wants everything gone needn't wait for what is on its way up, and what is on its way down already
   // goes on: with its data, where somebody has asked for that.
   std::string cancelled;

@@ -89,6 +89,8 @@ struct Dependencies {
   std::function<net::Task<Status>(std::string cluster)> remove_hosts;
   // The cluster is in the store no more.
   std::function<void(const std::string& cluster)> forget;
+  // Takes the link of a rehearsed host down, or up again. Codes "cut-impossible", "host-network-failed".
+  std::function<net::Task<Status>(Agents::Wanted host, bool cut)> cut_link;
   // How long whoever wants to change something waits while a run is settled that a stop of the server left.
   Duration settle_within = 30s;
   Duration reach_within = 10s;    // an agent that is to tell what stands on its host
@@ -131,6 +133,12 @@ class Controller : public std::enable_shared_from_this<Controller> {
   // Cancels what is under way and waits for its end, at most `timeout`; where it has ended by then, that it
   // was for `why`.
   net::Task<void> CancelAndWait(Error why, Duration timeout);
+
+  // Cuts a rehearsed host off from all others, from the machine and from the server, or heals it. It stays
+  // cut, through restarts of the server too, until it is healed or the cluster goes down. Codes
+  // "not-a-rehearsal", "unknown-host", "host-unused", "cut-impossible", "host-network-failed".
+  net::Task<Status> CutHost(std::string host, bool cut, std::string author);
+  const std::set<std::string>& cut_hosts() const { return kept_.cut; }
 
   // Goes on with what the last run was about.
   net::Task<Result<StartedRun>> Resume(std::string author);
@@ -249,6 +257,12 @@ class Controller : public std::enable_shared_from_this<Controller> {
   net::Task<Status> DeleteData();
   net::Task<void> Recover(store::RunRow row);
   net::Task<void> PutBackWhatIsLeft(std::string run);
+
+  Status KeepCut(const std::string& host, bool cut);
+  std::optional<Error> WhyNotCut(const std::string& host) const;
+  net::Task<void> CutLinkAgain(Agents::Wanted host);
+  void CutAgain();
+  net::Task<void> HealAll(std::string author);
 
   net::Task<Status> Await(Step step);
   void SettleAwaited(const std::string& id, Status status);

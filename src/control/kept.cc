@@ -48,7 +48,10 @@ Kept KeptOf(const store::ClusterRow& row) {
       if (host.is_string()) kept.going_down->silent.push_back(host.get<std::string>());
     }
   }
-  for (const char* known : {"hosts", "numbers", "good", "down", "going_down"}) json.erase(known);
+  for (const Json& host : json.value("cut", Json::array())) {
+    if (host.is_string()) kept.cut.insert(host.get<std::string>());
+  }
+  for (const char* known : {"hosts", "numbers", "good", "down", "going_down", "cut"}) json.erase(known);
   kept.others = json.dump();
   return kept;
 }
@@ -62,6 +65,7 @@ std::string TextOf(const Kept& kept) {
   }
   json["numbers"] = kept.numbers;
   if (kept.good > 0) json["good"] = kept.good;
+  if (!kept.cut.empty()) json["cut"] = kept.cut;
   if (kept.down) json["down"] = true;
   if (kept.going_down) {
     json["going_down"] = {{"delete_data", kept.going_down->delete_data}, {"silent", kept.going_down->silent}};

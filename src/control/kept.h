@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -29,6 +30,7 @@ struct Kept {
   int64_t good = 0;                    // the revision that `on_failure: rollback` goes back to; 0: none
   bool down = false;
   std::optional<GoingDown> going_down;
+  std::set<std::string> cut;  // rehearsed hosts that were cut off on purpose
   std::string others = "{}";  // a JSON object: what a later release wrote there, which stays
 };
 Kept KeptOf(const store::ClusterRow& row);

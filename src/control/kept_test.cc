@@ -17,7 +17,8 @@ TEST(Kept, IsReadAsItWasWritten) {
                   .numbers = {{"a", 2}, {"gone", 7}},
                   .good = 4,
                   .down = true,
-                  .going_down = Kept::GoingDown{.delete_data = true, .silent = {"a", "b"}}};
+                  .going_down = Kept::GoingDown{.delete_data = true, .silent = {"a", "b"}},
+                  .cut = {"a"}};
   const Kept read = KeptOf({.extra = TextOf(kept)});
   ASSERT_TRUE(read.hosts.contains("a"));
   EXPECT_EQ(read.hosts.at("a").address, "127.77.3.2");
@@ -28,6 +29,7 @@ TEST(Kept, IsReadAsItWasWritten) {
   ASSERT_TRUE(read.going_down);
   EXPECT_TRUE(read.going_down->delete_data);
   EXPECT_THAT(read.going_down->silent, ElementsAre("a", "b"));
+  EXPECT_THAT(read.cut, ElementsAre("a"));
 }
 
 TEST(Kept, HasTheNumbersOfTheHostsInUseInAStoreOfAnEarlierRelease) {
@@ -43,12 +45,13 @@ TEST(Kept, LeavesWhatALaterReleaseWroteThere) {
 
 TEST(Kept, IsNothingWhereItCannotBeRead) {
   for (const char* text :
-       {"nonsense", "", "[]", R"({"hosts":7,"numbers":[],"good":"x","down":3,"going_down":null})"}) {
+       {"nonsense", "", "[]", R"({"hosts":7,"numbers":[],"good":"x","down":3,"going_down":null,"cut":7})"}) {
     const Kept kept = KeptOf({.extra = text});
     EXPECT_THAT(kept.hosts, IsEmpty()) << text;
     EXPECT_THAT(kept.numbers, IsEmpty()) << text;
     EXPECT_EQ(kept.good, 0) << text;
     EXPECT_FALSE(kept.down) << text;
+    EXPECT_THAT(kept.cut, IsEmpty()) << text;
   }
 }
 

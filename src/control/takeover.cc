@@ -18,6 +18,7 @@ constexpr Duration kTryAgain = 2s;
 // Whatever may be wrong with the revision or the store: what runs is to be seen, and may be taken down.
 Status Controller::TakeOver() {
   if (row_.revision == 0 || down()) return BeginToRule();
+  CutAgain();
   for (const auto& [name, host] : hosts_) deps_.agents->Want(host);
   auto bundle = CurrentBundle();
   Status adopted = bundle.ok() ? Adopt(std::move(bundle->cluster)) : Status(bundle.error());

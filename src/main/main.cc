@@ -2,6 +2,7 @@
 #include <unistd.h>
 
 #include "agent/agent.h"
+#include "agent/hosts_network.h"
 #include "base/files.h"
 #include "cli/cli.h"
 #include "server/server.h"
@@ -19,7 +20,8 @@ std::string OwnPath() {
 int main(int argc, char** argv) {
   muster::CliHooks hooks;
   hooks.run_server = [](const muster::ServerArgs& args) {
-    return muster::server::RunServer({.home = args.home, .program = OwnPath()});
+    return muster::server::RunServer(
+        {.home = args.home, .program = OwnPath(), .cut_host = muster::agent::CutHost});
   };
   hooks.run_agent = [](const muster::AgentArgs& args) {
     return muster::agent::RunAgent({.home = args.home,

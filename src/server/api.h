@@ -95,6 +95,7 @@ class Api {
   net::Task<Answer> Rollback(Call call);
   net::Task<Answer> Resume(Call call);
   net::Task<Answer> Verify(Call call);
+  net::Task<Answer> CutHost(Call call);
   net::Task<Answer> History(Call call);
   net::Task<Answer> Revision(Call call);
   net::Task<Answer> Runs(Call call);

@@ -272,7 +272,11 @@ net::Task<Answer> Api::ClusterStatus(Call call) {
     hosts.push_back({{"name", host.name},
                      {"address", host.address},
                      {"used", used.contains(host.name)},
-                     {"connected", controller.connected(host.name)}});
+                     {"connected", controller.connected(host.name)},
+                     {"cut", controller.cut_hosts().contains(host.name)}});
+  }
+  for (const std::string& host : controller.cut_hosts()) {
+    reasons.push_back(fmt::format("{} is cut off: muster host heal {}", host, host));
   }
   for (const auto& [instance, why] : controller.held()) held.push_back(instance);
   // Where to point a browser: what other services don't stand in front of.
@@ -458,6 +462,20 @@ net::Task<Answer> Api::Verify(Call call) {
                     {"hint", check.hint}});
   }
   co_return Good({{"checks", list}, {"passed", passed}});
+}
+
+net::Task<Answer> Api::CutHost(Call call) {
+  const auto found = FindController(call);
+  if (!found.ok()) co_return Bad(found.error());
+  const std::shared_ptr<control::Controller> controller = *found;
+  bool cut = true;
+  const Status read = api::Fields(*call.body, "body").Bool("cut", cut).Give(Ok{});
+  if (!read.ok()) co_return Bad(read.error());
+  const std::string host = call.part("host");
+  const bool was = controller->cut_hosts().contains(host);
+  const Status done = co_await controller->CutHost(host, cut, call.who);
+  if (!done.ok()) co_return Bad(done.error());
+  co_return Good({{"host", host}, {"cut", cut}, {"changed", was != cut}});
 }
 
 net::Task<Answer> Api::History(Call call) {

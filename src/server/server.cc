@@ -65,6 +65,12 @@ Status RunServer(const ServerOptions& options) {
   dependencies.remove_hosts = [&](std::string cluster) {
     return RemoveHosts(loop, options.home, std::move(cluster));
   };
+  dependencies.cut_link = [&](control::Agents::Wanted host, bool cut) -> net::Task<Status> {
+    std::function<Status()> work = [&options, host, cut] {
+      return options.cut_host(host.block, host.host_number, cut);
+    };
+    return loop.Blocking(std::move(work));
+  };
   dependencies.forget = [&](const std::string& cluster) {
     // Once the loop is back: the controller is in the middle of its last run's end.
     loop.Post([&, cluster] { clusters->Forget(cluster); });

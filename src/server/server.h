@@ -3,6 +3,7 @@
 // agents and clusters.
 #pragma once
 
+#include <functional>
 #include <string>
 
 #include "base/result.h"
@@ -12,6 +13,8 @@ namespace muster::server {
 struct ServerOptions {
   std::string home;     // MUSTER_HOME: everything lives below it
   std::string program;  // the path of this program, to start agents with
+  // Takes the link of a rehearsed host down, or up again; see agent/hosts_network.h. Called on the pool.
+  std::function<Status(int block, int host_number, bool cut)> cut_host;
 };
 
 // Runs until SIGTERM, SIGINT or POST /v1/stop. Instances and agents go on without it.

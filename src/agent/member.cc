@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <csignal>
 
 #include "agent/ports.h"
 #include "base/fault.h"
@@ -169,6 +170,12 @@ Error Member::WithEvidence(Error error) const {
 net::Task<Result<Values>> Member::Perform(Step step, std::optional<Instance> desired,
                                           std::shared_ptr<const bool> given_up) {
   auto self = shared_from_this();
+  if (step.verb == "break") {
+    const auto how = step.args.find("how");
+    const Status broken = Break(how == step.args.end() ? "" : how->second);
+    if (!broken.ok()) co_return broken.error();
+    co_return Values{};
+  }
   const bool own = step.verb == "install" || step.verb == "start" || step.verb == "stop" ||
                    step.verb == "reload" || step.verb == "remove";
   if (!own) {
@@ -221,6 +228,16 @@ net::Task<Result<Values>> Member::Perform(Step step, std::optional<Instance> des
   }
   if (!status.ok()) co_return status.error();
   co_return Values{};
+}
+
+// What a drill does to it: nobody here is told, so that it is met as what happens by itself is.
+Status Member::Break(const std::string& how) {
+  const std::map<std::string, int> signals = {{"kill", SIGKILL}, {"freeze", SIGSTOP}, {"thaw", SIGCONT}};
+  const auto found = signals.find(how);
+  if (found == signals.end()) return Error::Invalid("unknown-break", "nothing is broken by \"{}\"", how);
+  if (!process_) return Error::Conflict("not-running", "{} does not run", paths_.name);
+  process_->Signal(found->second);
+  return Done();
 }
 
 net::Task<Status> Member::Start(const Step& step) {

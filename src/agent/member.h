@@ -1,7 +1,7 @@
 // One instance on its host: its files, its process, its probe, and the machine that decides over them.
 // A step's errors are those of install.h, users.h, ports.h, Process::Start and the recipe's operator,
-// StartSettled's, and "not-installed", "not-running", "reload-failed", "health-wrong", "artifact-differs",
-// "cancelled".
+// StartSettled's, and "not-installed", "not-running", "unknown-break", "reload-failed", "health-wrong",
+// "artifact-differs", "cancelled".
 #pragma once
 
 #include <functional>
@@ -119,6 +119,7 @@ class Member : public std::enable_shared_from_this<Member> {
   net::Task<Status> RemoveFiles(bool delete_data);
   net::Task<Status> WithFiles(std::function<Status()> work);
 
+  Status Break(const std::string& how);
   void Feed(const Event& event);
   void Obey(const std::vector<Action>& actions);
   void SetWake();

@@ -68,6 +68,30 @@ struct StartedRun {
   bool goes_back = false;  // to what stood before, by itself, should it fail
 };
 
+// What `muster drill` is asked for, and what came of it.
+struct DrillOptions {
+  std::string service;   // "": the first that can be drilled
+  std::string how;       // kill, freeze, cut
+  std::string instance;  // "": the first primary
+  Duration most = 60s;   // so long it may take until all is well again
+};
+struct DrillReport {
+  struct Deed {
+    Duration after;  // the break
+    Order order;
+    std::optional<Error> error;
+  };
+  std::string service, how, instance, host;
+  std::vector<DrillRange> ranges;
+  std::vector<Deed> deeds;  // notable orders of the mender
+  std::optional<Duration>
+      green_after;  // the break, and settled and whole; for a cut: after it was healed, too
+  std::optional<Duration> healed_after;  // of a cut
+  std::string state;                     // at the end: "green", or what is wrong
+  std::vector<std::string> plan;         // steps that `muster plan` would have then; empty is as it should be
+  std::vector<std::string> failures;     // why it counts as failed
+};
+
 struct ServiceStatus {
   std::string name, kind;
   ServiceHealth health;
@@ -139,6 +163,15 @@ class Controller : public std::enable_shared_from_this<Controller> {
   // "not-a-rehearsal", "unknown-host", "host-unused", "cut-impossible", "host-network-failed".
   net::Task<Status> CutHost(std::string host, bool cut, std::string author);
   const std::set<std::string>& cut_hosts() const { return kept_.cut; }
+
+  // Breaks a member while a client writes, waits until all is well again, and tells what it came to. `tell`
+  // is called with what goes on, for people; once `given_up` is true nothing new is begun, what was broken is
+  // put right and what was written removed. Codes: "unknown-service", "unknown-instance", "nothing-to-drill",
+  // "unknown-break", "drill-active", "run-active", "drill-unwell", "drill-client", "cluster-down", those of
+  // CutHost and the agent's own.
+  net::Task<Result<DrillReport>> Drill(DrillOptions options, std::string author,
+                                       std::function<void(const std::string& text)> tell,
+                                       std::shared_ptr<const bool> given_up);
 
   // Goes on with what the last run was about.
   net::Task<Result<StartedRun>> Resume(std::string author);
@@ -264,6 +297,15 @@ class Controller : public std::enable_shared_from_this<Controller> {
   void CutAgain();
   net::Task<void> HealAll(std::string author);
 
+  struct Drilling;
+  Result<std::shared_ptr<Drilling>> ChooseDrill(DrillOptions options) const;
+  Result<std::shared_ptr<DrillClient>> MakeDrillClient(const std::string& service, Duration most) const;
+  std::string WhyUnwell(const std::string& service) const;
+  net::Task<Status> BreakMember(std::shared_ptr<Drilling> drilling, std::string how, std::string author);
+  net::Task<void> AwaitWell(std::shared_ptr<Drilling> drilling, std::string author);
+  net::Task<void> PutRight(std::shared_ptr<Drilling> drilling, std::string author);
+  net::Task<void> Conclude(std::shared_ptr<Drilling> drilling);
+
   net::Task<Status> Await(Step step);
   void SettleAwaited(const std::string& id, Status status);
   void GiveUpAwaited();
@@ -307,6 +349,7 @@ class Controller : public std::enable_shared_from_this<Controller> {
   std::vector<SettledStep> settled_;
   bool flush_posted_ = false;
   std::map<std::string, Awaited> awaited_;  // steps of the run that wait for a mender, by id
+  std::shared_ptr<Drilling> drilling_;      // while a drill is under way
   bool mend_posted_ = false;
   net::Loop::TimerId mend_timer_ = 0;
   Time mend_at_{};  // of mend_timer_

@@ -4,6 +4,7 @@
 
 #include "api/json.h"
 #include "control/controller.h"
+#include "control/drilling.h"
 #include "control/run_machine.h"
 
 namespace muster::control {
@@ -167,6 +168,7 @@ net::Task<void> Controller::PerformOrder(Order order) {
              {"reason", order.reason},     {"state", outcome.ok() ? "done" : "failed"}};
   if (!outcome.ok()) event["error"] = api::ToJson(outcome.error());
   deps_.publish(row_.key, "mend", event.dump());
+  if (drilling_) drilling_->Saw(order, outcome.ok() ? std::nullopt : std::optional<Error>(outcome.error()));
   if (order.notable) {
     const std::string end = outcome.ok() ? "" : ": " + outcome.error().message();
     (void)deps_.store->AddAudit({.id = 0,

@@ -18,6 +18,7 @@
 #include "model/instance.h"
 #include "model/plan.h"
 #include "model/shape.h"
+#include "recipes/drill.h"
 
 namespace muster {
 
@@ -231,6 +232,8 @@ struct Recipe {
                                               const std::map<std::string, Observed>& observed) = nullptr;
   // Its ports may be worth a browser's while.
   bool for_browsers = true;
+  // `muster drill`; without a client there is none for this kind.
+  DrillRecipe drill = {};
   // Its program ends its own processes: it alone is asked to stop. Else all processes of an instance are.
   bool stops_its_own = false;
 };

@@ -112,6 +112,7 @@ class Api {
   net::Task<Answer> OpenApiAnswer(Call call);
   net::Task<Answer> ExecInput(Call call);
   net::Task<void> Exec(net::Exchange& exchange, Call call);
+  net::Task<void> Drill(net::Exchange& exchange, Call call);
   net::Task<void> Logs(net::Exchange& exchange, Call call);
   net::Task<void> RunEvents(net::Exchange& exchange, Call call);
   net::Task<void> ClusterEvents(net::Exchange& exchange, Call call);

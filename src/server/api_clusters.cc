@@ -464,20 +464,6 @@ net::Task<Answer> Api::Verify(Call call) {
   co_return Good({{"checks", list}, {"passed", passed}});
 }
 
-net::Task<Answer> Api::CutHost(Call call) {
-  const auto found = FindController(call);
-  if (!found.ok()) co_return Bad(found.error());
-  const std::shared_ptr<control::Controller> controller = *found;
-  bool cut = true;
-  const Status read = api::Fields(*call.body, "body").Bool("cut", cut).Give(Ok{});
-  if (!read.ok()) co_return Bad(read.error());
-  const std::string host = call.part("host");
-  const bool was = controller->cut_hosts().contains(host);
-  const Status done = co_await controller->CutHost(host, cut, call.who);
-  if (!done.ok()) co_return Bad(done.error());
-  co_return Good({{"host", host}, {"cut", cut}, {"changed", was != cut}});
-}
-
 net::Task<Answer> Api::History(Call call) {
   const auto found = FindController(call);
   if (!found.ok()) co_return Bad(found.error());

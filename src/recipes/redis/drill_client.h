@@ -1,0 +1,28 @@
+// Writes to a Redis Cluster as its users do, while something in it is broken: two writers for each master's
+// slots, one that takes the answer for it and one that WAITs for a replica, following redirects. Loop thread
+// only; the loop outlives it.
+//
+// Keys are "muster-drill:NAME:{TAG}:plain:NUMBER" (and "wait"), their value is the number; they expire after
+// a while, should nobody remove them.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "net/loop.h"
+#include "recipes/drill.h"
+#include "recipes/redis/drill_routes.h"
+
+namespace muster::redis {
+
+struct DrillSetup {
+  net::Loop* loop;
+  std::vector<Endpoint> nodes;  // at least one of them has to answer
+  std::string password;         // "": none is sent
+  std::string name;
+  Duration forget_after;
+};
+std::shared_ptr<DrillClient> MakeClusterDrillClient(DrillSetup setup);
+
+}  // namespace muster::redis

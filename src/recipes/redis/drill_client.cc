@@ -37,7 +37,7 @@ class ClusterClient final : public DrillClient, public std::enable_shared_from_t
       view = co_await LookAt(node);
       if (view.ok()) break;
     }
-    if (!view.ok()) co_return view.error();
+    if (!view.ok()) co_return Failure("no member answers: " + view.error().message());
     Divide(*view);
     if (ledger_.ranges().empty()) co_return Failure("no node of the service has slots");
     for (size_t range = 0; range < slots_.size(); ++range) {

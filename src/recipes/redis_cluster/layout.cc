@@ -11,6 +11,7 @@
 #include "recipes/common/variables.h"
 #include "recipes/redis/settings.h"
 #include "recipes/redis_cluster/change.h"
+#include "recipes/redis_cluster/drill.h"
 #include "recipes/redis_cluster/health.h"
 #include "recipes/redis_cluster/mender.h"
 #include "recipes/redis_cluster/operator.h"
@@ -215,6 +216,7 @@ Recipe MakeRedisClusterRecipe() {
   recipe.layout = std::move(layout);
   recipe.health = redis_cluster::HealthOf;
   recipe.roles = redis_cluster::RolesOf;
+  recipe.drill = {.primaries = redis_cluster::DrillPrimaries, .make_client = redis_cluster::MakeDrillClient};
   recipe.for_browsers = false;
   recipe.make_mender = redis_cluster::MakeRedisClusterMender;
   recipe.make_operator = redis_cluster::MakeRedisClusterOperator;

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <set>
 
 #include "base/digest.h"
 #include "base/files.h"
@@ -72,7 +73,9 @@ struct Server {
   std::vector<RunProgress> finished;
   std::vector<std::pair<std::string, std::string>> events;
   Lines removed_hosts;
-  std::optional<Error> stuck;  // why folders of hosts can't be removed
+  std::optional<Error> stuck;       // why folders of hosts can't be removed
+  std::set<std::string> links_cut;  // hosts
+  std::optional<Error> link_stuck;  // why links can't be set
   std::function<bool()> until;
   std::unique_ptr<Agents> agents;
   std::shared_ptr<Controller> controller;
@@ -140,6 +143,9 @@ class ControllerTest : public testing::Test {
     dependencies.remove_hosts = [&server](std::string cluster) {
       return RemoveHosts(server, std::move(cluster));
     };
+    dependencies.cut_link = [&server](Agents::Wanted host, bool cut) {
+      return CutLink(server, std::move(host.host), cut);
+    };
     dependencies.forget = [](const std::string&) {};
     dependencies.reach_within = reach_within_;
     dependencies.observe_within = reach_within_;
@@ -151,6 +157,14 @@ class ControllerTest : public testing::Test {
   static net::Task<Status> RemoveHosts(Server& server, std::string cluster) {
     if (server.stuck) co_return *server.stuck;
     server.removed_hosts.push_back(cluster);
+    co_return Done();
+  }
+
+  static net::Task<Status> CutLink(Server& server, std::string host, bool cut) {
+    if (server.link_stuck) co_return *server.link_stuck;
+    if (cut) server.links_cut.insert(host);
+    if (!cut) server.links_cut.erase(host);
+    server.Look();
     co_return Done();
   }
 

@@ -80,7 +80,8 @@ def shows_a_good_end(muster, report, primary):
     for one in report["ranges"]:
         assert one["plain"]["acknowledged"] > 50
         assert one["wait"]["acknowledged"] > 0 and one["wait"]["lost"] == 0
-    assert any(deed["verb"] == "take-over" and "error" not in deed for deed in report["did"])
+    if report["how"] == "kill":  # Redis may be the sooner one where nobody knows of a death
+        assert any(deed["verb"] == "take-over" and "error" not in deed for deed in report["did"])
     assert primary not in masters(muster)
     assert keys_left(muster) == 0
     assert [one["detail"] for one in muster.json("audit", "-c", KEY)["entries"] if one["action"] == "drill"]

@@ -122,6 +122,36 @@ TEST_F(MemberTest, RefusesVerbsThatItsKindDoesNotKnow) {
   EXPECT_EQ(Do("fly"), "unknown-verb");
 }
 
+TEST_F(MemberTest, ThatIsBrokenOnPurposeIsStartedAgainAsAfterAnyDeath) {
+  EXPECT_EQ(Do("break", {}, {{"how", "kill"}}), "not-running");
+  ASSERT_EQ(Do("install", Sleeper()), "");
+  ASSERT_EQ(Do("start"), "");
+  EXPECT_EQ(Do("break", {}, {{"how", "burn"}}), "unknown-break");
+  const int pid = Now().pid;
+  states.clear();
+  ASSERT_EQ(Do("break", {}, {{"how", "kill"}}), "");
+  EXPECT_TRUE(Until([&] { return State() == "ready" && Now().pid != pid; }));
+  EXPECT_THAT(states, ::testing::Contains("backoff"));
+  EXPECT_EQ(Now().last_exit, "signal 9");
+}
+
+TEST_F(MemberTest, ThatIsFrozenOnPurposeCanBeThawed) {
+  ASSERT_EQ(Do("install", Sleeper()), "");
+  ASSERT_EQ(Do("start"), "");
+  const std::string stat = "/proc/" + std::to_string(Now().pid) + "/stat";
+  // The kernel takes a moment.
+  const auto comes_to = [&](const std::string& state) {
+    for (const Time end = muster::Now() + 10s; muster::Now() < end;) {
+      if (ReadFile(stat)->find(") " + state + " ") != std::string::npos) return true;
+    }
+    return false;
+  };
+  ASSERT_EQ(Do("break", {}, {{"how", "freeze"}}), "");
+  EXPECT_TRUE(comes_to("T"));
+  ASSERT_EQ(Do("break", {}, {{"how", "thaw"}}), "");
+  EXPECT_TRUE(comes_to("S"));
+}
+
 TEST_F(MemberTest, CannotReloadWhatDoesNotRun) {
   ASSERT_EQ(Do("install", Sleeper()), "");
   EXPECT_EQ(Do("reload"), "not-running");

@@ -27,7 +27,10 @@ std::string ArtifactPath(const Paths& paths, const std::string& sha256, const st
 std::string FillIn(const std::string& text, const Paths& paths, const Instance& instance) {
   return FillWords(text, [&](std::string_view word) -> std::optional<std::string> {
     if (word == "folder") return paths.folder;
-    if (word == "data") return paths.data;
+    if (word == "data") {
+      const auto elsewhere = instance.extra.find(kDataElsewhere);
+      return elsewhere == instance.extra.end() ? paths.data : elsewhere->second;
+    }
     if (word == "logs") return paths.logs;
     if (instance.artifact.name.empty()) return std::nullopt;
     return ArtifactPath(paths, instance.artifact.sha256, instance.artifact.name);

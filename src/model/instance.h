@@ -123,6 +123,11 @@ struct Instance {
       parts;  // hash of each part ("command", "env", "file:conf/x" …) for impact and diffs
 };
 
+// In Instance::extra: the folder that {data} stands for, where its data was there before muster was. Muster
+// never deletes it. Who works there and listens on the member's ports when it is first started is taken over
+// as it runs.
+inline constexpr const char* kDataElsewhere = "data-elsewhere";
+
 enum class InstanceState {
   kAbsent,    // nothing installed
   kStopped,   // installed, not running, nobody wants it to

@@ -7,6 +7,9 @@ namespace muster {
 Impact Layout::ImpactOf(std::string_view) const { return Impact::kRestart; }
 
 net::Task<Status> Operator::Prepare(Context) { co_return Done(); }
+net::Task<Result<std::vector<std::string>>> Operator::TakeOver(Context) {
+  co_return std::vector<std::string>();
+}
 net::Task<Status> Operator::Reload(Context) { co_return Done(); }
 
 net::Task<Result<std::map<std::string, std::string>>> Operator::Perform(Context context, std::string verb,

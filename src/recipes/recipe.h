@@ -176,6 +176,31 @@ template <class T>
 class Task;
 }  // namespace net
 
+// What `muster adopt` is asked for: a running service that was set up by hand, found by one of its members.
+struct AdoptRequest {
+  std::string host;
+  int port = 0;
+  std::string password;          // "": none
+  std::string cluster, service;  // what they are to be called
+};
+
+// What it finds.
+struct Adoption {
+  struct Member {
+    std::string name;  // that it gets
+    std::string address;
+    int port = 0;
+    std::string role;  // "primary of 0-5460"
+    int pid = 0;
+    std::string data;  // its folder
+  };
+  std::string file;  // a cluster file for it
+  std::vector<Member> members;
+  std::vector<Finding> findings;  // what differs from what muster would have done
+  // That the file needs, with their values: not to be shown.
+  std::map<std::string, std::string> secrets;
+};
+
 // The doing half: effects on one instance of the agent's own host. Lives on the agent's loop thread and must
 // not block it; owned by the instance's Member, which also keeps what Context points to until the task has
 // ended.
@@ -201,6 +226,11 @@ class Operator {
   // configuration (`nginx -t`). An error keeps the instance as it is.
   virtual net::Task<Status> Prepare(Context context);
   virtual net::Task<Status> Reload(Context context);
+  // A process that somebody else has started, `context.pid`, is about to be taken over as this instance: it
+  // has its port and works in its data folder (kDataElsewhere). An error where it isn't the one that is meant
+  // leaves it as it was. Else it is brought to what is installed, as far as that goes while it runs; returned
+  // are the names of what has to wait for a restart.
+  virtual net::Task<Result<std::vector<std::string>>> TakeOver(Context context);
   // A verb of the recipe's own. Code "unknown-verb" for any other.
   virtual net::Task<Result<std::map<std::string, std::string>>> Perform(
       Context context, std::string verb, std::map<std::string, std::string> args);
@@ -234,6 +264,9 @@ struct Recipe {
   bool for_browsers = true;
   // `muster drill`; without a client there is none for this kind.
   DrillRecipe drill = {};
+  // Reads a service that runs and changes nothing. Ends before `loop` does. Codes: the kind's own. nullptr:
+  // those of this kind can't be adopted.
+  net::Task<Result<Adoption>> (*adopt)(net::Loop& loop, AdoptRequest request) = nullptr;
   // Its program ends its own processes: it alone is asked to stop. Else all processes of an instance are.
   bool stops_its_own = false;
 };

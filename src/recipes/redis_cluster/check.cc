@@ -2,6 +2,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <set>
+#include <tuple>
 
 #include "base/text.h"
 #include "model/template.h"
@@ -17,6 +19,9 @@ namespace {
 constexpr int kMastersLeast = 3;
 constexpr size_t kHostsForVotes = 3;
 
+// Others than its own processes can reach it.
+bool IsBeyond(const Host* host) { return !host->address.starts_with("127.") && host->address != "::1"; }
+
 class Checker {
  public:
   Checker(const Service& service, const Cluster& cluster)
@@ -26,6 +31,7 @@ class Checker {
     CheckNumbers();
     CheckPort();
     CheckSurge();
+    CheckMembers();
     CheckSpread();
     CheckPassword();
     CheckProgram();
@@ -76,6 +82,39 @@ class Checker {
         "remove max_surge: a replica stands in for each master that restarts");
   }
 
+  void CheckMembers() {
+    const auto hosts = common::HostsOf(service_, cluster_);
+    std::set<std::pair<std::string, int>> ports;
+    std::set<std::tuple<std::string, std::string, std::string>> folders;
+    for (const ListedMember& member : ListedMembers(service_, cluster_)) {
+      const bool known = std::any_of(hosts.begin(), hosts.end(),
+                                     [&](const Host* host) { return host->name == member.host; });
+      const Value* place = member.value->Find("host") ? member.value->Find("host") : member.value;
+      if (!known) {
+        Report("unknown-host", place,
+               member.host.empty() ? "on which host?"
+                                   : fmt::format("{} has no host {}", service_.name, member.host),
+               hosts.empty() ? "define it under hosts" : fmt::format("write host: {}", hosts[0]->name));
+      }
+      if (member.port + kBusOffset > 65535) {
+        Report("out-of-range", member.value->Find("port"),
+               fmt::format("the cluster bus of this member would have the port {}", member.port + kBusOffset),
+               "write a port below 55536: the bus is on the port 10000 above it");
+      }
+      if (!ports.emplace(member.host, member.port).second) {
+        Report("member-twice", member.value,
+               fmt::format("two members would have the port {} of {}", member.port, member.host),
+               "keep one of them");
+      }
+      const auto nodes = member.files.find("cluster-config-file");
+      const std::string file = nodes == member.files.end() ? "nodes.conf" : nodes->second;
+      if (!member.data.empty() && !folders.emplace(member.host, member.data, file).second) {
+        Report("member-twice", member.value,
+               fmt::format("two members would have the data in {}", member.data), "keep one of them");
+      }
+    }
+  }
+
   void CheckSpread() {
     const auto hosts = common::HostsOf(service_, cluster_);
     if (cluster_.hosts_left_out) return;
@@ -98,9 +137,7 @@ class Checker {
     const Value* password = settings_.Find("password");
     if (!password || password->text.empty()) {
       const auto hosts = common::HostsOf(service_, cluster_);
-      const bool beyond = std::any_of(hosts.begin(), hosts.end(), [](const Host* host) {
-        return !host->address.starts_with("127.") && host->address != "::1";
-      });
+      const bool beyond = std::any_of(hosts.begin(), hosts.end(), IsBeyond);
       if (!beyond) return;
       Report("no-password", password,
              fmt::format("{} has no password: whoever reaches its hosts can read and delete everything",
@@ -163,7 +200,9 @@ class Checker {
              "keep one of them");
     }
     const Value* protect = written->Find("protected-mode");
-    if (protect && ReadBool(*protect, false) && settings_.Text("password").empty()) {
+    const auto hosts = common::HostsOf(service_, cluster_);
+    const bool beyond = std::any_of(hosts.begin(), hosts.end(), IsBeyond);
+    if (protect && beyond && ReadBool(*protect, false) && settings_.Text("password").empty()) {
       Report(
           "bad-value", protect,
           "protected-mode lets in nobody from other hosts where there is no password, not even other members",

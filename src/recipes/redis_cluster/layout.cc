@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <set>
 
 #include "base/text.h"
 #include "model/words.h"
@@ -31,11 +32,12 @@ std::string BaseName(const std::string& path) {
 }
 
 // What nobody may set but muster, then the settings, then the secret's own file.
-std::string ConfigOf(const Instance& instance, const redis::ConfSettings& settings, bool password) {
+std::string ConfigOf(const Instance& instance, const redis::ConfSettings& settings,
+                     const ListedMember* listed, bool password) {
   const std::string port = std::to_string(instance.ports.at(kMainPort).first);
   const std::string bus = std::to_string(instance.ports.at(kBusPort).first);
   std::string config = "# Written by muster for " + instance.name + "; what is changed here is undone.\n";
-  config += redis::RenderConf({
+  std::vector<redis::Directive> lines{
       {"bind", {instance.address}},
       {"bind-source-addr", {instance.address}},  // others see the address that they are told
       {"port", {port}},
@@ -45,7 +47,12 @@ std::string ConfigOf(const Instance& instance, const redis::ConfSettings& settin
       {"cluster-announce-ip", {instance.address}},
       {"cluster-announce-port", {port}},
       {"cluster-announce-bus-port", {bus}},
-  });
+  };
+  if (listed) {
+    std::erase_if(lines, [&](const redis::Directive& line) { return listed->files.contains(line.name); });
+    for (const auto& [name, file] : listed->files) lines.push_back({name, {file}});
+  }
+  config += SealWords(redis::RenderConf(lines));
   config += "dir \"{data}\"\n";
   config += SealWords(redis::RenderConf(redis::DirectivesOf(settings)));
   if (password) config += fmt::format("include \"{{folder}}/{}\"\n", kSecretFile);
@@ -72,7 +79,11 @@ int ReplicasOf(const Service& service) {
   return static_cast<int>(service.settings.Integer("replicas", kReplicas));
 }
 
-int MembersWanted(const Service& service) { return MastersOf(service) * (1 + ReplicasOf(service)); }
+int MembersWanted(const Service& service) {
+  const Value* listed = service.settings.Find("members");
+  const int least = listed ? static_cast<int>(listed->items.size()) : 0;
+  return std::max(MastersOf(service) * (1 + ReplicasOf(service)), least);
+}
 
 bool SpreadsSlots(const Service& service) { return service.settings.Text("slots", "even") == "even"; }
 
@@ -105,10 +116,82 @@ redis::ConfSettings SettingsOf(const Service& service) {
   return settings;
 }
 
+std::vector<ListedMember> ListedMembers(const Service& service, const Cluster& cluster) {
+  const Value* list = service.settings.Find("members");
+  if (!list) return {};
+  const auto hosts = common::HostsOf(service, cluster);
+  const std::string only = hosts.size() == 1 ? hosts[0]->name : "";
+  std::vector<ListedMember> members;
+  for (const Value& item : list->items) {
+    ListedMember member{.host = item.Text("host", only), .value = &item};
+    member.port = static_cast<int>(item.Integer("port", 0));
+    member.data = item.Text("data");
+    if (const Value* files = item.Find("files")) {
+      for (const Value::Entry& file : files->entries) member.files[file.key] = file.value.text;
+    }
+    // What is only played may not get at what is true.
+    if (cluster.rehearsal) member.data.clear();
+    if (member.data.empty()) member.files.clear();
+    members.push_back(std::move(member));
+  }
+  return members;
+}
+
+namespace {
+
+const ListedMember* FindListed(const std::vector<ListedMember>& listed, const Place& place, int port) {
+  const auto found = std::find_if(listed.begin(), listed.end(), [&](const ListedMember& member) {
+    return member.host == place.host && member.port == port;
+  });
+  return found == listed.end() ? nullptr : &*found;
+}
+
+// Places for the listed ones, under the names that they have if they stand; and of those that stand beside
+// them as many as are wanted in all. A place's slot, which its ports are reckoned from, may be below 0 here.
+Placement WithListed(const Service& service, const std::vector<ListedMember>& listed, const Placement& so_far,
+                     int wanted) {
+  if (listed.empty()) return so_far;
+  const int first = PortsOf(service).at(kMainPort).first;
+  const auto standing = common::MembersOf(so_far, service.name);
+  const auto port_of = [](const Place& place) {
+    const auto found = place.ports.find(kMainPort);
+    return found == place.ports.end() ? 0 : found->second.first;
+  };
+  std::set<int> ordinals;
+  for (const auto& [name, place] : standing) ordinals.insert(place->ordinal);
+  Placement pinned;
+  std::set<std::pair<std::string, int>> slots;
+  int next = 1;
+  for (const ListedMember& member : listed) {
+    Place place{.service = service.name, .host = member.host, .slot = member.port - first};
+    if (!slots.emplace(place.host, place.slot).second) continue;
+    std::string own;
+    for (const auto& [name, stands] : standing) {
+      if (stands->host != member.host || port_of(*stands) != member.port) continue;
+      own = name;
+      place.ordinal = stands->ordinal;
+    }
+    if (own.empty()) {
+      while (ordinals.contains(next)) ++next;
+      place.ordinal = next++;
+      own = fmt::format("{}-{}", service.name, place.ordinal);
+    }
+    pinned.emplace(std::move(own), std::move(place));
+  }
+  for (const auto& [name, place] : standing) {
+    if (pinned.size() >= static_cast<size_t>(wanted) || pinned.contains(name)) continue;
+    if (slots.emplace(place->host, place->slot).second) pinned.emplace(name, *place);
+  }
+  return pinned;
+}
+
+}  // namespace
+
 Result<Placement> RedisClusterLayout::PlaceMembers(const Service& service, const Cluster& cluster,
                                                    const Placement& so_far) const {
   const common::Count count{.number = MembersWanted(service), .per_host = false};
-  return common::PlaceMembers(service, cluster, so_far, count, PortsOf(service));
+  const Placement pinned = WithListed(service, ListedMembers(service, cluster), so_far, count.number);
+  return common::PlaceMembers(service, cluster, pinned, count, PortsOf(service));
 }
 
 Result<std::vector<Instance>> RedisClusterLayout::LayOut(const Service& service, const Cluster& cluster,
@@ -142,6 +225,7 @@ Result<std::vector<Instance>> RedisClusterLayout::LayOut(const Service& service,
         known ? redis::RunningValue(*known, lines) : Join(lines, " ");
   }
 
+  const auto listed = ListedMembers(service, cluster);
   std::vector<Instance> instances;
   for (const auto& [name, place] : common::MembersOf(placement, service.name)) {
     const Host* host = cluster.FindHost(place->host);
@@ -155,10 +239,15 @@ Result<std::vector<Instance>> RedisClusterLayout::LayOut(const Service& service,
     instance.ports = place->ports;
     instance.probe = ProbeOf(service, instance.ports.at(kMainPort).first);
     variables.Choose(name, *place, name, instance.address);
+    const ListedMember* own = FindListed(listed, *place, instance.ports.at(kMainPort).first);
+    if (own && !own->data.empty()) {
+      instance.extra[kDataElsewhere] = own->data;
+      for (const auto& [setting, file] : own->files) instance.extra["file " + setting] = file;
+    }
     const std::string password = variables.Expand(settings.Text("password"));
     // What it says of settings is a part of its own each, so the text itself costs nothing.
     instance.files.push_back({.path = kConfigFile,
-                              .content = ConfigOf(instance, values, !password.empty()),
+                              .content = ConfigOf(instance, values, own, !password.empty()),
                               .impact = Impact::kNone});
     if (!password.empty()) {
       instance.files.push_back(

@@ -39,13 +39,23 @@ class RedisClusterLayout : public Layout {
 
 // What the file wants of it, with what it leaves out filled in. The shape has been checked before.
 int MastersOf(const Service& service);
-int ReplicasOf(const Service& service);  // of each master
-int MembersWanted(const Service& service);
+int ReplicasOf(const Service& service);     // of each master
+int MembersWanted(const Service& service);  // or as many as the file lists, where those are more
 bool SpreadsSlots(const Service& service);  // `slots: even`
 std::map<std::string, PortRange> PortsOf(const Service& service);
 
 // Of redis.conf, by today's names: the file's `settings`, `node_timeout`, and muster's own where the file has
 // none.
 redis::ConfSettings SettingsOf(const Service& service);
+
+// An entry of `members`: where one stands that was there before muster, or that has to stand there.
+struct ListedMember {
+  std::string host;  // "" where several could be meant
+  int port = 0;
+  std::string data;                          // the folder of its data; "": muster's own
+  std::map<std::string, std::string> files;  // what its files are called there, by setting: "dbfilename"
+  const Value* value = nullptr;              // the service's
+};
+std::vector<ListedMember> ListedMembers(const Service& service, const Cluster& cluster);
 
 }  // namespace muster::redis_cluster

@@ -11,12 +11,32 @@ Shape RedisClusterLayout::SettingsShape() const {
   const Shape line = Make(Type::kScalar, "As redis.conf has it");
   Shape program = Make(Type::kText, "redis-server on the hosts: a name in PATH, or an absolute path");
   program.pattern = "[^\\x00-\\x1f\\x7f{}]+";
+  Shape data = Make(Type::kText,
+                    "The folder that its data is in, where that was there before muster; never deleted, and "
+                    "who works there is taken over as it runs");
+  data.pattern = "/[^\\x00-\\x1f\\x7f\"\\\\{}]*";
+  Shape file = Make(Type::kText, "What it is called in `data`");
+  file.pattern = "[^\\x00-\\x1f\\x7f{}]+";
+  const Shape listed = common::Object(
+      {{"host", Make(Type::kText, "Where it stands; may be left out where there is one host")},
+       {"port", Make(Type::kPort, "Its port"), true},
+       {"data", data},
+       {"files", common::Object({{"cluster-config-file", file},
+                                 {"dbfilename", file},
+                                 {"appendfilename", file},
+                                 {"appenddirname", file}},
+                                "What its files in `data` are called, where not as Redis has it")}},
+      "A member that stands where it does");
   return common::Object({
       {"masters", Integer(1, 500, "How many masters share the 16384 slots; at least 3"), true},
       {"replicas", Integer(0, 10, "How many replicas each master has; 1 where left out")},
       {"port", Make(Type::kPort,
                     "Its port, 6379 where left out; several members on one host get the following "
                     "ones. The cluster bus is on the port 10000 above")},
+      {"members", common::ListOf(listed,
+                                 "Where members stand, in the order of their numbers, as `muster adopt` "
+                                 "finds them; those that it doesn't name are placed",
+                                 false)},
       {"password", common::Templated("What clients and members give: \"{{secret.NAME}}\"")},
       {"settings",
        common::MapOf(common::Either({line, common::ListOf(line, "One line of redis.conf each", false)}),

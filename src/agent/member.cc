@@ -63,6 +63,7 @@ void Member::Restore() {
   if (running) {
     // Nobody knows what it was started from.
     if (process->hash().empty() || process->leftover()) process->KillAll();
+    remembered_->had_process = true;
     if (!desired.hash.empty() && remembered_->live_hash == desired.hash)
       remembered_->running_hash = desired.hash;
     Watch(std::move(process), true);
@@ -398,6 +399,14 @@ net::Task<void> Member::PrepareAndSpawn() {
   if (const Held held = Hold(); prepared.ok() && held.recipe)
     prepared = co_await held.recipe->Prepare(held.context);
   if (!still_wanted()) co_return;
+  if (prepared.ok() && !remembered_->had_process && remembered_->desired.extra.contains(kDataElsewhere)) {
+    const auto taken = co_await TakeOver();
+    if (!still_wanted()) co_return;
+    if (!taken.ok()) {
+      FailStart(taken.error(), taken.error().kind() == ErrorKind::kRefused);
+      co_return;
+    }
+  }
   if (prepared.ok()) prepared = CheckPortsFree(remembered_->desired, {});
   if (!prepared.ok()) {
     FailStart(prepared.error(), false);
@@ -417,16 +426,21 @@ net::Task<void> Member::PrepareAndSpawn() {
     FailStart(started.error(), false);
     co_return;
   }
+  NoteStart(log_end, remembered_->desired.hash);
+  Watch(std::move(*started), false);
+  Feed(Started{});
+  host_->changed(Observe(false));  // its state is as before, but now there is a pid
+  StartProbing(true);
+}
+
+void Member::NoteStart(int64_t log_end, const std::string& hash) {
   ++starts_;
   start_failure_.reset();
   const int crash_count = supervisor_.memory().crash_count;
   if (crash_count <= 1) remembered_->loop_from = crash_count == 0 ? log_end : remembered_->life_from;
   remembered_->life_from = log_end;
-  remembered_->running_hash = remembered_->desired.hash;
-  Watch(std::move(*started), false);
-  Feed(Started{});
-  host_->changed(Observe(false));  // its state is as before, but now there is a pid
-  StartProbing(true);
+  remembered_->running_hash = hash;
+  if (!std::exchange(remembered_->had_process, true)) (void)WriteState(paths_, *remembered_);
 }
 
 void Member::FailStart(const Error& error, bool for_good) {
@@ -582,6 +596,8 @@ Observed Member::Observe(bool drift) {
   }
   const std::string listens = FormatListens(desired.address, desired.ports);
   if (!listens.empty()) observed.facts[kListensFact] = listens;
+  if (const auto data = desired.extra.find(kDataElsewhere); data != desired.extra.end())
+    observed.facts[kDataElsewhere] = data->second;
   if (supervisor_.memory().unproven) observed.facts[kUnprovenFact] = "yes";
   if (!desired.data_folders.empty()) observed.facts[kDataFact] = Join(desired.data_folders, " ");
   if (const std::string failure = supervisor_.probe_failure(); !failure.empty()) {

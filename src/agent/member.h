@@ -133,6 +133,8 @@ class Member : public std::enable_shared_from_this<Member> {
   void Bury();
   std::unique_ptr<runtime::Process> EndLeftover(std::unique_ptr<runtime::Process> left) const;
   void KillStrays() const;
+  net::Task<Result<bool>> TakeOver();
+  void NoteStart(int64_t log_end, const std::string& hash);
   void FailStart(const Error& error, bool for_good);
   Prober::Target ProbeTarget();
   void StartProbing(bool eager, int passes = 1);

@@ -100,14 +100,6 @@ std::string NameOf(int pid) {
   return pid != 0 && command.ok() ? std::string(Trim(*command)) : "";
 }
 
-Error Taken(const Instance& instance, int port, int pid) {
-  std::string who = pid == 0 ? "another process" : fmt::format("pid {}", pid);
-  if (const std::string name = NameOf(pid); !name.empty()) who += fmt::format(" ({})", name);
-  return Error::Conflict("port-taken", "port {} of {} on {} is taken by {}", port, instance.name,
-                         instance.address, who)
-      .Hint("stop that process, or give {} another port", instance.service);
-}
-
 bool AnyMayBeTaken(const Instance& instance) {
   for (const auto& [name, range] : instance.ports) {
     for (int port = range.first; !range.udp && port < range.first + range.count; ++port) {
@@ -143,12 +135,20 @@ Result<Whose> WhoHas(const ByPort& sockets, const Instance& instance, int port, 
     if (pid == 0) continue;
     const std::string name = NameOf(pid);
     if (std::find(std::begin(kPassOn), std::end(kPassOn), name) == std::end(kPassOn))
-      return Taken(instance, port, pid);
+      return PortTaken(instance, port, pid);
   }
   return inodes.empty() ? Whose::kNobodys : Whose::kUnseen;
 }
 
 }  // namespace
+
+Error PortTaken(const Instance& instance, int port, int pid) {
+  std::string who = pid == 0 ? "another process" : fmt::format("pid {}", pid);
+  if (const std::string name = NameOf(pid); !name.empty()) who += fmt::format(" ({})", name);
+  return Error::Conflict("port-taken", "port {} of {} on {} is taken by {}", port, instance.name,
+                         instance.address, who)
+      .Hint("stop that process, or give {} another port", instance.service);
+}
 
 Status CheckPortsFree(const Instance& instance, const std::vector<int>& own, bool any_address) {
   if (!any_address && !AnyMayBeTaken(instance)) return Done();
@@ -161,7 +161,7 @@ Status CheckPortsFree(const Instance& instance, const std::vector<int>& own, boo
         if (!Collides(found->second, instance.address, any_address)) continue;
         const int pid = OwnerOf(found->second.inode);
         if (std::find(own.begin(), own.end(), pid) != own.end() && pid != 0) continue;
-        return Taken(instance, port, pid);
+        return PortTaken(instance, port, pid);
       }
     }
   }
@@ -181,6 +181,18 @@ Status CheckListeners(const Instance& instance, const std::vector<int>& own) {
     }
   }
   return Done();
+}
+
+Result<int> ListenerOf(const Instance& instance, int port) {
+  if (!MayBeTaken(instance.address, port)) return 0;
+  const auto listeners = Listeners();
+  const auto [begin, end] = listeners.equal_range(port);
+  for (auto found = begin; found != end; ++found) {
+    if (!Collides(found->second, instance.address, false)) continue;
+    const int pid = OwnerOf(found->second.inode);
+    return pid == 0 ? Result<int>(PortTaken(instance, port, 0)) : Result<int>(pid);
+  }
+  return 0;
 }
 
 Status CheckUdpOpen(const Instance& instance, int port, const std::vector<int>& own) {

@@ -15,6 +15,9 @@ namespace muster::agent {
 // calling process. Done() where all are free.
 Status CheckPortsFree(const Instance& instance, const std::vector<int>& own, bool any_address = false);
 
+// The error "port-taken" that says who has the port. `pid` 0: nobody knows.
+Error PortTaken(const Instance& instance, int port, int pid);
+
 // Whether the instance itself listens where it is asked how it is: an error "port-taken" naming who does
 // instead, where that can be seen and is none of `own`. What only passes connections on, as for a container,
 // is no stranger.
@@ -22,6 +25,10 @@ Status CheckListener(const Instance& instance, int port, const std::vector<int>&
 
 // The same for all TCP ports of the instance.
 Status CheckListeners(const Instance& instance, const std::vector<int>& own);
+
+// Who listens on the TCP port of the instance, on its address or on all: 0 where nobody does. Code
+// "port-taken" where it can't be seen who.
+Result<int> ListenerOf(const Instance& instance, int port);
 
 // Whether one of `own` has the UDP port open: "port-closed" where nobody has, "port-taken" naming who has it
 // instead, as above.

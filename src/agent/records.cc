@@ -55,7 +55,7 @@ std::optional<Remembered> ReadRecord(const Paths& paths) {
   auto desired = api::InstanceFrom(*json);
   if (!desired.ok()) return std::nullopt;
   Remembered remembered{
-      .desired = std::move(*desired), .memory = {}, .running_hash = "", .live_hash = "", .since = WallNow()};
+      .desired = std::move(*desired), .memory = {}, .running_hash = "", .live_hash = "", .had_process = false, .since = WallNow()};
   const auto state_text = ReadFile(paths.records + "/state.json");
   const auto state = state_text.ok() ? api::ParseJson(*state_text) : Result<api::Json>(state_text.error());
   if (!state.ok() || !state->is_object()) return remembered;
@@ -69,6 +69,7 @@ std::optional<Remembered> ReadRecord(const Paths& paths) {
     memory.last_exit = state->value("last_exit", "");
     remembered.running_hash = state->value("running_hash", "");
     remembered.live_hash = state->value("live_hash", "");
+    remembered.had_process = state->value("had_process", false);
     remembered.log_from = state->value("log_from", int64_t{0});
     remembered.life_from = state->value("life_from", int64_t{0});
     remembered.loop_from = state->value("loop_from", int64_t{0});
@@ -96,6 +97,7 @@ Status WriteState(const Paths& paths, const Remembered& remembered) {
                        {"last_exit", memory.last_exit},
                        {"running_hash", remembered.running_hash},
                        {"live_hash", remembered.live_hash},
+                       {"had_process", remembered.had_process},
                        {"log_from", remembered.log_from},
                        {"life_from", remembered.life_from},
                        {"loop_from", remembered.loop_from},

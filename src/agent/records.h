@@ -39,6 +39,8 @@ struct Remembered {
   // Of what it takes up without anybody's doing: noted before that is installed, so that an agent which dies
   // in between has its successor start nothing anew.
   std::string live_hash;
+  // It has run under muster: who listens in its place now is no longer taken over.
+  bool had_process = false;
   WallTime since{};
   int64_t log_from = 0;  // how long current.log was when the process was started
   // Positions in the log: where the last life began, and the first of the crashes in a row.

@@ -18,6 +18,7 @@ namespace cli {
 std::vector<Command> AllCommands() {
   std::vector<Command> commands;
   AddFileCommands(commands);
+  AddAdoptCommands(commands);
   AddLookCommands(commands);
   AddActCommands(commands);
   AddDrillCommands(commands);

@@ -138,6 +138,7 @@ std::string HelpOverview(const std::vector<Command>& commands, const std::string
 std::string PageOf(const std::string& group) {
   static const std::map<std::string, std::string> pages = {
       {"Files and what follows from them", "file"},
+      {"Adopting what runs", "adopt"},
       {"Looking", "look"},
       {"Changing what runs", "act"},
       {"Breaking on purpose", "drill"},

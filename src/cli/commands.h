@@ -9,6 +9,7 @@
 namespace muster::cli {
 
 void AddFileCommands(std::vector<Command>& commands);    // check plan up render schema
+void AddAdoptCommands(std::vector<Command>& commands);   // adopt
 void AddLookCommands(std::vector<Command>& commands);    // status ps logs history audit verify
 void AddActCommands(std::vector<Command>& commands);     // exec restart stop start scale down rollback resume
 void AddDrillCommands(std::vector<Command>& commands);   // drill, host …

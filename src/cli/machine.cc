@@ -290,6 +290,9 @@ void CheckPorts(const Service& service, const Instance& instance, const Host& ho
       const bool wanted = listener.port >= range.first && listener.port < range.first + range.count;
       if (!wanted || listener.udp != range.udp || !Covers(listener, host.address)) continue;
       if (listener.cluster == cluster.key()) continue;
+      // It is the one that is to be taken over.
+      const auto data = instance.extra.find(kDataElsewhere);
+      if (data != instance.extra.end() && fs::path(data->second) == listener.folder) continue;
       // The server gives each rehearsal a block of addresses that no other has.
       if (cluster.rehearsal && listener.address.starts_with("127.77.")) continue;
       std::string who = listener.pid > 0 ? fmt::format("pid {} ({})", listener.pid, listener.program)
@@ -332,6 +335,8 @@ std::vector<Listener> ListenersHere(const fs::path& home, const Owners& owners) 
         listener.pid = holder->second;
         const auto name = ReadFile("/proc/" + std::to_string(listener.pid) + "/comm");
         if (name.ok()) listener.program = std::string(Trim(*name));
+        std::error_code unseen;
+        listener.folder = fs::read_symlink(fmt::format("/proc/{}/cwd", listener.pid), unseen);
         Owner owner = OwnerOf(listener.pid, home, owners);
         listener.cluster = std::move(owner.cluster);
         listener.instance = std::move(owner.instance);

@@ -26,6 +26,7 @@ struct Listener {
   std::string program;
   std::string cluster;   // the key of the cluster of this MUSTER_HOME that it belongs to; "" none
   std::string instance;  // its name there, where it is known
+  std::string folder;    // that it works in
 };
 
 // Instances that the server knows, by pid.

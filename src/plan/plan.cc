@@ -242,6 +242,21 @@ void NoteDataLeft(const Situation& situation, Plan& plan) {
                                    Join(leaving, ", "), more ? fmt::format(" and {} more", more) : ""));
 }
 
+// What muster didn't make it doesn't delete.
+void NoteDataElsewhere(const Situation& situation, Plan& plan) {
+  std::vector<std::string> stays;
+  for (const Step& step : plan.steps) {
+    const auto observed = situation.observed.find(step.instance);
+    if (step.verb != "remove" || observed == situation.observed.end()) continue;
+    const auto data = observed->second.facts.find(kDataElsewhere);
+    if (data != observed->second.facts.end())
+      stays.push_back(fmt::format("{} ({})", step.instance, data->second));
+  }
+  if (stays.empty()) return;
+  plan.notes.push_back(
+      fmt::format("data that was there before muster stays where it is: {}", Join(stays, ", ")));
+}
+
 }  // namespace
 
 Result<Desired> LayOutCluster(const Cluster& cluster, const Placement& so_far, const SecretDigests& secrets) {
@@ -308,6 +323,7 @@ Result<Plan> MakePlan(const Cluster& cluster, const Desired& desired, const Situ
         .Hint("a service may not use the load balancer in front of it: remove that from `uses:`");
   }
   if (!situation.remove_all) NoteDataLeft(situation, plan);
+  NoteDataElsewhere(situation, plan);
   plan.id = PlanId(plan, desired, situation);
   return plan;
 }

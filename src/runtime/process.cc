@@ -246,6 +246,12 @@ Result<std::string> ProgramOf(const Launch& launch) {
   return found;
 }
 
+// Who was taken over may have been started from somebody's shell, whose session has others in it.
+ProcStat OfOwnSession(ProcStat main) {
+  if (main.session != main.pid) main.session = 0;
+  return main;
+}
+
 Result<std::unique_ptr<Process>> AdoptPid(const ProcStat& stat, const ProcStat& main, const std::string& hash,
                                           const Launch& launch) {
   Fd pidfd(static_cast<int>(syscall(SYS_pidfd_open, stat.pid, 0)));
@@ -333,6 +339,19 @@ Result<std::unique_ptr<Process>> Process::Start(const Launch& launch) {
       stat, stat, std::move(spawned->pidfd), launch.hash, launch.lock_path, std::move(cgroup), memory));
 }
 
+Result<std::unique_ptr<Process>> Process::TakeOver(const Launch& launch, int pid) {
+  const Error gone =
+      Error::Conflict("not-running", "pid {}, which {} was to take over, has ended", pid, launch.instance);
+  const std::optional<ProcStat> stat = ReadStat(pid);
+  if (!stat || !stat->alive()) return gone;
+  MUSTER_TRY(std::unique_ptr<Process> process, AdoptPid(*stat, OfOwnSession(*stat), launch.hash, launch));
+  if (!process) return gone;
+  const std::string record =
+      fmt::format("{} {} {} {}\n", pid, stat->start, launch.hash.empty() ? "-" : launch.hash, BootId());
+  MUSTER_DO(WriteFile(launch.record_path, record, {.mode = 0600}));
+  return process;
+}
+
 Result<std::unique_ptr<Process>> Process::Adopt(const Launch& launch) {
   // A child whose agent was killed right after the fork writes its record after it has taken the lock and
   // before it comes to its program: so long it is worth waiting to learn what it was started from. That takes
@@ -341,7 +360,7 @@ Result<std::unique_ptr<Process>> Process::Adopt(const Launch& launch) {
   for (int attempt = 0;; ++attempt) {
     const std::optional<Record> record = ReadRecord(launch.record_path);
     if (const std::optional<ProcStat> living = Living(record))
-      return AdoptPid(*living, *living, record->hash, launch);
+      return AdoptPid(*living, OfOwnSession(*living), record->hash, launch);
     const ProcStat dead =
         record ? ProcStat{.pid = record->pid, .session = record->pid, .start = record->start} : ProcStat{};
     if (!IsLocked(launch.lock_path)) {

@@ -44,6 +44,10 @@ class Process {
   // of it lives, that one as a leftover(). nullptr if nothing does. Waits up to 100 ms for a child that was
   // just forked. Codes: "already-running" where the lock is held by what can't be seen, "os-error".
   static Result<std::unique_ptr<Process>> Adopt(const Launch& launch);
+  // Takes over what somebody else has started, as if Start had: it is on record, with `launch.hash`, and has
+  // no lock, log or limits of this. What belongs to its session is its own only where it leads that. Codes:
+  // "not-running", and those of WriteFile.
+  static Result<std::unique_ptr<Process>> TakeOver(const Launch& launch, int pid);
   virtual ~Process() = default;
 
   virtual int pid() const = 0;

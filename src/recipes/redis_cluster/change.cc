@@ -127,6 +127,10 @@ class Builder {
     } else if (!Installed(observed)) {
       work.need = Need::kNew;
       work.reason = "new";
+      if (const auto data = desired.extra.find(kDataElsewhere); data != desired.extra.end()) {
+        work.reason = "taken over as it runs in " + data->second;
+        taken_over_.push_back(desired.name);
+      }
     } else if (changed && input_.same_file && !input_.refresh && !restart &&
                observed->renderer != desired.renderer && Runs(observed)) {
       ++output_.renderer_only;
@@ -304,9 +308,10 @@ class Builder {
     if (!first) return;
     const bool spread = Owners() > 0 && HasToSpread();
     last_ = {Settle(*first, std::move(started),
-                    Owners() == 0 ? "all take their roles"
-                    : spread      ? "the slots are spread over all masters"
-                                  : "all are linked again",
+                    !taken_over_.empty() ? "all are seen in their roles"
+                    : Owners() == 0      ? "all take their roles"
+                    : spread             ? "the slots are spread over all masters"
+                                         : "all are linked again",
                     spread)
                  .id};
   }
@@ -447,6 +452,7 @@ class Builder {
   const std::set<std::string> unreachable_;
   const std::set<std::string> restart_;
   std::vector<Work> work_;
+  std::vector<std::string> taken_over_;
   Ids held_;  // the last stop of those stopped by hand
   Ids last_;  // what the next one waits for
   Change::Output output_;

@@ -11,6 +11,7 @@
 #include "recipes/common/shapes.h"
 #include "recipes/common/variables.h"
 #include "recipes/redis/settings.h"
+#include "recipes/redis_cluster/adopt_read.h"
 #include "recipes/redis_cluster/change.h"
 #include "recipes/redis_cluster/drill.h"
 #include "recipes/redis_cluster/health.h"
@@ -309,6 +310,7 @@ Recipe MakeRedisClusterRecipe() {
   recipe.for_browsers = false;
   recipe.make_mender = redis_cluster::MakeRedisClusterMender;
   recipe.make_operator = redis_cluster::MakeRedisClusterOperator;
+  recipe.adopt = redis_cluster::AdoptCluster;
   return recipe;
 }
 

@@ -51,6 +51,13 @@ class Builder {
     for (const Instance& desired : *input_.desired) {
       if (!unreachable_.contains(desired.host)) Look(desired);
     }
+    if (!taken_over_.empty()) {
+      output_.notes.push_back(fmt::format(
+          "{} {} taken over as {} run{}, with the data where it is; nothing is restarted for it, and what "
+          "doesn't run there is started",
+          Join(taken_over_, ", "), taken_over_.size() == 1 ? "is" : "are",
+          taken_over_.size() == 1 ? "it" : "they", taken_over_.size() == 1 ? "s" : ""));
+    }
     const bool stays = std::any_of(input_.desired->begin(), input_.desired->end(),
                                    [this](const Instance& one) { return !input_.held.contains(one.name); });
     StopThoseHeld(stays);

@@ -168,6 +168,54 @@ Values SettingsOf(const State& state, const Instance& instance) {
   return settings;
 }
 
+// Of a server that somebody else has started. Its password may be none yet.
+net::Task<Result<Client>> OpenStranger(Operator::Context context) {
+  const std::string password = AccessOf(*context.instance).password;
+  auto client = co_await OpenWith(context, password, kConnectWithin);
+  if (client.ok() || password.empty() || client.error().code() != "redis-denied") co_return client;
+  auto open = co_await OpenWith(context, "", kConnectWithin);
+  if (open.ok()) co_return open;
+  co_return client;
+}
+
+// Whether muster would start it on the same files: with others it would have no data.
+net::Task<Status> CheckFiles(Node& node, Operator::Context context) {
+  static const std::map<std::string, std::string> kStandard = {{"cluster-config-file", "nodes.conf"},
+                                                               {"dbfilename", "dump.rdb"},
+                                                               {"appendfilename", "appendonly.aof"},
+                                                               {"appenddirname", "appendonlydir"}};
+  for (const auto& [name, standard] : kStandard) {
+    const net::resp::Command question = {"CONFIG", "GET", name};
+    MUSTER_CO_TRY(const net::resp::Value answer, co_await node.Ask(question));
+    if (answer.is_error()) co_return node.Refused(answer, "CONFIG GET " + name);
+    const auto pairs = answer.AsPairs();
+    if (!pairs || pairs->empty()) continue;  // a release without it
+    const auto& extra = context.instance->extra;
+    const auto given = extra.find("file " + name);
+    const std::string wanted = given == extra.end() ? standard : given->second;
+    if (pairs->front().second == wanted) continue;
+    co_return Error::Refused("take-over-differs", "pid {}, which {} is to take over, has the {} {}, not {}",
+                             context.pid, context.instance->name, name, pairs->front().second, wanted)
+        .Hint("write files: {{ {}: {} }} for it in members, or run muster adopt anew", name,
+              pairs->front().second);
+  }
+  co_return Done();
+}
+
+// What only a start can set, and isn't as the file says.
+net::Task<Result<std::vector<std::string>>> WaitsForStart(Node& node, Values settings) {
+  std::vector<std::string> waits;
+  for (const auto& [name, value] : settings) {
+    const redis::Setting* known = redis::FindSetting(name);
+    if (!known || known->cost != redis::Cost::kRestart) continue;
+    const net::resp::Command question = {"CONFIG", "GET", name};
+    MUSTER_CO_TRY(const net::resp::Value answer, co_await node.Ask(question));
+    const auto pairs = answer.AsPairs();
+    if (pairs && !pairs->empty() && pairs->front().second != value) waits.push_back(name);
+  }
+  co_return waits;
+}
+
 class RedisClusterOperator : public Operator {
  public:
   net::Task<Status> Health(Context context) override {
@@ -216,6 +264,28 @@ class RedisClusterOperator : public Operator {
     state->password = access.password;
     (void)co_await Renew(state, context, client, kRefreshWithin);
     co_return Done();
+  }
+
+  net::Task<Result<std::vector<std::string>>> TakeOver(Context context) override {
+    const SharedState state = state_;
+    const Access access = AccessOf(*context.instance);
+    MUSTER_CO_TRY(const Client client, co_await OpenStranger(context));
+    MUSTER_CO_TRY(const Answers seen, co_await Renew(state, context, client, kConnectWithin));
+    if (seen.loading) {
+      co_return Error::Unavailable("redis-loading", "{}, which is to be taken over, loads its data",
+                                   context.instance->name);
+    }
+    Node node(*context.loop, client, SecretsOf(*state, access), Now() + kReloadWithin);
+    MUSTER_CO_DO(co_await CheckFiles(node, context));
+    NoteSettings(*state, *context.instance);
+    Values settings = SettingsOf(*state, *context.instance);
+    const Values wanted = settings;
+    Values passwords = {{"masterauth", access.password}};
+    MUSTER_CO_DO(co_await SetAll(node, std::move(passwords)));
+    settings["requirepass"] = access.password;
+    MUSTER_CO_DO(co_await SetAll(node, std::move(settings)));
+    state->password = access.password;
+    co_return co_await WaitsForStart(node, wanted);
   }
 
   net::Task<Result<Values>> Perform(Context context, std::string verb, Values args) override {

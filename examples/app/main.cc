@@ -12,6 +12,7 @@
 #include "pages.h"
 #include "seeds.h"
 #include "server.h"
+#include "visits.h"
 
 namespace example {
 namespace {
@@ -44,7 +45,8 @@ int Main(int argc, char** argv) {
 
   Loop loop;
   Seeds seeds(loop, *options);
-  Pages pages(*options, seeds);
+  Visits visits(loop, *options);
+  Pages pages(*options, seeds, visits);
   if (!ReadConfig(options->config, pages.config_digest)) {
     return Fail(2, "the config file " + options->config + " can't be read");
   }
@@ -60,7 +62,7 @@ int Main(int argc, char** argv) {
   sigprocmask(SIG_BLOCK, &signals, nullptr);
   const int signal_fd = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
 
-  Server server(loop, *options, pages);
+  Server server(loop, *options, pages, visits);
   if (!server.Listen(error) || !seeds.Start(error)) return Fail(1, error);
   const std::string where = options->address + ":" + std::to_string(pages.port) + " as " + options->id;
   Log("listening on " + where + ", version " + options->version);

@@ -18,6 +18,8 @@ constexpr const char* kHelp =
   --id TEXT             its name, in every answer as X-Instance
   --version TEXT        shown as X-Version (environment: APP_VERSION; default 1)
   --peers A:P,B:P       the other instances; shown only
+  --redis A:P,B:P       counts visits in the Redis (Cluster) of these nodes (environment: REDIS_NODES; its
+                        password: REDIS_PASSWORD)
   --config FILE         shows the digest of FILE, and doesn't start without it; read again on SIGHUP
   --cluster-port N      a second port that answers with the id
   --seeds A:P,B:P       asks these cluster ports for their ids until each has answered
@@ -29,8 +31,8 @@ constexpr const char* kHelp =
   --never-ready         never healthy
   --fail-start          ends at once with status 3
   --access-log          a line for each request
-Paths: / /info /echo… /health /slow?ms= /crash /hang /exit?status= /log?line= /upload… /big?bytes= /unhealthy
-       /allocate?mb= /static/… /sockjs/info; a WebSocket on any path sends back what it gets.
+Paths: / /info /visits /echo… /health /slow?ms= /crash /hang /exit?status= /log?line= /upload… /big?bytes=
+       /unhealthy /allocate?mb= /static/… /sockjs/info; a WebSocket on any path sends back what it gets.
 )";
 
 bool ReadPort(const std::string& text, int& port) {
@@ -88,6 +90,7 @@ std::optional<Options> ReadOptions(int argc, char** argv, std::string& error) {
       {"address", [&](const auto& text) { return SetText(text, options.address); }},
       {"port", [&](const auto& text) { return ReadPort(text, options.port); }},
       {"peers", [&](const auto& text) { return SetList(text, options.peers); }},
+      {"redis", [&](const auto& text) { return SetList(text, options.redis); }},
       {"config", [&](const auto& text) { return SetText(text, options.config); }},
       {"cluster-port", [&](const auto& text) { return ReadPort(text, options.cluster_port); }},
       {"seeds", [&](const auto& text) { return SetList(text, options.seeds); }},
@@ -109,11 +112,14 @@ std::optional<Options> ReadOptions(int argc, char** argv, std::string& error) {
   const std::pair<const char*, const char*> from_environment[] = {{"ADDRESS", "address"},
                                                                   {"PORT", "port"},
                                                                   {"APP_VERSION", "version"},
+                                                                  {"REDIS_NODES", "redis"},
                                                                   {"APP_START_DELAY", "start-delay"}};
   for (const auto& [variable, name] : from_environment) {
     const char* text = std::getenv(variable);
     if (text && *text && !set(name, text, variable)) return std::nullopt;
   }
+  // Never on the command line, which everybody on the host can read.
+  if (const char* password = std::getenv("REDIS_PASSWORD")) options.redis_password = password;
   for (int i = 1; i < argc; ++i) {
     const std::string word = argv[i];
     if (word == "--help") {

@@ -18,7 +18,9 @@ struct Options {
   std::vector<std::string> peers;
   int cluster_port = 0;  // 0: none
   std::vector<std::string> seeds;
-  std::string config;  // "": none
+  std::vector<std::string> redis;  // HOST:PORT; none: no visits are counted
+  std::string redis_password;      // "": none
+  std::string config;              // "": none
   std::string health_path = "/health";
   std::vector<std::string> show_env;
   Milliseconds start_delay{0};

@@ -49,6 +49,11 @@ std::map<std::string, std::string> ShownEnvironment(const std::vector<std::strin
   return shown;
 }
 
+std::string VisitJson(const Visit& visit) {
+  return "\"visits\":" + std::to_string(visit.number) + ",\"node\":" + JsonText(visit.node) +
+         ",\"error\":" + JsonText(visit.why);
+}
+
 Answer Plain(int status, std::string body) { return {.status = status, .body = std::move(body)}; }
 Answer Json(std::string body) { return {.type = "application/json", .body = std::move(body) + "\n"}; }
 
@@ -83,7 +88,11 @@ Reply Pages::Handle(const Request& request) {
   const std::string& path = request.path;
   const auto answer = [](Answer one) { return Reply{.answer = std::move(one)}; };
   if (path == options_.health_path) return answer(Health());
-  if (path == "/") return answer(Plain(200, Overview()));
+  if (path == "/" || path == "/visits") {
+    if (!options_.redis.empty()) return {.visit = true};
+    return answer(path == "/" ? Plain(200, Overview())
+                              : Plain(404, "no visits are counted without --redis\n"));
+  }
   if (path == "/info") return answer(Json(Info()));
   if (Below(path, "/echo")) return answer(Json(Echo(request)));
   if (Below(path, "/upload")) {
@@ -122,6 +131,20 @@ Reply Pages::Handle(const Request& request) {
   return answer(Plain(404, "nothing at " + path + "\n"));
 }
 
+Answer Pages::OfVisit(const Request& request, const Visit& visit) const {
+  const bool counted = visit.number > 0;
+  if (request.path == "/visits") {
+    Answer answer = Json("{\"id\":" + JsonText(options_.id) + "," + VisitJson(visit) + "}");
+    if (!counted) answer.status = 503;
+    return answer;
+  }
+  return Plain(
+      200, Overview() +
+               (counted ? "visits: " + std::to_string(visit.number) + ", counted in Redis by " + visit.node
+                        : "visits: not counted: " + visit.why) +
+               "\n");
+}
+
 Answer Pages::Health() const {
   const char* why = stopping ? "stopping" : unhealthy_ ? "unhealthy" : starting ? "starting" : "ok";
   const bool well = !stopping && !unhealthy_ && !starting;
@@ -151,7 +174,8 @@ std::string Pages::Info() const {
          ",\"peers\":" + JsonList(options_.peers) + ",\"seeds\":" + JsonMap(seeds_.answers()) +
          ",\"config_sha256\":" + JsonText(config_digest) +
          ",\"environment\":" + JsonMap(ShownEnvironment(options_.show_env)) +
-         ",\"requests\":" + std::to_string(requests) + ",\"websockets\":" + std::to_string(websockets) + "}";
+         ",\"requests\":" + std::to_string(requests) + ",\"websockets\":" + std::to_string(websockets) +
+         ",\"redis\":{\"nodes\":" + JsonList(options_.redis) + "," + VisitJson(visits_.last()) + "}}";
 }
 
 std::string Pages::Echo(const Request& request) const {

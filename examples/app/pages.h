@@ -7,6 +7,7 @@
 #include "http.h"
 #include "options.h"
 #include "seeds.h"
+#include "visits.h"
 
 namespace example {
 
@@ -15,13 +16,16 @@ struct Reply {
   Milliseconds delay{0};
   uint64_t filler = 0;   // so many bytes of text instead of the body
   int exit_status = -1;  // 0 or more: the program ends when it is sent
+  bool visit = false;    // one is to be counted first; then OfVisit has the answer
 };
 
 class Pages {
  public:
-  Pages(const Options& options, const Seeds& seeds) : options_(options), seeds_(seeds) {}
+  Pages(const Options& options, const Seeds& seeds, const Visits& visits)
+      : options_(options), seeds_(seeds), visits_(visits) {}
 
   Reply Handle(const Request& request);
+  Answer OfVisit(const Request& request, const Visit& visit) const;
 
   bool starting = true;
   bool stopping = false;
@@ -38,6 +42,7 @@ class Pages {
 
   const Options& options_;
   const Seeds& seeds_;
+  const Visits& visits_;
   bool unhealthy_ = false;
   std::string ballast_;
 };

@@ -126,6 +126,14 @@ void Server::Upgrade(Connection& connection) {
 }
 
 void Server::Respond(Connection& connection, Reply reply) {
+  if (reply.visit) {
+    connection.waiting = true;
+    return visits_.Count([this, fd = connection.fd, serial = connection.serial](const Visit& visit) {
+      const auto found = connections_.find(fd);
+      if (found == connections_.end() || found->second->serial != serial) return;
+      Continue(fd, serial, {.answer = pages_.OfVisit(found->second->reader.request, visit)});
+    });
+  }
   if (reply.delay.count() == 0) return Queue(connection, reply);
   connection.waiting = true;
   const auto delay = reply.delay;

@@ -10,13 +10,15 @@
 #include "loop.h"
 #include "options.h"
 #include "pages.h"
+#include "visits.h"
 #include "websocket.h"
 
 namespace example {
 
 class Server {
  public:
-  Server(Loop& loop, const Options& options, Pages& pages) : loop_(loop), options_(options), pages_(pages) {}
+  Server(Loop& loop, const Options& options, Pages& pages, Visits& visits)
+      : loop_(loop), options_(options), pages_(pages), visits_(visits) {}
 
   bool Listen(std::string& error);
   // Goes on answering, each time with `Connection: close`, until nothing is open any more (or `stop_bound` is
@@ -58,6 +60,7 @@ class Server {
   Loop& loop_;
   const Options& options_;
   Pages& pages_;
+  Visits& visits_;
   int listener_ = -1;
   uint64_t serial_ = 0;
   std::unordered_map<int, std::unique_ptr<Connection>> connections_;

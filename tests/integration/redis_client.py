@@ -8,6 +8,7 @@ import functools
 import os
 import pathlib
 import random
+import select
 import shutil
 import signal
 import socket
@@ -37,6 +38,7 @@ class Redis:
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.sock.settimeout(timeout)
         self.file = self.sock.makefile("rb")
+        self.used = time.monotonic()
         if password:
             try:
                 self.ask("AUTH", password)
@@ -61,7 +63,12 @@ class Redis:
             raise answer
         return answer
 
+    def has_something(self):
+        """Whether there is something to read, which without a question can only be the end."""
+        return bool(select.select([self.sock], [], [], 0)[0])
+
     def pipeline(self, commands):
+        self.used = time.monotonic()
         self.sock.sendall(b"".join(encode(words) for words in commands))
         return [self.read() for _ in commands]
 
@@ -152,6 +159,10 @@ class Cluster:
         self.close()
 
     def link(self, node):
+        link = self.links.get(node)
+        # One that was closed while nobody used it is no error: pools look before they hand one out.
+        if link and time.monotonic() - link.used > 0.05 and link.has_something():
+            self.drop(node)
         if node not in self.links:
             self.links[node] = Redis(*node, self.password, self.timeout)
         return self.links[node]
@@ -293,9 +304,9 @@ class Servers:
             return redis.ask("PING") == "PONG"
         return False
 
-    def create(self, replicas=0):
+    def create(self, replicas=0, ports=None):
         """As its documentation says: redis-cli --cluster create."""
-        by_hand(*(f"127.0.0.1:{port}" for port in self.ports), "--cluster-replicas", replicas, "--cluster-yes",
+        by_hand(*(f"127.0.0.1:{port}" for port in ports or self.ports), "--cluster-replicas", replicas, "--cluster-yes",
                 verb="create", password=self.password)
 
     def signal(self, port, number=signal.SIGKILL):

@@ -31,7 +31,7 @@ class Writer(threading.Thread):
         self.tags, self.wait, self.pause, self.wait_ms = tags, wait, pause, wait_ms
         self.cluster = Cluster(nodes, password, timeout=timeout)
         self.ended = threading.Event()
-        self.acks, self.unconfirmed, self.lost = [], 0, []
+        self.acks, self.unconfirmed, self.lost, self.unreadable = [], 0, [], False
 
     def run(self):
         number = 0
@@ -130,10 +130,11 @@ class Writers:
         return self
 
     def read_back(self, seconds=30):
-        """Looks for each acknowledged write; what isn't there, or is another value, is in `lost` of its writer."""
+        """Looks for each acknowledged write; what isn't there, or is another value, is in `lost` of its writer. Where nobody has
+        an answer for `seconds`, all that wasn't looked at counts as lost, and the writer as `unreadable`."""
         with Cluster(self.nodes, self.password, timeout=2) as cluster:
             for one in self.all:
-                one.lost = lost_of(cluster, one.acks, seconds)
+                one.lost, one.unreadable = lost_of(cluster, one.acks, seconds)
         return self
 
     def count(self, what, wait):
@@ -145,18 +146,19 @@ def lost_of(cluster, acks, seconds):
     by_slot = {}
     for ack in acks:
         by_slot.setdefault(key_slot(ack.key), []).append(ack)
+    parts = [of_slot[begin:begin + READ_BACK] for of_slot in by_slot.values() for begin in range(0, len(of_slot), READ_BACK)]
     lost = []
-    for slot, of_slot in by_slot.items():
-        for begin in range(0, len(of_slot), READ_BACK):
-            part = of_slot[begin:begin + READ_BACK]
+    for number, part in enumerate(parts):
+        try:
             answers = cluster.ask("GET", part[0].key, until=time.monotonic() + seconds, after=[["GET", ack.key] for ack in part[1:]])
             answers = answers if len(part) > 1 else [answers]
-            for ack, answer in zip(part, answers):
+            for at, (ack, answer) in enumerate(zip(part, answers)):
                 if isinstance(answer, Refused):  # it moved meanwhile
-                    answer = cluster.ask("GET", ack.key, until=time.monotonic() + seconds)
-                if answer != ack.value:
-                    lost.append(ack)
-    return lost
+                    answers[at] = cluster.ask("GET", ack.key, until=time.monotonic() + seconds)
+        except (OSError, Refused):
+            return lost + [ack for left in parts[number:] for ack in left], True
+        lost += [ack for ack, answer in zip(part, answers) if answer != ack.value]
+    return lost, False
 
 
 def answer_of_any(nodes, password=""):

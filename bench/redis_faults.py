@@ -186,9 +186,7 @@ services:
     def refresh(self):
         """Who is where, and what: names by their part in the story."""
         self.instances = self.muster.instances(KEY)
-        port = {name: one["ports"]["main"] if "main" in one["ports"] else min(one["ports"].values())
-                for name, one in self.instances.items()}
-        self.node = {name: (one["address"], port[name]) for name, one in self.instances.items()}
+        self.node = {name: (one["address"], one["ports"]["port"]) for name, one in self.instances.items()}
         self.nodes = list(self.node.values())
         name_of = {node: name for name, node in self.node.items()}
         view = nodes_of(*self.nodes[0])

@@ -38,7 +38,6 @@ class Redis:
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.sock.settimeout(timeout)
         self.file = self.sock.makefile("rb")
-        self.used = time.monotonic()
         if password:
             try:
                 self.ask("AUTH", password)
@@ -68,7 +67,6 @@ class Redis:
         return bool(select.select([self.sock], [], [], 0)[0])
 
     def pipeline(self, commands):
-        self.used = time.monotonic()
         self.sock.sendall(b"".join(encode(words) for words in commands))
         return [self.read() for _ in commands]
 
@@ -161,7 +159,7 @@ class Cluster:
     def link(self, node):
         link = self.links.get(node)
         # One that was closed while nobody used it is no error: pools look before they hand one out.
-        if link and time.monotonic() - link.used > 0.05 and link.has_something():
+        if link and link.has_something():
             self.drop(node)
         if node not in self.links:
             self.links[node] = Redis(*node, self.password, self.timeout)
@@ -171,6 +169,13 @@ class Cluster:
         link = self.links.pop(node, None)
         if link:
             link.close()
+
+    def learn(self, node):
+        """All slots at once: where one has moved others have, too."""
+        with contextlib.suppress(OSError, Refused):
+            for first, last, owner, *_ in self.link(node).ask("CLUSTER", "SLOTS"):
+                at = (owner[0] or node[0], owner[1])
+                self.owners |= {slot: at for slot in self.owners if first <= slot <= last}
 
     def ask(self, *words, until=None, after=()):
         """The answer of the owner of words[1]'s slot. `until`: monotonic time to give up at (default: five seconds from
@@ -197,6 +202,7 @@ class Cluster:
                     host, _, port = str(problem).split(" ")[2].rpartition(":")
                     to, asking, hops = (host or node[0], int(port)), problem.code == "ASK", hops + 1
                     if not asking:
+                        self.learn(to)
                         self.owners[slot] = to
                     if hops < 5:
                         node = to

@@ -27,6 +27,7 @@ constexpr Duration kDialFirst = 20ms;
 constexpr Duration kDialMost = 1s;
 constexpr std::string_view kServerGone = "server-gone";
 constexpr size_t kOutcomesRemembered = 1000;
+constexpr size_t kQuestionsMost = 200;                // to a server that stands still
 constexpr uint64_t kTrimTicks = 60, kTrimFirst = 10;  // seconds
 
 class Agent {
@@ -41,6 +42,10 @@ class Agent {
     host_.changed = [this](const Observed& observed) { Send(api::Changed{.instance = observed}); };
     host_.fetch_blob = [this](std::string sha256) { return FetchBlob(std::move(sha256)); };
     host_.clean_artifacts = [this] { CleanArtifacts(); };
+    host_.ask_server = [this] { AskServer(std::nullopt); };
+    host_.heard = [this] { return heard_; };
+    host_.connection = [this] { return connection_; };
+    host_.answers = [this](uint64_t connection) { return Answers(connection); };
   }
 
   void Begin() {
@@ -65,6 +70,7 @@ class Agent {
         continue;
       }
       channel_ = *connected;
+      ++connection_;
       const net::Promised<bool> closed;
       channel_->on_frame = [this](net::Frame frame) { OnFrame(std::move(frame)); };
       channel_->on_closed = [closed](const Error&) { closed.Set(true); };
@@ -78,6 +84,9 @@ class Agent {
       channel_->Open();
       co_await closed;
       channel_.reset();
+      for (const Question& question : std::exchange(questions_, {})) {
+        if (question.answered) question.answered->Set(false);
+      }
       streams_.Disconnect();
       FailBlobs();
       // Let a server that has just been replaced open its socket.
@@ -136,9 +145,41 @@ class Agent {
       streams_.On(*input);
     } else if (std::holds_alternative<api::Ping>(*message)) {
       Send(api::Pong{});
+    } else if (std::holds_alternative<api::Pong>(*message)) {
+      OnAnswer();
     } else if (const auto* leave = std::get_if<api::Leave>(&*message)) {
       if (leave->epoch >= epoch_ && !leaving_) net::Spawn(Leave());
     }
+  }
+
+  // --- Whether the server takes this host for present: it answers as long as it does.
+
+  void AskServer(std::optional<net::Promised<bool>> answered) {
+    if (!channel_ || questions_.size() >= kQuestionsMost) {
+      if (answered) answered->Set(false);
+      return;
+    }
+    questions_.push_back({.asked = Now(), .answered = std::move(answered)});
+    Send(api::Ping{});
+  }
+
+  // Answers come in the order of the questions.
+  void OnAnswer() {
+    if (questions_.empty()) return;
+    const Question question = std::move(questions_.front());
+    questions_.pop_front();
+    heard_ = question.asked;
+    if (question.answered) {
+      loop_.Post([answered = *question.answered] { answered.Set(true); });
+    }
+  }
+
+  net::Task<bool> Answers(uint64_t connection) {
+    if (connection != connection_) co_return false;
+    const net::Promised<bool> answered;
+    AskServer(answered);
+    const bool yes = co_await answered;
+    co_return yes&& connection == connection_;
   }
 
   // --- Epochs.
@@ -426,6 +467,13 @@ class Agent {
   std::map<std::string, std::shared_ptr<Member>> members_;
   std::shared_ptr<net::Channel> channel_;
   Duration dial_wait_ = kDialFirst;
+  uint64_t connection_ = 0;  // goes up with each
+  struct Question {
+    Time asked{};
+    std::optional<net::Promised<bool>> answered;
+  };
+  std::deque<Question> questions_;  // that the server hasn't answered, over this connection
+  Time heard_ = Time::min();        // when the last one that it has answered was asked
   int64_t epoch_ = 0;
   OrphanReaper orphans_;
   bool leaving_ = false;

@@ -40,6 +40,7 @@ Member::Member(HostContext* host, const std::string& name)
 
 Member::~Member() {
   host_->loop->Cancel(wake_timer_);
+  host_->loop->Cancel(guard_timer_);
   if (watch_) host_->loop->Unwatch(watch_);
   if (prober_) prober_->Stop();
 }
@@ -134,7 +135,8 @@ Operator::Context Member::OperatorContext() const {
           .records = paths_.records,
           .pid = process_ ? process_->pid() : 0,
           .uid = user_.uid,
-          .gid = user_.gid};
+          .gid = user_.gid,
+          .heard = host_->heard};
 }
 
 Member::Held Member::Hold() {
@@ -180,8 +182,13 @@ net::Task<Result<Values>> Member::Perform(Step step, std::optional<Instance> des
   const bool own = step.verb == "install" || step.verb == "start" || step.verb == "stop" ||
                    step.verb == "reload" || step.verb == "remove";
   if (!own) {
-    const Held held = Hold();
+    Held held = Hold();
     if (!held.recipe) co_return Error::Conflict("not-installed", "{} is not installed", paths_.name);
+    if (host_->answers) {
+      held.context.still_wanted = [answers = host_->answers, connection = host_->connection()] {
+        return answers(connection);
+      };
+    }
     auto values = co_await held.recipe->Perform(held.context, step.verb, step.args);
     Report();
     co_return values;
@@ -456,6 +463,7 @@ void Member::Watch(std::unique_ptr<runtime::Process> process, bool adopted) {
     if (auto self = weak.lock()) self->OnEnded();
   });
   log_care_->Look(WallNow(), true);
+  GuardSoon();
 }
 
 void Member::OnEnded() {

@@ -39,6 +39,13 @@ struct HostContext {
   // Artifacts that no member uses any more may go.
   std::function<void()> clean_artifacts;
   std::weak_ptr<LogWaker> log_waker = {};  // the members' common one
+  // Asks the server whether it takes this host for present; what it answers shows in `heard`: when the last
+  // question that it has answered was asked, Time::min() before the first.
+  std::function<void()> ask_server = [] {};
+  std::function<Time()> heard = [] { return Time::min(); };
+  // The number of the connection to the server, and whether it answers by that very one.
+  std::function<uint64_t()> connection = [] { return uint64_t{0}; };
+  std::function<net::Task<bool>(uint64_t connection)> answers = {};
 };
 
 using Values = std::map<std::string, std::string>;
@@ -139,6 +146,8 @@ class Member : public std::enable_shared_from_this<Member> {
   Prober::Target ProbeTarget();
   void StartProbing(bool eager, int passes = 1);
   void GoOnProbing();
+  void GuardSoon();
+  net::Task<void> Guard();
   net::Task<Status> AskHealth();
   static net::Task<Status> AskOperator(std::weak_ptr<Member> member);
   void TellFacts();
@@ -170,6 +179,8 @@ class Member : public std::enable_shared_from_this<Member> {
   bool given_up_ = false;  // it had its time to end
   net::Loop::TimerId wake_timer_ = 0;
   std::shared_ptr<Prober> prober_;
+  net::Loop::TimerId guard_timer_ = 0;
+  bool guarding_ = false;  // its operator looks just now
   std::shared_ptr<Operator> operator_;
   std::string operator_kind_;
   std::shared_ptr<LogCare> log_care_;

@@ -33,6 +33,33 @@ net::Task<Status> Member::AskOperator(std::weak_ptr<Member> member) {
   co_return status;
 }
 
+// As long as it runs. The server is asked each time, so that the answer is there the next time.
+void Member::GuardSoon() {
+  host_->loop->Cancel(guard_timer_);
+  guard_timer_ = 0;
+  Operator* recipe = process_ ? GetOperator() : nullptr;
+  const Duration every = recipe ? recipe->GuardEvery(remembered_->desired) : 0ms;
+  if (every <= 0ms) return;
+  guard_timer_ = host_->loop->After(every, [weak = weak_from_this()] {
+    const auto self = weak.lock();
+    if (!self) return;
+    self->guard_timer_ = 0;
+    self->host_->ask_server();
+    if (!self->guarding_) net::Spawn(self->Guard());
+    self->GuardSoon();
+  });
+}
+
+net::Task<void> Member::Guard() {
+  auto self = shared_from_this();
+  const Held held = Hold();
+  if (!held.recipe) co_return;
+  guarding_ = true;
+  co_await held.recipe->Guard(held.context);
+  guarding_ = false;
+  TellFacts();
+}
+
 net::Task<Status> Member::HasUdp(int port) {
   auto self = shared_from_this();
   if (!remembered_ || !process_) co_return Error::Conflict("not-running", "{} does not run", paths_.name);

@@ -262,6 +262,8 @@ struct Agents::State : std::enable_shared_from_this<Agents::State> {
             [&](const api::Outcome& outcome) { answer(outcome.id); },
             [&](const api::ObservedMessage& observed) { answer(observed.id); },
             [&](const api::Verified& verified) { answer(verified.id); },
+            // Who isn't the link's channel any more isn't answered: OnFrame leaves that out.
+            [&](const api::Ping&) { Send(*link.channel, api::Pong{}); },
             [&](const api::Changed& changed) { callbacks.changed(link.wanted.cluster, changed.instance); },
             [&](const api::WantBlob& want) {
               link.blobs_wanted.push_back(want.sha256);

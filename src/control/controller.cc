@@ -591,6 +591,11 @@ std::vector<ServiceStatus> Controller::ServiceStates() const {
       if (found != known.end() && found->second.state == InstanceState::kReady) status.ready += 1;
     }
     status.health = recipe->health(members, known);
+    if (const auto said = said_.find(service.name); said != said_.end() && !said->second.empty()) {
+      std::vector<std::string>& reasons = status.health.reasons;
+      reasons.insert(reasons.begin(), said->second.begin(), said->second.end());
+      status.health.health = std::max(status.health.health, Health::kYellow);
+    }
     states.push_back(std::move(status));
   }
   return states;

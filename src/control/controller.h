@@ -176,6 +176,12 @@ class Controller : public std::enable_shared_from_this<Controller> {
   // Goes on with what the last run was about.
   net::Task<Result<StartedRun>> Resume(std::string author);
 
+  // Asks the mender of a service for something beside runs (Recipe::takes), and waits until it has come to
+  // that. Codes "unknown-service", "no-primary" where its kind takes no such request, "unknown-instance" of
+  // the argument `to`, "run-active", "not-settled", and the mender's own.
+  net::Task<Status> Ask(std::string verb, std::string service, std::map<std::string, std::string> args,
+                        std::string author);
+
   // The current revision as a bundle, to be changed (scale).
   Result<Bundle> CurrentBundle() const;
   Result<Bundle> BundleOf(int64_t revision) const;
@@ -348,8 +354,11 @@ class Controller : public std::enable_shared_from_this<Controller> {
   std::string deciding_who_;
   std::vector<SettledStep> settled_;
   bool flush_posted_ = false;
-  std::map<std::string, Awaited> awaited_;  // steps of the run that wait for a mender, by id
   std::shared_ptr<Drilling> drilling_;      // while a drill is under way
+  std::map<std::string, Awaited> awaited_;  // steps that wait for a mender, by id
+  uint64_t requests_ = 0;
+  std::map<std::string, std::vector<std::string>> said_;  // by menders, by service
+  std::map<std::string, Time> silent_since_;              // of hosts whose agent isn't connected
   bool mend_posted_ = false;
   net::Loop::TimerId mend_timer_ = 0;
   Time mend_at_{};  // of mend_timer_

@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "api/json.h"
+#include "base/text.h"
 #include "control/controller.h"
 #include "control/drilling.h"
 #include "control/run_machine.h"
@@ -13,6 +14,8 @@ namespace {
 using Json = nlohmann::json;
 
 constexpr Duration kMendAgain = 1s;
+constexpr Duration kRequestWithin = 60s;
+constexpr std::string_view kRequest = "request/";  // ids of what people ask for
 
 }  // namespace
 
@@ -75,11 +78,16 @@ void Controller::Mend(const Service& service, const std::vector<std::string>& bu
                       .missing = Missing(),
                       .held = {},
                       .silent = {},
+                      .silent_since = {},
+                      .epoch = row_.epoch,
                       .awaited = {},
                       .now = Now()};
   for (const auto& [name, why] : held_) input.held.insert(name);
   for (const auto& [host, wanted] : hosts_) {
-    if (!connected(host)) input.silent.insert(host);
+    if (connected(host)) continue;
+    input.silent.insert(host);
+    // One that hasn't come since the server's start may have been heard by the one before, and not later.
+    input.silent_since[host] = silent_since_.try_emplace(host, Now()).first->second;
   }
   for (const auto& [id, awaited] : awaited_) {
     if (awaited.step.service == service.name) input.awaited.push_back(&awaited.step);
@@ -93,6 +101,11 @@ void Controller::Mend(const Service& service, const std::vector<std::string>& bu
     }
   }
   for (const auto& [id, error] : mending.refused) SettleAwaited(id, error);
+  if (said_[service.name] != mending.says) {
+    said_[service.name] = mending.says;
+    Json event{{"service", service.name}, {"says", mending.says}};
+    deps_.publish(row_.key, "mend", event.dump());
+  }
   for (Order& order : mending.orders) {
     if (!mending_.insert(order.instance).second) continue;
     net::Spawn(PerformOrder(std::move(order)));
@@ -131,12 +144,57 @@ void Controller::SettleAwaited(const std::string& id, Status status) {
   deps_.loop->Post([settled, status] { settled.Set(status); });
 }
 
+// Of the run. What people have asked for beside runs goes on.
 void Controller::GiveUpAwaited() {
-  while (!awaited_.empty()) {
-    const Step step = awaited_.begin()->second.step;
+  std::vector<Step> given_up;
+  for (const auto& [id, awaited] : awaited_) {
+    if (!id.starts_with(kRequest)) given_up.push_back(awaited.step);
+  }
+  for (const Step& step : given_up) {
     SettleAwaited(step.id, Error::Conflict("cancelled", "nobody waits any more for {} to {}", step.instance,
                                            step.verb));
   }
+}
+
+net::Task<Status> Controller::Ask(std::string verb, std::string service,
+                                  std::map<std::string, std::string> args, std::string author) {
+  auto self = shared_from_this();
+  const Service* known = cluster_.FindService(service);
+  if (!known) {
+    std::vector<std::string> names;
+    for (const Service& one : cluster_.services) names.push_back(one.name);
+    co_return Error::NotFound("unknown-service", "{} has no service {}", row_.key, service)
+        .Hint("its services are: {}", Join(names, ", "));
+  }
+  const Recipe* recipe = FindRecipe(known->kind);
+  if (!recipe || !recipe->takes.contains(verb)) {
+    co_return Error::Invalid("no-primary", "{} is of kind {}, which has no primary to change", service,
+                             known->kind);
+  }
+  if (const auto to = args.find("to"); to != args.end()) {
+    const Instance* instance = FindDesired(to->second);
+    if (!instance || instance->service != service) {
+      co_return Error::NotFound("unknown-instance", "{} has no instance {}", service, to->second)
+          .Hint("muster ps lists them");
+    }
+  }
+  if (down() || going_down()) co_return Error::Conflict("cluster-down", "{} is down", row_.key);
+  if (!idle()) co_return InTheWay();
+  if (unruled_) co_return *unruled_;
+  Step step{.id = fmt::format("{}{}/{}", kRequest, service, ++requests_),
+            .instance = service,
+            .service = service,
+            .host = "",
+            .verb = verb,
+            .args = args,
+            .awaited = true,
+            .deadline = kRequestWithin};
+  std::string detail = service;
+  for (const auto& [name, value] : args) detail += fmt::format(" {}={}", name, value);
+  (void)deps_.store->AddAudit(
+      {.id = 0, .at = WallNow(), .who = author, .cluster = row_.key, .action = verb, .detail = detail});
+  Status status = co_await Await(step);
+  co_return status;
 }
 
 net::Task<void> Controller::PerformOrder(Order order) {

@@ -209,6 +209,7 @@ net::Task<std::vector<std::string>> Controller::LastLines(std::string instance, 
 
 void Controller::OnConnected(const std::string& host, bool connected) {
   if (connected) {
+    silent_since_.erase(host);
     away_.erase(host);
     auto self = shared_from_this();
     net::SpawnThen(deps_.agents->Observe(row_.key, host, false, 10s),
@@ -221,6 +222,8 @@ void Controller::OnConnected(const std::string& host, bool connected) {
                    });
   } else {
     away_.insert(host);
+    silent_since_[host] = Now();
+    MendSoon();
   }
   deps_.publish(row_.key, "host", Json{{"host", host}, {"connected", connected}}.dump());
 }

@@ -18,6 +18,8 @@ net::Task<Result<std::map<std::string, std::string>>> Operator::Perform(Context 
 }
 
 net::Task<Status> Operator::Health(Context) { co_return Done(); }
+Duration Operator::GuardEvery(const Instance&) { return 0ms; }
+net::Task<void> Operator::Guard(Context) { co_return; }
 std::map<std::string, std::string> Operator::Facts(const Context&) { return {}; }
 std::map<std::string, std::string> Operator::Measures(const Context&) { return {}; }
 net::Task<std::vector<Check>> Operator::Verify(Context, std::map<std::string, std::string>) {

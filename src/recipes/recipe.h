@@ -128,6 +128,9 @@ struct Mending {
   std::map<std::string, std::optional<std::string>> waits;
   // Steps that can't come to what they wait for.
   std::map<std::string, Error> refused;
+  // Why it leaves undone what is due, for people, with the one command that a person can give. They stand
+  // among the reasons of the service's health until the next answer.
+  std::vector<std::string> says = {};
   Duration again = 0ms;  // think again after this long though nothing is heard; 0: only when something is
 };
 
@@ -142,10 +145,15 @@ class Mender {
     const std::vector<Instance>* desired;             // members of this service
     const std::map<std::string, Observed>* observed;  // all services of the cluster
     std::vector<std::string> busy;                    // instances under a step or an order: leave alone
-    std::set<std::string> missing;     // known not to be there, though nobody has observed them
-    std::set<std::string> held;        // stopped by hand
-    std::set<std::string> silent;      // hosts whose agent isn't heard: what is observed of them is old
-    std::vector<const Step*> awaited;  // steps of the run under way that wait for this mender (Step::awaited)
+    std::set<std::string> missing;  // known not to be there, though nobody has observed them
+    std::set<std::string> held;     // stopped by hand
+    std::set<std::string> silent;   // hosts whose agent isn't heard: what is observed of them is old
+    // Since when, by the server's clock: what they asked the server later than that it has not answered.
+    std::map<std::string, Time> silent_since;
+    int64_t epoch = 0;  // the cluster's; higher than that of any server before
+    // Steps that wait for this mender (Step::awaited): of the run under way, and what people ask for beside
+    // runs (Recipe::takes).
+    std::vector<const Step*> awaited;
     Time now;
   };
   virtual ~Mender() = default;
@@ -219,6 +227,11 @@ class Operator {
     // Whether one of its own processes has this UDP port open. Codes: "port-closed"; "port-taken" naming who
     // has it instead.
     std::function<net::Task<Status>(int port)> has_udp = {};
+    // The server certainly took this host for present at that time, or later; Time::min(): nobody knows.
+    std::function<Time()> heard = {};
+    // Of an order: whether the server, asked now, answers by the connection that the order came by. Where
+    // not, the order may be older than what has been decided since.
+    std::function<net::Task<bool>()> still_wanted = {};
   };
   virtual ~Operator() = default;
 
@@ -237,6 +250,11 @@ class Operator {
   // Of a probe by operator: whether this instance serves, as far as it alone can tell. Asked as often as the
   // probe says, and takes no longer than its timeout. A place to renew what Facts tells.
   virtual net::Task<Status> Health(Context context);
+  // How often Guard is called while it runs; 0: never.
+  virtual Duration GuardEvery(const Instance& instance);
+  // Sees to it that an instance which may not go on as what it is (the primary, on a host that is cut off)
+  // doesn't. Never two at a time.
+  virtual net::Task<void> Guard(Context context);
   // What the recipe knows of the running instance (role, who is out). Cheap; asked with each report. A change
   // that a probe or a verb has brought is reported at once.
   virtual std::map<std::string, std::string> Facts(const Context& context);
@@ -267,6 +285,10 @@ struct Recipe {
   // Reads a service that runs and changes nothing. Ends before `loop` does. Codes: the kind's own. nullptr:
   // those of this kind can't be adopted.
   net::Task<Result<Adoption>> (*adopt)(net::Loop& loop, AdoptRequest request) = nullptr;
+  // What people may ask of its mender beside runs, as an awaited step of the service: "switchover" (another
+  // primary: the instance in the argument `to`, or the mender's choice), "failover" (the primary is gone;
+  // `force` = yes: though it isn't certain, or costs writes).
+  std::set<std::string, std::less<>> takes = {};
   // Its program ends its own processes: it alone is asked to stop. Else all processes of an instance are.
   bool stops_its_own = false;
 };

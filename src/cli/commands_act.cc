@@ -1,4 +1,5 @@
-// The commands that change what runs: restart, stop, start, scale, down, rollback, resume, exec.
+// The commands that change what runs: restart, stop, start, scale, down, switchover, failover, rollback,
+// resume, exec.
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <thread>
@@ -203,6 +204,39 @@ Result<int> Down(Context& context, const DownArgs& args) {
              args.delete_data ? "was down; its data is deleted" : "is down already; its data stays");
 }
 
+// --- switchover, failover
+
+struct PrimaryArgs : ClusterArgs {
+  std::string service;
+  std::string to;
+  bool force = false;
+};
+
+// Waits until there is the other primary, and says who it is.
+Result<int> AskMender(Context& context, const PrimaryArgs& args, const std::string& verb, Json body) {
+  MUSTER_TRY(const auto api, Connect(context, Need::kStore));
+  MUSTER_TRY(const std::string key, ClusterFor(*api, args));
+  body["service"] = args.service;
+  if (!args.to.empty()) body["to"] = args.to;
+  MUSTER_TRY(const Json answer, api->Ask("POST", ClusterTarget(key, "/" + verb), body));
+  if (args.json) {
+    PrintJson(context, answer);
+    return 0;
+  }
+  const Json roles = Object(answer, "roles");
+  for (const auto& [instance, role] : roles.items()) {
+    context.console.OutLine(fmt::format("{}: {}", instance, role.is_string() ? role.get<std::string>() : ""));
+  }
+  return 0;
+}
+
+Result<int> Switchover(Context& context, const PrimaryArgs& args) {
+  return AskMender(context, args, "switchover", Json::object());
+}
+Result<int> Failover(Context& context, const PrimaryArgs& args) {
+  return AskMender(context, args, "failover", {{"force", args.force}});
+}
+
 // --- rollback, resume
 
 struct RollbackArgs : ActArgs {
@@ -271,6 +305,36 @@ void AddActCommands(std::vector<Command>& commands) {
       .Example("muster down")
       .Example("muster down --delete-data --confirm demo");
   commands.push_back(down.Run(Down));
+
+  Declare<PrimaryArgs> switchover("switchover", "Make another instance the primary; no write is lost");
+  WithCluster(switchover.Positional("service", &PrimaryArgs::service, "The service")
+                  .Required()
+                  .Offers(Completes::kService)
+                  .Option("to", 0, "INSTANCE", &PrimaryArgs::to,
+                          "The new primary; where left out, the one on the host that `prefer` names, or else "
+                          "the replica that lags least")
+                  .Offers(Completes::kInstance))
+      .Group(kAct)
+      .More(
+          "Writes wait until the replica has everything, and are refused for some milliseconds then; clients "
+          "that ask again reach the new primary.")
+      .Example("muster switchover cache")
+      .Example("muster switchover cache --to cache-2");
+  commands.push_back(switchover.Run(Switchover));
+
+  Declare<PrimaryArgs> failover("failover", "Make a replica the primary in place of one that is gone");
+  WithCluster(failover.Positional("service", &PrimaryArgs::service, "The service")
+                  .Required()
+                  .Offers(Completes::kService)
+                  .Flag("force", 0, &PrimaryArgs::force,
+                        "Though muster can't be sure that the old one is gone, or that nothing is lost"))
+      .Group(kAct)
+      .More(
+          "muster does so by itself wherever that is safe; this is for where it says why it doesn't. Even "
+          "with "
+          "--force it waits until a primary that was cut off certainly takes no more writes.")
+      .Example("muster failover cache --force");
+  commands.push_back(failover.Run(Failover));
 
   Declare<RollbackArgs> rollback("rollback", "Go back to an earlier revision, its files included");
   WithAct(rollback.Positional("revision", &RollbackArgs::revision,

@@ -92,6 +92,8 @@ class Api {
   net::Task<Answer> Start(Call call);
   net::Task<Answer> Down(Call call);
   net::Task<Answer> Scale(Call call);
+  net::Task<Answer> Switchover(Call call);
+  net::Task<Answer> Failover(Call call);
   net::Task<Answer> Rollback(Call call);
   net::Task<Answer> Resume(Call call);
   net::Task<Answer> Verify(Call call);
@@ -118,6 +120,7 @@ class Api {
   net::Task<void> ClusterEvents(net::Exchange& exchange, Call call);
 
   net::Task<Answer> Act(Call call, std::string action);
+  net::Task<Answer> AskMender(Call call, std::string verb);
   net::Task<Answer> Begin(Accepted accepted, std::string plan_id, control::PlanOptions options);
   Result<std::shared_ptr<control::Controller>> FindController(const Call& call);
   Answer Started(const control::Controller& controller, const control::StartedRun& started);

@@ -385,6 +385,31 @@ net::Task<Answer> Api::Scale(Call call) {
   co_return co_await Begin(std::move(*scaled), std::move(any_plan), options);
 }
 
+net::Task<Answer> Api::Switchover(Call call) { return AskMender(std::move(call), "switchover"); }
+net::Task<Answer> Api::Failover(Call call) { return AskMender(std::move(call), "failover"); }
+
+net::Task<Answer> Api::AskMender(Call call, std::string verb) {
+  const auto found = FindController(call);
+  if (!found.ok()) co_return Bad(found.error());
+  const std::shared_ptr<control::Controller> controller = *found;
+  std::string service, to;
+  bool force = false;
+  const Status read =
+      api::Fields(*call.body, "body").Text("service", service).Text("to", to).Bool("force", force).Give(Ok{});
+  if (!read.ok()) co_return Bad(read.error());
+  std::map<std::string, std::string> args;
+  if (!to.empty()) args["to"] = to;
+  if (force) args["force"] = "yes";
+  const Status done = co_await controller->Ask(verb, service, std::move(args), call.who);
+  if (!done.ok()) co_return Bad(done.error());
+  Json roles = Json::object();
+  for (const auto& [instance, role] : controller->Roles()) {
+    const auto seen = controller->observed().find(instance);
+    if (seen != controller->observed().end() && seen->second.service == service) roles[instance] = role;
+  }
+  co_return Good({{"cluster", controller->row().key}, {"service", service}, {"roles", roles}});
+}
+
 net::Task<Answer> Api::Rollback(Call call) {
   const auto found = FindController(call);
   if (!found.ok()) co_return Bad(found.error());

@@ -1,0 +1,35 @@
+#include "recipes/redis_primary/lease.h"
+
+#include <algorithm>
+
+namespace muster::redis_primary {
+namespace {
+
+constexpr Duration kFenceTakes = 300ms;  // after that the process is killed
+constexpr Duration kMargin = 500ms;      // clocks that go at different speed, a loop that is late
+
+}  // namespace
+
+Duration LeaseStep(Duration lease) { return std::max<Duration>(lease / 8, 50ms); }
+
+bool IsMajority(const LeaseTerms& terms, const std::set<std::string>& hosts) {
+  return 2 * static_cast<int>(hosts.size()) > terms.hosts;
+}
+
+LeaseWork JudgeLease(const LeaseTerms& terms, const LeaseState& state, Time now) {
+  if (terms.hosts <= 1) return LeaseWork::kKeep;  // its own host is all there is
+  const Duration step = LeaseStep(terms.lease);
+  // Times before the first are so long ago that adding to them is fine, and taking from them isn't.
+  const Time last = std::max(state.heard, state.majority);
+  if (last == Time::min() ||
+      now + 2 * step + std::min<Duration>(kFenceTakes, terms.lease / 4) >= last + terms.lease)
+    return LeaseWork::kFence;
+  if (state.heard == Time::min() || now >= state.heard + terms.lease / 4) return LeaseWork::kAsk;
+  return LeaseWork::kKeep;
+}
+
+Time LeaseOver(Duration lease, Time silent_since, Time fenced) {
+  return std::max(silent_since, fenced) + lease + lease / 10 + kMargin;
+}
+
+}  // namespace muster::redis_primary

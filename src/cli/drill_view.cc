@@ -10,6 +10,8 @@
 namespace muster::cli {
 namespace {
 
+using Json = nlohmann::json;
+
 // "0.12s", "-" for none.
 std::string Seconds(const Json& milliseconds) {
   if (!milliseconds.is_number()) return "-";

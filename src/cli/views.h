@@ -22,7 +22,7 @@ std::string InstancesText(const nlohmann::json& instances, const View& view);
 std::string HistoryText(const nlohmann::json& revisions, const View& view);
 std::string RunsText(const nlohmann::json& runs, const View& view);
 std::string AuditText(const nlohmann::json& entries, const View& view);
-std::string DrillText(const Json& report, const View& view);
+std::string DrillText(const nlohmann::json& report, const View& view);
 std::string ChecksText(const nlohmann::json& checks, const View& view);
 // What `up` says once all is done: health, where to look, what to try next. `option` is what chooses the
 // cluster in commands ("" where it is the only one, else " -c KEY").

@@ -33,8 +33,15 @@ void DrillRoutes::Owns(int slot, const Endpoint& node) {
   if (std::find(nodes_.begin(), nodes_.end(), node) == nodes_.end()) nodes_.push_back(node);
 }
 
-void DrillRoutes::Refused(const Endpoint& node, Time now) { avoided_until_[node] = now + kRefusedFor; }
-void DrillRoutes::Hangs(const Endpoint& node, Time now) { avoided_until_[node] = now + kHangsFor; }
+void DrillRoutes::Refused(const Endpoint& node, Time now) { Leave(node, now + kRefusedFor); }
+void DrillRoutes::Hangs(const Endpoint& node, Time now) { Leave(node, now + kHangsFor); }
+
+// Before it is asked again somebody else is, who may know of another owner.
+void DrillRoutes::Leave(const Endpoint& node, Time until) {
+  avoided_until_[node] = until;
+  std::erase_if(owners_, [&](const auto& owner) { return owner.second == node; });
+}
+
 void DrillRoutes::Answered(const Endpoint& node) { avoided_until_.erase(node); }
 
 }  // namespace muster::redis

@@ -36,6 +36,8 @@ class DrillRoutes {
   void Answered(const Endpoint& node);  // anything
 
  private:
+  void Leave(const Endpoint& node, Time until);
+
   std::vector<Endpoint> nodes_;
   std::map<int, Endpoint> owners_;
   std::map<Endpoint, Time> avoided_until_;

@@ -39,6 +39,12 @@ TEST_F(DrillRoutesTest, TryOneThatRefusesAgainSoon) {
   EXPECT_EQ(routes.For(7, At(10ms)), kTwo);
 }
 
+TEST_F(DrillRoutesTest, LeadToAnotherFirstHoweverLongAgoTheOwnerRefused) {
+  routes.Owns(7, kTwo);
+  routes.Refused(kTwo, At(0ms));
+  EXPECT_EQ(routes.For(7, At(500ms)), kOne) << "it may know of another owner by now";
+}
+
 TEST_F(DrillRoutesTest, LeadToANodeThatOnlyARedirectHasNamed) {
   routes.Owns(7, kThree);
   routes.Hangs(kOne, At(0ms));

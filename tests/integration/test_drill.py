@@ -16,8 +16,13 @@ KEY = "drilled@rehearsal"
 PASSWORD = "s3cr3t-of-the-drill"
 
 
+def redis_ports():
+    """A run of six ports; the bus ports, 10000 above, lie below those that the kernel gives to connections."""
+    return next(port for port in iter(lambda: free_ports(6), None) if port + 10006 < 32768)
+
+
 def redis(muster, rehearse=True):
-    port = free_ports(6)
+    port = redis_ports()
     hosts = "\n".join(f"  h{n}: {{ address: 10.0.0.{n} }}" for n in range(1, 4)) if rehearse else ""
     return muster.file(f"cluster: drilled\n{'hosts:' if rehearse else ''}\n{hosts}\n" + f"""
 services:
@@ -162,7 +167,7 @@ cluster: plain
 services:
   app:
     kind: app
-    command: "{{{{artifact}}}} --port={{{{ports.http}}}}"
+    command: "{{{{artifact}}}} --port={{{{ports.http}}}} --address={{{{address}}}}"
     artifact: {muster.app}
     ports: {{ http: {port} }}
 """), "--rehearse")

@@ -1,10 +1,10 @@
 #!/usr/bin/python3
-"""What becomes of a Redis Cluster and of its users' writes when something breaks: tools/dev redis-faults [NAME…]
+"""What becomes of Redis and of its users' writes when something breaks: tools/dev redis-faults [NAME…]
 
-Each fault meets a cluster of its own: three masters and three replicas on three rehearsed hosts, each with a network of its own,
-brought up by muster, green and settled. While it happens, two writers write to each master's slots: one takes the answer for its
-acknowledgement, the other WAITs for a replica, too. Afterwards each acknowledged write is read back. Prints a page in Markdown;
-how far it is goes to standard error. Needs root: for networks that can be cut, and for disks that can be full.
+Each fault meets a cluster of its own on three rehearsed hosts, each with a network of its own, brought up by muster, green and
+settled. While it happens, two writers write to each master's slots: one takes the answer for its acknowledgement, the other WAITs
+for a replica, too. Afterwards each acknowledged write is read back. Prints a page in Markdown; how far it is goes to standard
+error. Needs root: for networks that can be cut, and for disks that can be full.
 """
 
 import argparse
@@ -29,7 +29,7 @@ sys.path.insert(0, str(TOP / "tests" / "integration"))
 os.environ.setdefault("MUSTER_REHEARSAL_NETWORK", "namespaces")
 
 from conftest import Muster, processes_below  # noqa: E402
-from redis_client import Redis, free_ports, nodes_of, serves, settled, slots_in, until  # noqa: E402
+from redis_client import Redis, free_ports, info, nodes_of, serves, settled, slots_in, until  # noqa: E402
 from redis_writer import Writers  # noqa: E402
 
 KEY = "faults@rehearsal"
@@ -124,11 +124,12 @@ class Watch(threading.Thread):
 
 
 class Scene:
-    """A cluster to break something in."""
+    """A Redis Cluster to break something in: three masters and three replicas."""
+
+    kind, members, settings = "redis-cluster", 6, "masters: 3\n    replicas: 1\n    node_timeout: 5s"
 
     def __init__(self, fault):
-        self.fault, self.muster, self.mounted = fault, Muster(), None
-        self.port = free_ports(6)
+        self.muster, self.mounted = Muster(), None
         more = ""
         if fault.clock:
             more = f"\n    program: {self.clock_program()}"
@@ -148,11 +149,9 @@ hosts:
   h3: {{ address: 10.0.0.3 }}
 services:
   cache:
-    kind: redis-cluster
-    masters: 3
-    replicas: 1
-    port: {self.port}
-    node_timeout: 5s{more}
+    kind: {self.kind}
+    port: {free_ports(self.members)}
+    {self.settings}{more}
 """)
 
     def __enter__(self):
@@ -170,7 +169,7 @@ services:
         folder = self.muster.folder
         (folder / "clock.c").write_text(CLOCK)
         subprocess.run(["cc", "-O1", "-shared", "-fPIC", "-o", folder / "clock.so", folder / "clock.c"], check=True)
-        for number in range(1, 7):
+        for number in range(1, self.members + 1):
             (folder / f"step.cache-{number}").write_bytes(bytes(8))
         program = folder / "redis-server-with-a-clock"
         program.write_text(PROGRAM.format(folder=folder))
@@ -179,26 +178,33 @@ services:
 
     def up(self):
         self.muster.run("up", self.file, "--rehearse", timeout=120)
-        self.refresh()
-        until(lambda: serves(self.nodes, 3) and settled(self.nodes), seconds=60, pause=0.05, what="a whole cluster")
+        self.look()
+        until(self.whole, seconds=60, pause=0.05, what="all to be whole")
         until(lambda: self.muster.status(KEY)["health"] == "green", what="green")
-        self.refresh()
+        self.look()
+        self.tell_roles()
+        self.host = self.instances[self.master]["host"]
 
-    def refresh(self):
-        """Who is where, and what: names by their part in the story."""
+    def look(self):
         self.instances = self.muster.instances(KEY)
         self.node = {name: (one["address"], one["ports"]["port"]) for name, one in self.instances.items()}
         self.nodes = list(self.node.values())
+
+    def whole(self):
+        return serves(self.nodes, 3) and settled(self.nodes)
+
+    def tell_roles(self):
+        """Names by their part in the story: whose slots, `master` and `replica` to break, all of that `shard`."""
         name_of = {node: name for name, node in self.node.items()}
         view = nodes_of(*self.nodes[0])
         at = {identity: name_of[(one["host"], one["port"])] for identity, one in view.items() if (one["host"], one["port"]) in name_of}
         self.slots = {at[identity]: slots_in(one["slots"]) for identity, one in view.items() if one["slots"]}
         self.masters = sorted(self.slots, key=lambda name: self.slots[name][0])
-        self.replica_of = {at[one["master"]]: at[identity] for identity, one in view.items() if one["master"]}
+        replica_of = {at[one["master"]]: at[identity] for identity, one in view.items() if one["master"]}
         # On h1, which is the host that things happen to.
         self.master = next((name for name in self.masters if self.instances[name]["host"] == "h1"), self.masters[0])
-        self.replica = self.replica_of[self.master]
-        self.host = self.instances[self.master]["host"]
+        self.replica = replica_of[self.master]
+        self.shard = [self.master, self.replica]
 
     # What can be done to it
 
@@ -247,13 +253,29 @@ services:
         return [name for name in self.masters if self.instances[name]["host"] == self.host]
 
 
+class PrimaryScene(Scene):
+    """A primary and two replicas."""
+
+    kind, members, settings = "redis", 3, "replicas: 2\n    prefer: h1"
+
+    def whole(self):
+        return sum(info(*node, "replication").get("connected_slaves") == "2" for node in self.nodes) == 1
+
+    def tell_roles(self):
+        self.master = next(name for name, node in self.node.items() if info(*node, "replication")["role"] == "master")
+        self.masters, self.slots = [self.master], {self.master: range(16384)}
+        self.shard = [self.master, *(name for name in self.node if name != self.master)]
+        self.replica = self.shard[1]
+
+
 class Fault:
     """`act` breaks something; `hit` names the masters whose slots it concerns; after `watch` seconds, or once all is green again
     where that is later, `heal` undoes what doesn't end by itself."""
 
-    def __init__(self, name, what, act, hit=lambda scene: [scene.master], heal=None, watch=4, disk=False, clock=False, recovers=True):
+    def __init__(self, name, what, act, hit=lambda scene: [scene.master], heal=None, watch=4, disk=False, clock=False, recovers=True,
+                 scenes=(Scene, PrimaryScene)):
         self.name, self.what, self.act, self.hit, self.heal = name, what, act, hit, heal
-        self.watch, self.disk, self.clock, self.recovers = watch, disk, clock, recovers
+        self.watch, self.disk, self.clock, self.recovers, self.scenes = watch, disk, clock, recovers, scenes
 
 
 def two_masters(scene):
@@ -261,9 +283,9 @@ def two_masters(scene):
         scene.send(name)
 
 
-def a_shard(scene):
-    scene.send(scene.master)
-    scene.send(scene.replica)
+def a_shard(scene, most=None):
+    for name in scene.shard[:most]:
+        scene.send(name)
 
 
 def server_and_master(scene):
@@ -305,11 +327,13 @@ FAULTS = [
     Fault("server-gone", "muster's server is killed, and started after a while", Scene.kill_server, hit=nobody, heal=Scene.back),
     Fault("agent-gone", "the agent of a master's host is killed", Scene.kill_agent, hit=nobody),
     Fault("agent-frozen", "the agent of a master's host is frozen", lambda scene: scene.kill_agent(signal.SIGSTOP), hit=nobody, watch=15),
-    Fault("two-masters", "two of three masters are killed at once", two_masters, hit=lambda scene: scene.masters[:2]),
-    Fault("a-shard", "a master and its replica are killed at once", a_shard),
+    Fault("two-masters", "two of three masters are killed at once", two_masters, hit=lambda scene: scene.masters[:2],
+          scenes=(Scene,)),
+    Fault("master-and-replica", "a master and a replica of it are killed at once", lambda scene: a_shard(scene, 2)),
+    Fault("all", "the primary and both replicas are killed at once", a_shard, scenes=(PrimaryScene,)),
     Fault("server-and-master", "muster's server and a master are killed at once", server_and_master, heal=Scene.back, watch=8),
     Fault("agent-and-master", "a master and its host's agent are killed at once", agent_and_master, watch=8),
-    Fault("a-shard-wiped", "a master and its replica lose their data folders at once", lambda scene: scene.wipe(scene.master, scene.replica),
+    Fault("all-wiped", "a master and all its replicas lose their data folders at once", lambda scene: scene.wipe(*scene.shard),
           recovers=False, watch=10),
 ]
 
@@ -320,13 +344,13 @@ def serve_again(writers, since):
     return all(one.acks and one.acks[-1].at > max(since, now - 0.3) for one in writers.all if not one.wait)
 
 
-def play(fault):
+def play(fault, kind):
     """A row of the table."""
-    with Scene(fault) as scene:
+    with kind(fault) as scene:
         scene.up()
         hit = fault.hit(scene)
         before = scene.instances
-        with Writers(scene.nodes) as writers:
+        with Writers(scene.nodes, single=kind is PrimaryScene) as writers:
             assert writers.acknowledge(200, seconds=30), "nothing is written"
             ranges = {name: writers.of_slot(scene.slots[name][0]) for name in scene.masters}
             entries = len(audit(scene))
@@ -344,7 +368,7 @@ def play(fault):
         writers.read_back(seconds=3 if not fault.recovers else 30)
         did = done_by_muster(scene, before, audit(scene)[entries:])
         plan = scene.muster.run("plan", scene.file, "--rehearse", code=None).returncode
-        return row(fault, hit, ranges, writers, began, watch.said, did, came_back, plan)
+        return row(fault, told_of(fault, kind), hit, ranges, writers, began, watch.said, did, came_back, plan)
 
 
 def wait_for(fault, writers, watch, since, extra=None):
@@ -381,7 +405,11 @@ def lost(writers, wait):
     return f"{writers.count('lost', wait)} of {writers.count('acks', wait)}" + (" (not to be read)" if unreadable else "")
 
 
-def row(fault, hit, ranges, writers, began, said, did, came_back, plan):
+def told_of(fault, kind):
+    return fault.what.replace("a master", "the primary") if kind is PrimaryScene else fault.what
+
+
+def row(fault, what, hit, ranges, writers, began, said, did, came_back, plan):
     def gap(names):
         return max((ranges[name][0].longest_gap(began, writers.ended_at) for name in names), default=None)
     own, other = (milliseconds(seconds) if seconds is not None else "–"
@@ -391,7 +419,7 @@ def row(fault, hit, ranges, writers, began, said, did, came_back, plan):
     told = phases(said)
     end = "" if came_back == fault.recovers else " **not green after a minute**" if fault.recovers else " **green**"
     end += "" if plan == 0 or not fault.recovers else f" **`plan` exits {plan}**"
-    return (f"| {fault.what} | {own} / {other} | "
+    return (f"| {what} | {own} / {other} | "
             f"{lost(writers, False)} | {lost(writers, True)} | {cell(did) or 'nothing'} | {cell(told) or 'green all the time'}{end} |")
 
 
@@ -419,15 +447,18 @@ HEAD = """# What becomes of Redis when something breaks
 Made by `tools/dev redis-faults` of commit {commit}, {when}, on {cores} cores ({load}), {system}. Anybody can make it again: it needs
 root, for networks that can be cut and a disk that can be full.
 
-## `kind: redis-cluster`
-Each row is a cluster of its own: three masters and three replicas on three rehearsed hosts, node timeout 5 s, `appendonly yes`,
-`appendfsync everysec`. Two writers write to each master's slots while it happens. *Outage*: the longest time between two
-acknowledged writes to the slots concerned / to all others. *Lost*: acknowledged writes that were not there at the end, for writers
-that take the answer for it, and for those that `WAIT` for a replica as well. *Said*: what `muster status` said, each colour in turn
-with what it gave for a reason the longest. After each row `muster plan` had nothing to do, where it doesn't say otherwise.
+Each row is a cluster of its own on three rehearsed hosts, with `appendonly yes`, `appendfsync everysec`. Two writers write to each
+master's slots while it happens. *Outage*: the longest time between two acknowledged writes to the slots concerned / to all others.
+*Lost*: acknowledged writes that were not there at the end, for writers that take the answer for it, and for those that `WAIT` for a
+replica as well. *Said*: what `muster status` said, each colour in turn with what it gave for a reason the longest. After each row
+`muster plan` had nothing to do, where it doesn't say otherwise."""
+TABLE = """
+## `kind: {kind}`
+{of}
 
 | what broke | outage | lost | lost with WAIT | what muster did | what it said |
 |---|---|---|---|---|---|"""
+OF = {Scene: "Three masters and three replicas, node timeout 5 s.", PrimaryScene: "A primary and two replicas, a lease of 3 s."}
 
 
 def head():
@@ -442,6 +473,7 @@ def head():
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kind", choices=[scene.kind for scene in OF], help="only of this kind")
     parser.add_argument("which", nargs="*", help="only these of: " + ", ".join(fault.name for fault in FAULTS))
     args = parser.parse_args()
     unknown = set(args.which) - {fault.name for fault in FAULTS}
@@ -451,16 +483,20 @@ def main():
         parser.error("it needs root")
     good = True
     print(head(), flush=True)
-    for fault in FAULTS:
-        if args.which and fault.name not in args.which:
+    for kind, of in OF.items():
+        if args.kind and args.kind != kind.kind:
             continue
-        began = time.monotonic()
-        try:
-            line = play(fault)
-        except Exception as error:  # the others are told all the same
-            good, line = False, f"| {fault.what} | **failed**: {cell([str(error)[:300]])} | | | | |"
-        print(line, flush=True)
-        print(f"{fault.name}: {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
+        print(TABLE.format(kind=kind.kind, of=of), flush=True)
+        for fault in FAULTS:
+            if kind not in fault.scenes or (args.which and fault.name not in args.which):
+                continue
+            began = time.monotonic()
+            try:
+                line = play(fault, kind)
+            except Exception as error:  # the others are told all the same
+                good, line = False, f"| {told_of(fault, kind)} | **failed**: {cell([str(error)[:300]])} | | | | |"
+            print(line, flush=True)
+            print(f"{kind.kind} {fault.name}: {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
     return 0 if good else 1
 
 

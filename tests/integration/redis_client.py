@@ -138,9 +138,10 @@ class Cluster:
     """A client as libraries make them: it goes to the owner of a key's slot, follows MOVED and ASK, and asks another node
     where one is gone. Not for several threads at a time."""
 
-    def __init__(self, nodes, password="", timeout=0.5, pause=0.002):
-        """`nodes`: (host, port) of some. `timeout`: of a connection and of an answer. `pause`: before it tries again."""
-        self.nodes = [(host, int(port)) for host, port in nodes]
+    def __init__(self, nodes, password="", timeout=0.5, pause=0.002, single=False):
+        """`nodes`: (host, port) of some. `timeout`: of a connection and of an answer. `pause`: before it tries again.
+        `single`: no cluster, but a primary and its replicas; it goes to who says that it is the primary."""
+        self.nodes, self.single = [(host, int(port)) for host, port in nodes], single
         self.password, self.timeout, self.pause = password, timeout, pause
         self.owners, self.links = {}, {}
         self.redirects, self.errors, self.answered_by = 0, [], None
@@ -170,6 +171,17 @@ class Cluster:
         if link:
             link.close()
 
+    def choose(self, but=None):
+        """Whom to ask for a slot whose owner isn't known: anybody, who tells who has it; or the primary."""
+        others = [one for one in self.nodes if one != but] or self.nodes
+        for node in random.sample(self.nodes, len(self.nodes)) if self.single else ():
+            try:
+                if self.link(node).ask("ROLE")[0] == "master":
+                    return node
+            except (OSError, Refused):
+                self.drop(node)
+        return random.choice(others)
+
     def learn(self, node):
         """All slots at once: where one has moved others have, too."""
         with contextlib.suppress(OSError, Refused):
@@ -180,9 +192,9 @@ class Cluster:
     def ask(self, *words, until=None, after=()):
         """The answer of the owner of words[1]'s slot. `until`: monotonic time to give up at (default: five seconds from
         now), with the last error. `after`: commands sent with it to the same node; then a list of all answers."""
-        slot = key_slot(words[1])
+        slot = 0 if self.single else key_slot(words[1])
         until = until or time.monotonic() + 5
-        node, asking, hops = self.owners.get(slot) or random.choice(self.nodes), False, 0
+        node, asking, hops = self.owners.get(slot) or self.choose(), False, 0
         while True:
             try:
                 commands = ([["ASKING"]] if asking else []) + [words, *after]
@@ -213,9 +225,7 @@ class Cluster:
                 raise problem
             self.owners.pop(slot, None)
             time.sleep(self.pause)
-            asking, hops = False, 0
-            # Whoever is asked for a slot it doesn't have tells who has it.
-            node = random.choice([one for one in self.nodes if one != node] or self.nodes)
+            node, asking, hops = self.choose(but=node), False, 0
 
 
 def nodes_of(host, port, password="", timeout=1.0):

@@ -26,10 +26,10 @@ class Writer(threading.Thread):
     """Writes to the slots of `tags` until told to stop. What fails is tried again with the same key, so that none is left
     out; what was WAITed for in vain counts as not acknowledged, and the next is written."""
 
-    def __init__(self, name, nodes, tags, password="", wait=False, pause=0.001, timeout=0.3, wait_ms=200):
+    def __init__(self, name, nodes, tags, password="", wait=False, pause=0.001, timeout=0.3, wait_ms=200, single=False):
         super().__init__(name=name, daemon=True)
         self.tags, self.wait, self.pause, self.wait_ms = tags, wait, pause, wait_ms
-        self.cluster = Cluster(nodes, password, timeout=timeout)
+        self.cluster = Cluster(nodes, password, timeout=timeout, single=single)
         self.ended = threading.Event()
         self.acks, self.unconfirmed, self.lost, self.unreadable = [], 0, [], False
 
@@ -80,18 +80,17 @@ def acknowledged_after(acks, moment):
 
 
 class Writers:
-    """All writers of a cluster."""
+    """All writers of a cluster, or of a primary and its replicas."""
 
-    def __init__(self, nodes, password="", with_wait=True, name="w", **more):
-        """`nodes`: (host, port) of all. Ranges are those of the masters of now."""
-        self.nodes, self.password = nodes, password
-        view = answer_of_any(nodes, password)
+    def __init__(self, nodes, password="", with_wait=True, name="w", single=False, **more):
+        """`nodes`: (host, port) of all. Ranges are those of the masters of now; where it is `single` one, of all slots."""
+        self.nodes, self.password, self.single = nodes, password, single
+        owned = [["0-16383"]] if single else [one["slots"] for one in answer_of_any(nodes, password).values() if one["slots"]]
         self.ranges, self.all = {}, []
-        for master in sorted((one for one in view.values() if one["slots"]), key=lambda one: slots_in(one["slots"])[0]):
-            slots = slots_in(master["slots"])
-            label = ",".join(master["slots"])
+        for ranges in sorted(owned, key=lambda one: slots_in(one)[0]):
+            slots, label = slots_in(ranges), ",".join(ranges)
             tags = [slot_tags()[slots[len(slots) * i // TAGS]] for i in range(TAGS)]
-            kinds = [Writer(f"{name}{slots[0]}{'w' if wait else 'p'}", nodes, tags, password, wait=wait, **more)
+            kinds = [Writer(f"{name}{slots[0]}{'w' if wait else 'p'}", nodes, tags, password, wait=wait, single=single, **more)
                      for wait in ((False, True) if with_wait else (False,))]
             self.ranges[label] = kinds
             self.all += kinds
@@ -132,7 +131,7 @@ class Writers:
     def read_back(self, seconds=30):
         """Looks for each acknowledged write; what isn't there, or is another value, is in `lost` of its writer. Where nobody has
         an answer for `seconds`, all that wasn't looked at counts as lost, and the writer as `unreadable`."""
-        with Cluster(self.nodes, self.password, timeout=2) as cluster:
+        with Cluster(self.nodes, self.password, timeout=2, single=self.single) as cluster:
             for one in self.all:
                 one.lost, one.unreadable = lost_of(cluster, one.acks, seconds)
         return self

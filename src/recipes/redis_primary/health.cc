@@ -134,6 +134,7 @@ Recipe MakeRedisPrimaryRecipe() {
   recipe.health = redis_primary::HealthOf;
   recipe.roles = redis_primary::RolesOf;
   recipe.takes = {"switchover", "failover"};
+  recipe.for_browsers = false;
   return recipe;
 }
 

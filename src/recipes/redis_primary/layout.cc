@@ -161,7 +161,8 @@ LeaseTerms LeaseTermsOf(const Instance& instance) {
   LeaseTerms terms;
   if (const auto lease = redis::ParseNumber<int64_t>(part(kLeasePart))) terms.lease = Duration(*lease);
   terms.hosts = redis::ParseNumber<int>(part(kHostsPart)).value_or(1);
-  for (const std::string_view word : redis::Words(part(kPeersPart))) {
+  const std::string peers = part(kPeersPart);
+  for (const std::string_view word : redis::Words(peers)) {
     const size_t equals = word.find('='), colon = word.rfind(':');
     if (equals == std::string_view::npos || colon == std::string_view::npos || colon < equals) continue;
     terms.peers.push_back({.host = std::string(word.substr(0, equals)),

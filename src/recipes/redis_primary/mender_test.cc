@@ -43,6 +43,7 @@ class Model {
     const auto set = [&](const char* key, const std::string& text) {
       Value::Entry entry;
       entry.key = key;
+      entry.value.type = Value::Type::kString;
       entry.value.text = text;
       service_.settings.entries.push_back(entry);
     };
@@ -364,7 +365,9 @@ TEST(RedisPrimaryMender, ReplacesASilentPrimaryOnlyAfterItsLease) {
   while (model.primary().empty() && model.now() < cut + 60s) {
     const Mending mending = model.Think();
     for (const Order& order : mending.orders) {
-      if (order.verb == "promote") EXPECT_GE(model.now(), cut + kLease) << "too early";
+      if (order.verb == "promote") {
+        EXPECT_GE(model.now(), cut + kLease) << "too early";
+      }
       model.Obey(order);
     }
     model.Write(1);

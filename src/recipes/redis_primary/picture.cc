@@ -43,7 +43,8 @@ void Read(const Observed& observed, Member& member) {
   member.empty = Fact(observed, "empty") == "yes";
   member.write = Fact(observed, "write");
   member.offset = Number(observed, "offset", -1);
-  for (const std::string_view word : redis::Words(Fact(observed, "linked"), ",")) member.linked.emplace(word);
+  const std::string linked = Fact(observed, "linked");
+  for (const std::string_view word : redis::Words(linked, ",")) member.linked.emplace(word);
   const std::string behind = Fact(observed, "behind");
   for (const std::string_view word : redis::Words(behind, ",")) {
     const size_t equals = word.find('=');

@@ -35,6 +35,8 @@ struct Request {
 struct Memory {
   int64_t given_out = 0;  // the highest term
   Election election;
+  // Whom `promote` was sent to, and who hasn't told since what came of it.
+  std::set<std::string> promised;
   std::map<std::string, Request> requests;  // by the id of the awaited step
 };
 
@@ -58,6 +60,8 @@ class Look {
     }
     for (const Member& member : picture_.members) {
       if (!member.desired) leaving_.insert(member.name);
+      if (!member.silent && !member.busy && member.role != Role::kUnknown)
+        memory_.promised.erase(member.name);
     }
     yielding_.insert(leaving_.begin(), leaving_.end());
   }
@@ -140,7 +144,7 @@ class Look {
   void Renew(const Member& primary) {
     for (const Member& member : picture_.members) {
       const bool unsure = member.silent && (!member.told || member.role == Role::kPrimary ||
-                                            memory_.election.wanted.contains(member.name));
+                                            memory_.promised.contains(member.name));
       const bool newer = member.copy > primary.copy;
       if (!unsure && !newer) continue;
       Send(primary, "fence", {{"term", Text(picture_.term)}},
@@ -274,7 +278,7 @@ class Look {
   // On a silent host, and for all that is known it takes writes.
   bool MayBePrimary(const Member& member) const {
     if (!member.silent) return false;
-    if (memory_.election.wanted.contains(member.name)) return true;
+    if (memory_.promised.contains(member.name)) return true;
     if (!member.told) return !member.missing && !member.held;
     return member.role == Role::kPrimary || (member.role == Role::kUnknown && member.was_primary);
   }
@@ -459,6 +463,7 @@ class Look {
     }
     if (heir.busy) return;
     election.wanted.insert(heir.name);
+    memory_.promised.insert(heir.name);
     const Member* last = picture_.Last();
     std::string why = picture_.copy == 0        ? "the first primary"
                       : !last                   ? "the last primary's data is gone"

@@ -135,7 +135,7 @@ void AddDrillCommands(std::vector<Command>& commands) {
                   .Positional("service", &DrillArgs::service,
                               "The service; the first that can be drilled where left out")
                   .Offers(Completes::kService)
-                  .Positional("how", &DrillArgs::how, "kill, freeze or cut; kill where left out")
+                  .Positional("how", &DrillArgs::how, "In which way; kill where left out")
                   .OneOf({"kill", "freeze", "cut"})
                   .Option("instance", 0, "NAME", &DrillArgs::instance, "Break this one")
                   .Offers(Completes::kInstance)

@@ -190,6 +190,9 @@ TEST(RedisClusterCheck, SaysWhatFewHostsMean) {
   Cluster here = Hosts(1);
   here.hosts_left_out = true;
   EXPECT_THAT(CodesOf({}, here), IsEmpty());
+  Cluster rehearsed = Hosts(2);
+  rehearsed.rehearsal = true;
+  EXPECT_THAT(CodesOf({}, rehearsed, false), IsEmpty());
 }
 
 TEST(RedisClusterCheck, AsksForAPasswordThatIsASecret) {

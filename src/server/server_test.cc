@@ -442,10 +442,12 @@ TEST_F(ServerTest, ItsDescriptionListsEachRequestAndEachIsAnswered) {
     documented.push_back("get " + cluster + "/" + what);
   }
   for (const char* what :
-       {"restart", "stop", "start", "down", "scale", "rollback", "resume", "verify", "exec"}) {
+       {"restart", "stop", "start", "down", "scale", "rollback", "resume", "verify", "exec", "drill",
+        "switchover", "failover"}) {
     documented.push_back("post " + cluster + "/" + what);
   }
   documented.push_back("post " + cluster + "/exec/{exec}/input");
+  documented.push_back("post " + cluster + "/hosts/{host}/cut");
   documented.push_back("put " + cluster + "/secrets/{name}");
   documented.push_back("delete " + cluster + "/secrets/{name}");
   EXPECT_THAT(listed, testing::UnorderedElementsAreArray(documented));
@@ -458,12 +460,13 @@ TEST_F(ServerTest, ItsDescriptionListsEachRequestAndEachIsAnswered) {
                                                  {"{run}", run},
                                                  {"{revision}", "1"},
                                                  {"{name}", "token"},
+                                                 {"{host}", "a"},
                                                  {"{sha256}", std::string(64, '0')}};
   for (const std::string& one : listed) {
     std::string method = one.substr(0, one.find(' ')), path = one.substr(one.find(' ') + 1);
     Json body = File(Mall("other"));  // fields that a request doesn't know are not read
     body["plan_only"] = true;
-    body["service"] = path.ends_with("/scale") || path.ends_with("/verify") ? "web" : "";
+    body["service"] = path.ends_with("/drill") ? "" : "web";
     body["instances"] = "2";
     body["instance"] = "web-1";
     body["argv"] = {"true"};
@@ -483,6 +486,16 @@ TEST_F(ServerTest, ItsDescriptionListsEachRequestAndEachIsAnswered) {
         Ask(method, path, method == "GET" ? Json(nullptr) : body, path.ends_with("/mall/events"));
     if (path.ends_with("/input")) {  // none reads any at this moment
       EXPECT_EQ(told.body["code"], "exec-over") << told.text;
+      continue;
+    }
+    // None of these is a rehearsal, nor has anything a primary.
+    const std::map<std::string, std::string> refused{{"/drill", "confirm-name"},
+                                                     {"/cut", "not-a-rehearsal"},
+                                                     {"/switchover", "no-primary"},
+                                                     {"/failover", "no-primary"}};
+    const auto refusal = refused.find(path.substr(path.rfind('/')));
+    if (refusal != refused.end()) {
+      EXPECT_EQ(told.body["code"], refusal->second) << one << ": " << told.text;
       continue;
     }
     EXPECT_NE(told.status, 404) << one << ": " << told.text;

@@ -138,8 +138,13 @@ class ClusterClient:
                 return link.all_of([("ASKING",), *commands] if asking else commands)[asking:]
             except Refused as refused:
                 word, _, rest = str(refused).partition(" ")
+                if rest == "Hash slot not served":  # it has heard that the former owner is one no more, and not of the new
+                    self.redirects += 1
+                    self.learn(*(seed for seed in self.seeds if seed != where))
+                    where = self.owners.get(slot)
+                    continue
                 if word not in ("MOVED", "ASK"):
-                    raise
+                    raise Refused(f"{refused} (says {where[0]}:{where[1]})") from None
                 address, _, port = rest.split()[1].rpartition(":")
                 where, asking = (address or where[0], int(port)), word == "ASK"
                 self.redirects += 1

@@ -3,14 +3,14 @@
 import contextlib
 import os
 import pathlib
+import re
 import shutil
 import signal
-import threading
 
 import pytest
 
 from conftest import wait_until
-from redis_clusters import SERVER, Cache, needs_redis, order_of
+from redis_clusters import SERVER, Cache, needs_redis
 
 pytestmark = needs_redis
 
@@ -172,3 +172,45 @@ def test_a_master_dies_together_with_who_would_mend_it(muster, who):
         assert now[victim] != pids[victim]
     assert writer.end().lost() == {}
     assert len(cache.primaries()) == len(cache.replicas()) == 3
+
+
+def test_a_run_and_the_mender_never_fight(muster):
+    """During each step of a rolling restart somebody else dies. The run ends well, or pauses and is resumed."""
+    cache = Cache(muster, restart="{ crashes: 100 }")
+    cache.up()
+    cache.whole()
+    with cache.writer(wait=True) as writer:
+        goes_on(writer)
+        cache.settings["io-threads"] = "2"
+        going = cache.begin_up()
+        told, victims = [], []
+        for line in going.stdout:  # one for each step that has ended: the next is under way
+            told.append(line)
+            step = re.match(r"\[(\d+)/\d+\] (\S+)", line)
+            if not step or int(step[1]) % 2:
+                continue  # each other step: who died has come back by then, and a shard doesn't lose both for long
+            members = cache.members()
+            of_step = cache.shard(step[2]) if members[step[2]]["facts"].get("node") else (step[2], [])
+            others = [name for name, one in members.items()
+                      if name not in (of_step[0], *of_step[1]) and one["state"] == "ready" and one["pid"]]
+            if others:
+                victims.append(others[len(victims) % len(others)])
+                kill(members[victims[-1]]["pid"])
+        code = going.wait(60)
+        assert len(victims) >= 8, told
+        for _ in range(3):
+            if code == 0:
+                break
+            wait_until(cache.is_settled, 60, "green")
+            again = cache.up(code=None)
+            told.append(again.stdout + again.stderr)
+            code = again.returncode
+        assert code == 0, "".join(told)
+        cache.whole(60)
+        goes_on(writer)
+    assert writer.end().lost() == {}
+    assert all(cache.setting(name, "io-threads") == "2" for name in cache.members())
+    assert len(cache.primaries()) == len(cache.replicas()) == 3 and on_other_hosts(cache)
+    assert cache.slots() == [5461, 5461, 5462]
+    runs = muster.json("history", "--runs", "--cluster", cache.key)["runs"]
+    assert runs[0]["state"] == "done" and not [run for run in runs if run["state"] == "running"], runs

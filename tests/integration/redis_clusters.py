@@ -98,9 +98,9 @@ class Cache:
     def shard(self, name):
         """(primary, [replicas]) of the shard that this member is of."""
         members = self.members()
-        node = members[name]["facts"]["node"]
+        node = members[name]["facts"].get("node", "unknown")
         primary = members[name]["facts"].get("primary") or node
-        return (next(other for other, one in members.items() if one["facts"].get("node") == primary),
+        return (next((other for other, one in members.items() if one["facts"].get("node") == primary), name),
                 [other for other, one in members.items() if one["facts"].get("primary") == primary])
 
     def pids(self):

@@ -107,6 +107,7 @@ Result<Bundle> LoadBundle(const fs::path& file, bool rehearse) {
   const spec::Shapes shapes = RecipeShapes();
   spec::Parsed parsed = spec::ParseCluster(bundle.text, bundle.file_name, shapes);
   bundle.cluster = std::move(parsed.cluster);
+  bundle.cluster.rehearsal = rehearse;  // some warnings have no meaning there
   bundle.findings = std::move(parsed.findings);
   for (const spec::FileReference& reference : spec::FilesIn(bundle.cluster, shapes)) {
     AddFile(bundle, reference, file.parent_path());

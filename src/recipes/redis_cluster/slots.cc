@@ -222,8 +222,14 @@ void Begin(const Situation& situation, const Roles& roles, Moves& moves, Orders&
     SlotSet slots = from.node->slots;
     for (Account& to : accounts) {
       const int number = std::min({kBatch, from.has - from.wanted, to.wanted - to.has});
-      if (number <= 0 || !CanMove(to.node->member) || orders.Taken(*to.node->member) ||
-          !MayTake(situation, moves, *to.node->member) || orders.Imports(to.node->id, ""))
+      if (number <= 0 || !CanMove(to.node->member)) continue;
+      // A new master refuses all commands until it has seen the cluster be well for a while.
+      if (!to.node->member->cluster_ok && giver->cluster_ok) {
+        orders.Again(kSoon);
+        continue;
+      }
+      if (orders.Taken(*to.node->member) || !MayTake(situation, moves, *to.node->member) ||
+          orders.Imports(to.node->id, ""))
         continue;
       const SlotSet batch = slots.First(number);
       orders.Give(*to.node->member, "import", {{"slots", batch.Text()}, {"from", from.node->id}},

@@ -441,16 +441,21 @@ class Builder {
     restarts = std::move(ordered);
   }
 
-  // An earlier run may have ended before new masters had their slots.
+  // An earlier run may have ended before new masters had their slots. An agent that has just come knows that
+  // its members are ready, but not yet what they see: then it is for the mender to tell whether all is done.
   void SpreadWhatWasLeft() {
-    const bool all_ready =
-        std::all_of(input_.desired->begin(), input_.desired->end(), [this](const Instance& one) {
-          const Member* member = picture_.Find(one.name);
-          return member && member->ready && member->view && !input_.held.contains(one.name);
-        });
-    if (!output_.steps.empty() || !all_ready || !picture_.owned.all() || !HasToSpread()) return;
+    bool ready = true, told = true;
+    for (const Instance& one : *input_.desired) {
+      const Member* member = picture_.Find(one.name);
+      ready = ready && member && member->ready && !input_.held.contains(one.name);
+      told = told && member && member->view;
+    }
+    if (!output_.steps.empty() || !ready || (told && !picture_.owned.all())) return;
+    if (told ? !HasToSpread() : !SpreadsSlots(*input_.service)) return;
     Settle(input_.desired->front(), {},
-           fmt::format("{} of {} masters have slots", Owners(), MastersOf(*input_.service)), true);
+           told ? fmt::format("{} of {} masters have slots", Owners(), MastersOf(*input_.service))
+                : std::string("not all have told yet which slots they have"),
+           true);
   }
 
   const Layout& layout_;

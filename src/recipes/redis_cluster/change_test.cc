@@ -294,6 +294,14 @@ TEST_F(RedisClusterChangeTest, AMasterWithoutSlotsIsLeftToNoLaterRun) {
   EXPECT_THAT(Ids(), IsEmpty());
 }
 
+TEST_F(RedisClusterChangeTest, WhetherSlotsAreSpreadIsAskedWhereAgentsHaveNotToldYet) {
+  std::map<std::string, Observed> observed = world_.Observe();
+  for (auto& [name, one] : observed) one.facts.clear();
+  Plan(observed);
+  EXPECT_THAT(Ids(), ElementsAre("cache-1.settle"));
+  EXPECT_EQ(output_.steps[0].args.at("slots"), "even");
+}
+
 TEST_F(RedisClusterChangeTest, NeighboursHandTheirPortsOn) {
   cluster_ = Hosts(1);
   desired_ = LayOut(service_, cluster_);

@@ -83,7 +83,7 @@ def slot_of(key):
 class ClusterClient:
     """Follows redirects as libraries do; learns the slots anew when it is redirected or a server is gone."""
 
-    def __init__(self, seeds, passwords=("",), timeout=2):
+    def __init__(self, seeds, passwords=("",), timeout=8):
         self.seeds = list(seeds)  # (address, port)
         self.passwords = list(passwords)  # the first that is taken counts
         self.timeout = timeout
@@ -120,6 +120,18 @@ class ClusterClient:
                 return
         raise ConnectionError("nobody tells the slots")
 
+    def successor(self, slot, former):
+        """Whom somebody knows to have the slot in place of this one; None: nobody does."""
+        for seed in self.seeds:
+            if seed == former:
+                continue
+            with contextlib.suppress(OSError):
+                self.learn(seed)
+                if self.owners.get(slot) not in (None, former):
+                    return self.owners[slot]
+        self.owners.clear()
+        return None
+
     def once(self, key, *commands):
         """Asks who has the slot of `key`, following redirects; OSError or Refused where that fails."""
         slot = slot_of(key)
@@ -151,10 +163,14 @@ class ClusterClient:
                 if not asking:  # others may have moved along
                     self.learn(where)
                     self.owners[slot] = where
-            except OSError:
+            except OSError as error:
                 self.drop(where)
                 self.owners.clear()
-                raise
+                former, where = where, None if isinstance(error, TimeoutError) else self.successor(slot, where)
+                if where is None:
+                    raise OSError(f"{error} ({former[0]}:{former[1]})") from error
+                self.redirects += 1  # it had handed its slots over before it ended
+                asking = False
         raise Refused(f"slot {slot} is redirected in circles")
 
     def ask(self, key, *words, seconds=20):

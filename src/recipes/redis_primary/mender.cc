@@ -243,26 +243,36 @@ class Look {
     if (heir) Promote(*heir);
   }
 
+  // The first primary. Of several that start side by side it is the one on the host that the file prefers,
+  // else the first.
   void Form() {
     std::vector<std::string> unknown;
     for (const Member& member : picture_.members) {
-      if (!member.desired || member.told || member.missing || member.held) continue;
-      if (!member.silent) return;  // it is being installed
-      unknown.push_back(member.name);
+      if (!member.desired || member.missing || member.held) continue;
+      // Who was to be the first may be it since, though nobody has told.
+      if (member.told && !memory_.promised.contains(member.name)) continue;
+      if (member.silent) {
+        unknown.push_back(member.name);
+      } else if (!member.told) {
+        return;  // it is being installed
+      }
     }
     if (!unknown.empty() && !forced_) {
       return Say(fmt::format("nobody who is heard has data, and {} may have: its host is silent",
                              Join(unknown, ", ")));
     }
+    if (!SureOfNoOther()) return;
     const std::string prefer = PreferOf(*input_.service);
     const Member* first = nullptr;
     for (const Member& member : picture_.members) {
       if (!member.desired || member.held || leaving_.contains(member.name)) continue;
-      const bool wait = member.host == prefer && !member.ready() &&
-                        (member.running() || member.state == InstanceState::kBackoff) && !member.silent;
-      if (wait) return Again(kSoon);
+      const bool preferred = member.host == prefer;
+      const bool starts = (member.busy || member.state == InstanceState::kStarting) && !member.silent;
+      const bool comes =
+          preferred && (member.running() || member.state == InstanceState::kBackoff) && !member.silent;
+      if (!member.ready() && (comes || (starts && !first))) return Again(kSoon);
       if (!member.ready() || member.loading) continue;
-      if (!first || (member.host == prefer && first->host != prefer)) first = &member;
+      if (!first || (preferred && first->host != prefer)) first = &member;
     }
     if (first) Promote(*first);
   }

@@ -28,7 +28,8 @@ struct Redis {
   std::string aim, was, follows;
   bool synced = false;
   std::set<std::string> linked;
-  std::vector<int> writes;  // what it has
+  std::vector<int> writes;      // what it has
+  Time followed = Time::min();  // by a majority of the hosts, then or later
   int64_t offset() const { return static_cast<int64_t>(writes.size()); }
   bool running() const { return state == InstanceState::kReady; }
   bool writable() const { return running() && aim == "primary"; }
@@ -48,6 +49,7 @@ class Model {
       service_.settings.entries.push_back(entry);
     };
     if (!extra_host.empty()) set("witness", extra_host);
+    hosts_ = members + (extra_host.empty() ? 0 : 1);
     if (!prefer.empty()) set("prefer", prefer);
     for (int i = 1; i <= members; ++i) {
       Instance instance;
@@ -86,19 +88,38 @@ class Model {
   }
   void Wipe(int number) { (*this)[number].data = false; }
 
-  void Cut(int number) { since_[(*this)[number].host] = now_; }
-  void Heal(int number) { since_.erase((*this)[number].host); }
-  bool cut(const Redis& redis) const { return since_.contains(redis.host); }
+  // From all others, or from the server alone.
+  void Cut(int number, bool from_all = true) {
+    since_[(*this)[number].host] = now_;
+    if (from_all) cut_.insert((*this)[number].host);
+  }
+  void Heal(int number) {
+    since_.erase((*this)[number].host);
+    cut_.erase((*this)[number].host);
+  }
+  bool silent(const Redis& redis) const { return since_.contains(redis.host); }
+  bool cut(const Redis& redis) const { return cut_.contains(redis.host); }
 
-  // Members that reach each other: all that aren't cut off. A primary that is cut off fences itself in time.
+  // Members that reach each other: all that aren't cut off. A primary that the server doesn't hear fences
+  // itself once its lease is over.
   void Pass(Duration time) {
     now_ += time;
     for (Redis& redis : redis_) {
       const auto since = since_.find(redis.host);
-      if (since == since_.end() || redis_.size() <= 1) continue;
-      if (redis.aim == "primary" && now_ >= since->second + kLease) redis.aim = "fenced";
+      if (IsFollowed(redis)) redis.followed = now_;
+      if (since == since_.end() || hosts_ <= 1 || redis.aim != "primary") continue;
+      if (now_ >= std::max(since->second, redis.followed) + kLease) redis.aim = "fenced";
     }
     Replicate();
+  }
+
+  bool IsFollowed(const Redis& redis) const {
+    int hosts = 1;
+    for (const Redis& other : redis_) {
+      hosts += other.running() && other.aim == "replica" && other.follows == redis.address && !cut(other) &&
+               !cut(redis);
+    }
+    return 2 * hosts > hosts_;
   }
 
   void Replicate() {
@@ -169,7 +190,7 @@ class Model {
 
   Mending Think(std::vector<const Step*> awaited = {}) {
     for (const Redis& redis : redis_) {
-      if (!cut(redis)) observed_[redis.name] = See(redis);
+      if (!silent(redis)) observed_[redis.name] = See(redis);
     }
     Mender::Input input{.service = &service_,
                         .cluster = &cluster_,
@@ -191,7 +212,7 @@ class Model {
   bool Obey(const Order& order) {
     for (Redis& redis : redis_) {
       if (redis.name != order.instance) continue;
-      if (cut(redis) || !redis.running()) return false;
+      if (silent(redis) || !redis.running()) return false;
       const int64_t term = std::atoll(order.args.at("term").c_str());
       if (term < redis.term) return false;
       if (order.verb == "promote") {
@@ -202,7 +223,7 @@ class Model {
         EXPECT_TRUE(inserted || promoted_[term] == redis.name) << "two primaries in term " << term;
         for (const Redis& other : redis_) {
           // What one that is cut off took alone is lost with its lease.
-          EXPECT_FALSE(!cut(other) && redis.writes.empty() && !other.writes.empty() && !forced_ &&
+          EXPECT_FALSE(!silent(other) && redis.writes.empty() && !other.writes.empty() && !forced_ &&
                        other.copy >= redis.copy && other.data)
               << redis.name << " is empty, " << other.name << " isn't";
         }
@@ -268,7 +289,9 @@ class Model {
   std::vector<Instance> desired_;
   std::vector<Redis> redis_;
   std::map<std::string, Observed> observed_;
-  std::map<std::string, Time> since_;
+  std::map<std::string, Time> since_;  // hosts that the server doesn't hear
+  std::set<std::string> cut_;          // those of them that reach nobody
+  int hosts_ = 1;
   std::map<int64_t, std::string> promoted_;
   std::unique_ptr<Mender> mender_;
   int64_t epoch_ = 1;
@@ -402,6 +425,42 @@ TEST(RedisPrimaryMender, LeavesItToAPersonWhereThereIsNoMajority) {
   EXPECT_EQ(done.waits.at(forced.id), std::nullopt);
 }
 
+TEST(RedisPrimaryMender, LeavesASilentPrimaryThatItsReplicasHear) {
+  Model model(3);
+  model.Settle();
+  model.Think();
+  model.Cut(1, false);
+  for (int i = 0; i < 200; ++i) {
+    EXPECT_THAT(model.Think().orders, IsEmpty());
+    model.Pass(100ms);
+    model.Write(i);
+  }
+  EXPECT_TRUE(model[1].writable());
+}
+
+// It may have taken writes since, though nobody has told so.
+TEST(RedisPrimaryMender, PromotesNobodyBesideAFirstPrimaryThatFellSilent) {
+  Model model(3);
+  for (const Order& order : model.Think().orders) model.Obey(order);
+  model.Cut(1);
+  for (int i = 0; i < 100; ++i) {
+    const Mending mending = model.Think();
+    EXPECT_THAT(mending.orders, IsEmpty());
+    ASSERT_EQ(mending.says.size(), 1u);
+    EXPECT_THAT(mending.says[0], HasSubstr("cache-1 may have"));
+    model.Pass(50ms);
+  }
+  model.Force();
+  const Step forced = Awaited("failover", "cache", {{"force", "yes"}});
+  const Time begin = model.now();
+  for (int i = 0; i < 200 && model.primary().empty(); ++i) {
+    for (const Order& order : model.Think({&forced}).orders) model.Obey(order);
+    model.Pass(50ms);
+  }
+  EXPECT_EQ(model.primary(), "cache-2");
+  EXPECT_GE(model.now(), begin + kLease);
+}
+
 TEST(RedisPrimaryMender, CountsAWitnessForTheMajority) {
   Model model(2, "h9");
   model.Settle();
@@ -489,11 +548,11 @@ TEST(RedisPrimaryMender, KeepsItsPromisesWhateverHappens) {
           if (!model[number].running()) model.Restart(number);
           break;
         case 3:
-          if (!model.cut(model[number])) model.Cut(number);
+          if (!model.silent(model[number])) model.Cut(number, choose(2) == 0);
           break;
         case 4:
         case 5:
-          if (model.cut(model[number])) model.Heal(number);
+          if (model.silent(model[number])) model.Heal(number);
           break;
         case 6:
           if (choose(4) == 0) model.NewServer();
@@ -513,7 +572,7 @@ TEST(RedisPrimaryMender, KeepsItsPromisesWhateverHappens) {
       if (::testing::Test::HasFailure()) return;
     }
     for (int number = 1; number <= members; ++number) {
-      if (model.cut(model[number])) model.Heal(number);
+      if (model.silent(model[number])) model.Heal(number);
       if (!model[number].running()) model.Restart(number);
     }
     model.Settle();

@@ -572,13 +572,6 @@ void Member::Report() {
   host_->changed(Observe(false));
 }
 
-// What its operator has learned by asking it. Others' probes teach nothing.
-void Member::TellFacts() {
-  if (!remembered_ || remembered_->desired.probe.kind != Probe::Kind::kOperator) return;
-  Operator* recipe = GetOperator();
-  if (recipe && recipe->Facts(OperatorContext()) != told_facts_) Report();
-}
-
 Observed Member::Observe(bool drift) {
   Observed observed{.name = paths_.name};
   if (!remembered_) return observed;

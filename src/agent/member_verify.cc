@@ -60,6 +60,13 @@ net::Task<void> Member::Guard() {
   TellFacts();
 }
 
+// What its operator has learned by asking it. Others' probes teach nothing.
+void Member::TellFacts() {
+  if (!remembered_ || remembered_->desired.probe.kind != Probe::Kind::kOperator) return;
+  Operator* recipe = GetOperator();
+  if (recipe && recipe->Facts(OperatorContext()) != told_facts_) Report();
+}
+
 net::Task<Status> Member::HasUdp(int port) {
   auto self = shared_from_this();
   if (!remembered_ || !process_) co_return Error::Conflict("not-running", "{} does not run", paths_.name);

@@ -54,8 +54,12 @@ std::optional<Remembered> ReadRecord(const Paths& paths) {
   if (!json.ok()) return std::nullopt;
   auto desired = api::InstanceFrom(*json);
   if (!desired.ok()) return std::nullopt;
-  Remembered remembered{
-      .desired = std::move(*desired), .memory = {}, .running_hash = "", .live_hash = "", .had_process = false, .since = WallNow()};
+  Remembered remembered{.desired = std::move(*desired),
+                        .memory = {},
+                        .running_hash = "",
+                        .live_hash = "",
+                        .had_process = false,
+                        .since = WallNow()};
   const auto state_text = ReadFile(paths.records + "/state.json");
   const auto state = state_text.ok() ? api::ParseJson(*state_text) : Result<api::Json>(state_text.error());
   if (!state.ok() || !state->is_object()) return remembered;

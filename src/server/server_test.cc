@@ -441,9 +441,8 @@ TEST_F(ServerTest, ItsDescriptionListsEachRequestAndEachIsAnswered) {
        {"instances", "logs", "history", "revisions/{revision}", "runs", "audit", "secrets", "events"}) {
     documented.push_back("get " + cluster + "/" + what);
   }
-  for (const char* what :
-       {"restart", "stop", "start", "down", "scale", "rollback", "resume", "verify", "exec", "drill",
-        "switchover", "failover"}) {
+  for (const char* what : {"restart", "stop", "start", "down", "scale", "rollback", "resume", "verify",
+                           "exec", "drill", "switchover", "failover"}) {
     documented.push_back("post " + cluster + "/" + what);
   }
   documented.push_back("post " + cluster + "/exec/{exec}/input");
@@ -456,12 +455,9 @@ TEST_F(ServerTest, ItsDescriptionListsEachRequestAndEachIsAnswered) {
   (void)BringUp(kMall);
   const std::string run = BringUp(Mall("other"));
   ASSERT_EQ(Ask("PUT", "/v1/clusters/mall/secrets/token", Json{{"value", "x"}}).status, 200);
-  const std::map<std::string, std::string> parts{{"{cluster}", "mall"},
-                                                 {"{run}", run},
-                                                 {"{revision}", "1"},
-                                                 {"{name}", "token"},
-                                                 {"{host}", "a"},
-                                                 {"{sha256}", std::string(64, '0')}};
+  const std::map<std::string, std::string> parts{{"{cluster}", "mall"}, {"{run}", run},
+                                                 {"{revision}", "1"},   {"{name}", "token"},
+                                                 {"{host}", "a"},       {"{sha256}", std::string(64, '0')}};
   for (const std::string& one : listed) {
     std::string method = one.substr(0, one.find(' ')), path = one.substr(one.find(' ') + 1);
     Json body = File(Mall("other"));  // fields that a request doesn't know are not read

@@ -234,9 +234,9 @@ void Loop::Take(Connection& connection, char* data, size_t size) {
   }
   if (!connection.input) return;
   Input& input = *connection.input;
-  if (input.bytes.empty() && !input.fragmented && !input.body_told) connection.input.reset();
   // A request is under way, and still more comes in than any request may have.
   if (connection.waiting && input.bytes.size() > limits_.payload_max + 65536) Doom(connection);
+  if (input.bytes.empty() && !input.fragmented && !input.body_told) connection.input.reset();
 }
 
 size_t Loop::TakeRequests(Connection& connection, char* data, size_t size) {

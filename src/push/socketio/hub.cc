@@ -189,16 +189,17 @@ void Hub::Connect(Client& client, std::string_view name_space, std::string_view 
     const auto pid = json::Member(auth, "pid"), offset = json::Member(auth, "offset");
     const auto pid_text = pid ? json::ReadString(*pid) : std::nullopt;
     const auto offset_text = offset ? json::ReadString(*offset) : std::nullopt;
-    engineio::SessionId place;
-    if (pid_text && offset_text && engineio::ParseSessionId(*pid_text, place)) {
-      if (place.shard != engine_.options().shard && place.shard < engine_.options().shards) {
+    if (pid_text && offset_text) {
+      Restored room;
+      Restored* restored = FindSaved(*pid_text, *offset_text, room);
+      if (restored == nullptr && engine_.options().shards > 1) {
         engineio::SessionId own{.shard = engine_.options().shard, .slot = client.session->slot, .secret = {}};
         std::memcpy(own.secret, client.session->secret, sizeof own.secret);
-        application_.AskForSaved(place.shard, *pid_text, *offset_text, own, index, std::string(auth));
+        application_.AskForSaved(*pid_text, *offset_text, own, index, std::string(auth));
         return;
       }
-      Restored room;
-      FinishConnect(client, index, auth, FindSaved(*pid_text, *offset_text, room));
+      if (restored == nullptr) counters_.not_recovered.Add(1);
+      FinishConnect(client, index, auth, restored);
       return;
     }
   }
@@ -210,6 +211,7 @@ void Hub::OnSaved(const engineio::SessionId& id, uint16_t name_space, std::strin
   Session* session = engine_.Find(id);
   if (session == nullptr || !session->open()) return;
   Client& client = *static_cast<Client*>(session->client);
+  if (restored == nullptr) counters_.not_recovered.Add(1);
   if (Find(client, name_space) == nullptr) FinishConnect(client, name_space, auth, restored);
 }
 
@@ -342,8 +344,8 @@ void Hub::OnClosed(Session& session, CloseReason reason) {
 std::string Hub::PidOf(const Socket& socket) const {
   const std::string_view id(reinterpret_cast<const char*>(socket.id), sizeof socket.id);
   const std::string digest = KeyedDigestHex(options_.secret, id);
-  std::string bytes(1, static_cast<char>(engine_.options().shard));
-  for (size_t i = 0; i < 14; ++i) {
+  std::string bytes;
+  for (size_t i = 0; i < 15; ++i) {
     unsigned byte = 0;
     std::from_chars(digest.data() + 2 * i, digest.data() + 2 * i + 2, byte, 16);
     bytes += static_cast<char>(byte);
@@ -379,10 +381,7 @@ Restored* Hub::FindSaved(std::string_view pid, std::string_view offset, Restored
   const bool good = error == std::errc() && end == offset.data() + offset.size();
   const bool known = found != saved_.end() && found->second.until > engine_.loop().now() && good &&
                      !kept_.empty() && number >= kept_.front().number && number < next_number_;
-  if (!known) {
-    counters_.not_recovered.Add(1);
-    return nullptr;
-  }
+  if (!known) return nullptr;
   room.saved = std::move(found->second);
   saved_.erase(found);
   counters_.saved.Add(-1);

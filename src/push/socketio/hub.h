@@ -93,9 +93,10 @@ class Application {
   virtual bool OnOtherRequest(Connection&, const http::Request&) { return false; }
   virtual void OnOtherMessage(Connection&, bool /*binary*/, std::string_view) {}
   virtual void HandOver(uint8_t shard, MovedConnection moved) = 0;
-  // Asks another loop for a socket it may have kept; `done` is called on this one later, if at all.
-  virtual void AskForSaved(uint8_t /*shard*/, std::string /*pid*/, std::string /*offset*/,
-                           engineio::SessionId /*for*/, uint16_t /*name_space*/, std::string /*auth*/) {}
+  // Asks the other loops for a socket that one of them may have kept; OnSaved is called later on this one.
+  virtual void AskForSaved(const std::string& /*pid*/, const std::string& /*offset*/,
+                           engineio::SessionId /*session*/, uint16_t /*name_space*/,
+                           const std::string& /*auth*/) {}
 };
 
 struct HubOptions {

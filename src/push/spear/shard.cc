@@ -70,14 +70,18 @@ void Shard::Turn() {
 
 void Shard::HandOver(uint8_t shard, MovedConnection moved) { node_.shard(shard).Post(std::move(moved)); }
 
-void Shard::AskForSaved(uint8_t shard, std::string pid, std::string offset, engineio::SessionId id,
-                        uint16_t name_space, std::string auth) {
-  const uint8_t asking = number_;
-  node_.shard(shard).Post([=](Shard& asked) {
-    auto restored = std::make_shared<socketio::Restored>();
-    const bool found = asked.hub_.FindSaved(pid, offset, *restored) != nullptr;
-    asked.node_.shard(asking).Post(
-        [=](Shard& back) { back.hub_.OnSaved(id, name_space, auth, found ? restored.get() : nullptr); });
+void Shard::AskForSaved(const std::string& pid, const std::string& offset, engineio::SessionId session,
+                        uint16_t name_space, const std::string& auth) {
+  const uint8_t own = number_;
+  auto found = std::make_shared<socketio::Restored>();
+  const auto ask = [=](Shard& asked, const Reply& reply) {
+    Answer answer;
+    // At most one has it, so that no two write; who asked reads when all have answered.
+    if (asked.number_ != own && asked.hub_.FindSaved(pid, offset, *found) != nullptr) answer.count = 1;
+    reply(std::move(answer));
+  };
+  AskAll(ask, [=, this](const Answer& answer) {
+    hub_.OnSaved(session, name_space, auth, answer.count > 0 ? found.get() : nullptr);
   });
 }
 

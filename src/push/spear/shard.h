@@ -86,8 +86,8 @@ class Shard : public socketio::Application, public ConnectionHandler {
   bool OnOtherRequest(Connection& connection, const http::Request& request) override;
   void OnOtherMessage(Connection& connection, bool binary, std::string_view message) override;
   void HandOver(uint8_t shard, MovedConnection moved) override;
-  void AskForSaved(uint8_t shard, std::string pid, std::string offset, engineio::SessionId id,
-                   uint16_t name_space, std::string auth) override;
+  void AskForSaved(const std::string& pid, const std::string& offset, engineio::SessionId session,
+                   uint16_t name_space, const std::string& auth) override;
 
   // The admin listener's.
   void OnRequest(Connection& connection, const http::Request& request) override;

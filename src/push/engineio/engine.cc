@@ -427,7 +427,7 @@ void Engine::OnPacket(Session& session, bool binary, std::string_view packet) {
     case '2':
       if (session.protocol != 3) break;
       SchedulePing(session);
-      Send(session, MakeFrame(FrameKind::kText, "3", packet.substr(1)));
+      Send(session, MakeJoinedFrame(FrameKind::kText, "3", packet.substr(1)));
       return;
     case '1':
       CloseNow(session, CloseReason::kClient);
@@ -452,7 +452,7 @@ bool Engine::Send(Session& session, FrameRef packet) {
   if (!session.open()) return false;
   if (session.websocket) {
     if (session.protocol == 3 && packet->kind == FrameKind::kBinary) {
-      packet = MakeFrame(FrameKind::kBinary, std::string_view("\x04", 1), packet->payload());
+      packet = MakeJoinedFrame(FrameKind::kBinary, std::string_view("\x04", 1), packet->payload());
     }
     return loop_.Send(*session.transport, std::move(packet));
   }

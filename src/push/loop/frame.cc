@@ -108,7 +108,7 @@ FrameRef MakeFrame(FrameKind kind, std::string_view payload, bool droppable) {
   return FrameRef(frame);
 }
 
-FrameRef MakeFrame(FrameKind kind, std::string_view first, std::string_view second, bool droppable) {
+FrameRef MakeJoinedFrame(FrameKind kind, std::string_view first, std::string_view second, bool droppable) {
   Frame* frame = Allocate(first.size() + second.size());
   if (!first.empty()) std::memcpy(frame->data(), first.data(), first.size());
   if (!second.empty()) std::memcpy(frame->data() + first.size(), second.data(), second.size());

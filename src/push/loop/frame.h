@@ -67,7 +67,8 @@ class FrameRef {
 // A copy of `payload` with its header before it. Blocks come from lists of free ones that each thread keeps.
 FrameRef MakeFrame(FrameKind kind, std::string_view payload, bool droppable = false);
 // The same of what two pieces are together.
-FrameRef MakeFrame(FrameKind kind, std::string_view first, std::string_view second, bool droppable = false);
+FrameRef MakeJoinedFrame(FrameKind kind, std::string_view first, std::string_view second,
+                         bool droppable = false);
 
 // Frames waiting in order: a list of small chunks, which come from the thread's pool and go back when empty,
 // so that nobody who waits for nothing holds memory.

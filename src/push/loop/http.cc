@@ -196,7 +196,8 @@ Chunks ParseChunks(std::string_view bytes, size_t body_max, std::string& body) {
       if (window.size() == kChunkLineMost) chunks.parsed = Parsed::kBad;
       return chunks;
     }
-    const std::string_view size_text = window.substr(0, window.substr(0, line_end).find(';'));
+    const std::string_view line = window.substr(0, line_end);
+    const std::string_view size_text = line.substr(0, line.find(';'));
     size_t size = 0;
     const auto [end, error] =
         std::from_chars(size_text.data(), size_text.data() + size_text.size(), size, 16);

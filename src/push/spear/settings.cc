@@ -61,7 +61,11 @@ Setting List(std::string path, std::vector<std::string> Settings::*field, std::s
             settings.*field = values;
             return Done();
           },
-          [=](const Settings& settings) { return "[" + Join(settings.*field, ", ") + "]"; }};
+          [=](const Settings& settings) {
+            std::vector<std::string> quoted;
+            for (const std::string& value : settings.*field) quoted.push_back('"' + value + '"');
+            return "[" + Join(quoted, ", ") + "]";
+          }};
 }
 
 Setting Flag(std::string path, bool Settings::*field, std::string help) {

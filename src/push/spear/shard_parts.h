@@ -41,7 +41,7 @@ class Shard::EchoSessions : public engineio::EngineHandler {
     if (binary) {
       engine_.Send(session, MakeFrame(FrameKind::kBinary, message));
     } else {
-      engine_.Send(session, MakeFrame(FrameKind::kText, "4", message));
+      engine_.Send(session, MakeJoinedFrame(FrameKind::kText, "4", message));
     }
   }
   void OnClosed(engineio::Session&, engineio::CloseReason) override {}

@@ -320,7 +320,11 @@ void Engine::AnswerPoll(Session& session, std::string_view last) {
 void Engine::OnBodyBegins(Connection& connection, const http::Request& request) {
   SessionId id;
   if (request.method != "POST" || !ParseSessionId(http::QueryValue(request.query, "sid"), id)) return;
-  Session* session = id.shard == options_.shard ? Find(id) : nullptr;
+  if (id.shard != options_.shard) {
+    if (id.shard < options_.shards) handler_.HandOver(id.shard, loop_.Release(connection));
+    return;
+  }
+  Session* session = Find(id);
   if (session == nullptr || !session->open()) return;
   if (session->posting != nullptr) {  // two at a time
     CloseNow(*session, CloseReason::kTransportError);

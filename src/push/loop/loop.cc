@@ -278,6 +278,7 @@ size_t Loop::TakeRequests(Connection& connection, char* data, size_t size) {
         connection.keep_alive = true;
         Send(connection, MakeFrame(FrameKind::kRaw, "HTTP/1.1 100 Continue\r\n\r\n"));
       }
+      at_hand_ = bytes;
       handlers_[connection.handler]->OnBodyBegins(connection, request);
     }
     return 0;

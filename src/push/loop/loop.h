@@ -78,7 +78,7 @@ class ConnectionHandler {
   // A whole request. Answer it with Respond or Upgrade, now or later; or give the connection away with
   // Release.
   virtual void OnRequest(Connection& connection, const http::Request& request) = 0;
-  // The head of a request whose body is on its way.
+  // The head of a request whose body is on its way. The connection may be given away with Release.
   virtual void OnBodyBegins(Connection&, const http::Request&) {}
   // A whole message of a WebSocket; text is UTF-8.
   virtual void OnMessage(Connection&, bool /*binary*/, std::string_view /*message*/) {}

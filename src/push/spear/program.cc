@@ -79,7 +79,7 @@ void ObeySignals(Node& node, const sigset_t& signals) {
   const auto changed = [&] { return ChangedAt(settings.tls_certificate) ^ ChangedAt(settings.tls_key); };
   int64_t seen = changed();
   while (!node.Ended()) {
-    const timespec wait{.tv_sec = node.draining() ? 0 : 2, .tv_nsec = 100'000'000};
+    const timespec wait{.tv_sec = 0, .tv_nsec = node.draining() ? 50'000'000 : 500'000'000};
     const int signal = sigtimedwait(&signals, nullptr, &wait);
     if (signal == SIGTERM || signal == SIGINT) {
       if (node.draining()) {

@@ -122,6 +122,16 @@ def reference(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
+def steady(tmp_path_factory):
+    """The same with a heartbeat that a busy machine keeps up with."""
+    server = start_shared(tmp_path_factory, reference=True, namespaces=["/", "/custom"])
+    yield server
+    alive = server.process.poll()
+    server.end()
+    assert alive is None, server.log()
+
+
+@pytest.fixture(scope="module")
 def chat(tmp_path_factory):
     """A server as users have it, for tests that change nothing of it."""
     server = start_shared(tmp_path_factory, presence=True, recovery={"enabled": True}, namespaces=["/", "/other"],

@@ -10,7 +10,13 @@ PATH = "/engine.io/"
 
 
 @pytest.fixture
-def server(reference):
+def server(steady):
+    return steady.address
+
+
+@pytest.fixture
+def quick(reference):
+    """One with the suite's heartbeat: 300 ms, and 200 ms for the answer."""
     return reference.address
 
 
@@ -43,14 +49,14 @@ def message(ws):
     return text
 
 
-def test_polling_opens_a_session(server):
-    found = session(server).open
+def test_polling_opens_a_session(quick):
+    found = session(quick).open
     assert found == {"sid": found["sid"], "upgrades": ["websocket"], "pingInterval": 300, "pingTimeout": 200,
                      "maxPayload": 1000000}
 
 
-def test_websocket_opens_a_session(server):
-    with socket(server) as ws:
+def test_websocket_opens_a_session(quick):
+    with socket(quick) as ws:
         found = json.loads(ws.receive()[1:])
         assert found == {"sid": found["sid"], "upgrades": [], "pingInterval": 300, "pingTimeout": 200,
                          "maxPayload": 1000000}
@@ -121,8 +127,8 @@ def test_polling_takes_requests_in_a_row_on_one_connection(server):
     assert got.endswith(b"4a\x1e4a")
 
 
-def test_polling_closes_upon_two_gets(server):
-    polling = session(server)
+def test_polling_closes_upon_two_gets(quick):
+    polling = session(quick)
     first = polling.begin_get()
     wait_until(lambda: polling.get()[0] == 400, what="the first to have come there")
     assert first.getresponse().read() == b"1"
@@ -138,8 +144,8 @@ def test_polling_closes_upon_two_posts(chat):
     assert polling.get()[0] == 400
 
 
-def test_polling_closes_when_a_get_is_given_up(server):
-    polling = session(server)
+def test_polling_closes_when_a_get_is_given_up(quick):
+    polling = session(quick)
     polling.begin_get().close()
     wait_until(lambda: polling.get()[0] == 400, what="the session to end")  # a GET may overtake the end of the first
 
@@ -161,9 +167,9 @@ def test_a_body_over_the_limit_is_413(server):
     with connect(server) as sock:
         sock.sendall(f"POST {polling.path} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000001\r\n\r\n".encode())
         assert sock.recv(1000).startswith(b"HTTP/1.1 413 ")
-    big = "4" + "x" * 999_999
-    assert polling.post(big) == (200, "ok")
-    assert polling.get() == (200, big)
+    most = "4" + "x" * 999_999
+    assert polling.post(most) == (200, "ok")
+    assert polling.get() == (200, most)
 
 
 def test_websocket_echoes_text(server):
@@ -185,29 +191,29 @@ def test_websocket_closes_upon_a_bad_packet(server, packet):
         ws.expect_gone()
 
 
-def test_polling_is_pinged(server):
-    polling = session(server)
+def test_polling_is_pinged(quick):
+    polling = session(quick)
     for _ in range(3):
         assert polling.get() == (200, "2")
         assert polling.post("3") == (200, "ok")
 
 
-def test_polling_closes_without_pong(server):
-    polling = session(server)
+def test_polling_closes_without_pong(quick):
+    polling = session(quick)
     assert polling.get() == (200, "2")
     assert polling.get() == (200, "1")  # waits for the end
     assert polling.get()[0] == 400
 
 
-def test_websocket_is_pinged(server):
-    with opened(server) as ws:
+def test_websocket_is_pinged(quick):
+    with opened(quick) as ws:
         for _ in range(3):
             assert ws.receive() == "2"
             ws.send("3")
 
 
-def test_websocket_closes_without_pong(server):
-    with opened(server) as ws:
+def test_websocket_closes_without_pong(quick):
+    with opened(quick) as ws:
         assert ws.receive() == "2"
         with pytest.raises(Gone):
             ws.receive()
@@ -219,8 +225,8 @@ def test_a_clients_ping_has_the_wrong_direction(server):
         ws.expect_gone()
 
 
-def test_polling_closes_when_told(server):
-    polling = session(server)
+def test_polling_closes_when_told(quick):
+    polling = session(quick)
     pending = polling.begin_get()
     assert polling.post("1") == (200, "ok")
     text = pending.getresponse().read()

@@ -9,8 +9,8 @@ PATH = "/socket.io/?EIO=4&transport=websocket"
 
 
 @pytest.fixture
-def server(reference):
-    return reference.address
+def server(steady):
+    return steady.address
 
 
 def opened(server):
@@ -60,8 +60,8 @@ def test_closes_where_no_namespace_is_joined_in_time(spear):
     assert polling.get()[0] == 400
 
 
-def test_disconnects_from_the_main_namespace_and_stays_open(server):
-    with Client(server) as client:
+def test_disconnects_from_the_main_namespace_and_stays_open(reference):
+    with Client(reference.address) as client:
         client.event("auth")
         client.send("41")
         assert client.receive() == "2"

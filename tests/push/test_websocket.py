@@ -7,15 +7,15 @@ SIZES = [0, 1, 125, 126, 127, 128, 65535, 65536, 65537, 300_000]
 
 
 @pytest.fixture
-def ws(reference):
-    with WebSocket(reference.address, "/echo") as socket:
+def ws(steady):
+    with WebSocket(steady.address, "/echo") as socket:
         assert socket.status == 101
         yield socket
 
 
 @pytest.fixture
-def fresh(reference):
-    return lambda: WebSocket(reference.address, "/echo")
+def fresh(steady):
+    return lambda: WebSocket(steady.address, "/echo")
 
 
 # 1. Framing
@@ -251,8 +251,8 @@ def test_refuses_fragments_that_are_over_the_limit_together(ws):
     ("Upgrade: websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n", 400),
     ("Connection: Upgrade\r\nUpgrade: websocket\r\n", 400),
 ])
-def test_handshakes(reference, headers, status):
-    with connect(reference.address) as sock:
+def test_handshakes(steady, headers, status):
+    with connect(steady.address) as sock:
         sock.sendall(b"GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: x\r\nSec-WebSocket-Version: 13\r\n"
                      + headers.encode() + b"\r\n")
         answer = sock.recv(1000)
@@ -261,8 +261,8 @@ def test_handshakes(reference, headers, status):
         assert b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n" in answer
 
 
-def test_takes_frames_that_come_with_the_handshake(reference):
-    with connect(reference.address) as sock:
+def test_takes_frames_that_come_with_the_handshake(steady):
+    with connect(steady.address) as sock:
         sock.sendall(b"GET /echo HTTP/1.1\r\nHost: x\r\nSec-WebSocket-Version: 13\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
                      b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n" + WebSocket.encode(TEXT, b"early"))
         got = b""

@@ -215,7 +215,7 @@ Session& Engine::Open(Connection& connection, bool websocket, int protocol) {
   const auto [session, slot] = sessions_.Make();
   session->kind = options_.timer_kind;
   session->slot = slot;
-  session->protocol = static_cast<uint8_t>(protocol);
+  session->protocol = static_cast<uint8_t>(protocol & 7);
   session->websocket = websocket;
   FillRandom(session->secret, sizeof session->secret);
   if (websocket) {

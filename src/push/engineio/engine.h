@@ -40,14 +40,15 @@ std::string_view CloseReasonText(CloseReason reason);  // as Socket.IO names it
 
 struct Session : TimerNode {
   enum class State : uint8_t { kOpen, kClosing, kClosed };
-  uint32_t slot = 0;
+  // In bits, and here, to fill the gap that the timer leaves.
+  State state : 2 = State::kOpen;
+  bool websocket : 1 = false;  // the transport; else long-polling
+  bool awaits_pong : 1 = false;
+  bool dirty : 1 = false;  // has something for the pending GET
+  uint8_t protocol : 3 = 4;
+  uint8_t origin = 0;  // whose CORS headers the pending GET gets
   uint8_t secret[10] = {};
-  uint8_t protocol = 4;
-  State state = State::kOpen;
-  bool websocket = false;  // the transport; else long-polling
-  bool awaits_pong = false;
-  bool dirty = false;               // has something for the pending GET
-  uint8_t origin = 0;               // whose CORS headers that one gets
+  uint32_t slot = 0;
   Connection* transport = nullptr;  // the WebSocket, or the pending GET
   Connection* probe = nullptr;      // a WebSocket that may take over
   Connection* posting = nullptr;    // a POST whose body is on its way

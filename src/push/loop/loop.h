@@ -42,19 +42,20 @@ struct Connection : TimerNode {
     kLingering,  // all was said; waiting for the peer to close, so that it reads our last words
     kClosed,
   };
+  // In bits, and here, to fill the gap that the timer leaves.
+  Mode mode : 3 = Mode::kHttp;
+  uint8_t handler : 3 = 0;
+  bool dirty : 1 = false;       // in the list of those to flush
+  bool blocked : 1 = false;     // waiting to be writable
+  bool paused : 1 = false;      // not read from
+  bool waiting : 1 = false;     // a request is with its handler
+  bool keep_alive : 1 = false;  // the request at hand lets the connection live on
+  bool close_after_flush : 1 = false;
+  bool close_sent : 1 = false;  // a WebSocket close frame is out
+  bool doomed : 1 = false;      // to be closed at the end of the turn
+  bool told : 1 = false;        // the handler knows that it is gone
   int fd = -1;
   uint32_t number = 0;
-  Mode mode = Mode::kHttp;
-  uint8_t handler = 0;
-  bool dirty = false;       // in the list of those to flush
-  bool blocked = false;     // waiting to be writable
-  bool paused = false;      // not read from
-  bool waiting = false;     // a request is with its handler
-  bool keep_alive = false;  // the request at hand lets the connection live on
-  bool close_after_flush = false;
-  bool close_sent = false;  // a WebSocket close frame is out
-  bool doomed = false;      // to be closed at the end of the turn
-  bool told = false;        // the handler knows that it is gone
   Outbox out;
   std::unique_ptr<Input> input;
   std::unique_ptr<TlsConnection> tls;
@@ -180,6 +181,7 @@ class Loop {
   void Expire(Connection& connection);
   void Remove(Connection& connection, bool close_fd);
   void GoOn(Connection& connection);
+  void Tell(Connection& connection);
   void EndDoomed();
   ssize_t Transmit(Connection& connection, const char* data, size_t size);
 

@@ -187,7 +187,7 @@ void Loop::EndDoomed() {
   doomed_.clear();
   for (size_t i = 0; i < ended_.size(); ++i) {
     Connection& connection = *ended_[i];
-    if (!std::exchange(connection.told, true)) handlers_[connection.handler]->OnClosed(connection);
+    Tell(connection);
   }
   ended_.clear();
 }
@@ -200,7 +200,13 @@ void Loop::Append(Connection& connection, Outbox& box) {
 void Loop::Close(Connection& connection) {
   if (connection.mode == Connection::Mode::kClosed) return;
   Remove(connection, true);
-  if (!std::exchange(connection.told, true)) handlers_[connection.handler]->OnClosed(connection);
+  Tell(connection);
+}
+
+void Loop::Tell(Connection& connection) {
+  if (connection.told) return;
+  connection.told = true;
+  handlers_[connection.handler]->OnClosed(connection);
 }
 
 void Loop::Remove(Connection& connection, bool close_fd) {

@@ -31,39 +31,38 @@ class Slab {
     uint32_t number = free_;
     if (number == kNone) {
       number = count_++;
-      if (number / kPerBlock == blocks_.size()) blocks_.push_back(std::make_unique<Block>());
+      if (number / kPerBlock == blocks_.size()) blocks_.push_back(std::unique_ptr<Block>(new Block));
     } else {
-      free_ = CellOf(number).next_free;
+      free_ = *std::launder(reinterpret_cast<uint32_t*>(CellOf(number)));
     }
-    Cell& cell = CellOf(number);
-    cell.next_free = kUsed;
+    UsedOf(number) |= BitOf(number);
     ++size_;
-    return {new (cell.bytes) T(std::forward<Args>(args)...), number};
+    return {new (CellOf(number)) T(std::forward<Args>(args)...), number};
   }
   void Free(uint32_t number) {
-    Cell& cell = CellOf(number);
-    std::destroy_at(std::launder(reinterpret_cast<T*>(cell.bytes)));
-    cell.next_free = free_;
+    std::destroy_at(std::launder(reinterpret_cast<T*>(CellOf(number))));
+    new (CellOf(number)) uint32_t(free_);  // where the object was
+    UsedOf(number) &= ~BitOf(number);
     free_ = number;
     --size_;
   }
   T* Find(uint32_t number) {  // nullptr: no such object now
-    if (number >= count_ || CellOf(number).next_free != kUsed) return nullptr;
-    return std::launder(reinterpret_cast<T*>(CellOf(number).bytes));
+    if (number >= count_ || (UsedOf(number) & BitOf(number)) == 0) return nullptr;
+    return std::launder(reinterpret_cast<T*>(CellOf(number)));
   }
   size_t size() const { return size_; }
   uint32_t count() const { return count_; }  // numbers ever given out lie below
 
  private:
-  static constexpr uint32_t kNone = ~0u, kUsed = ~0u - 1;
-  struct Cell {
-    alignas(T) std::byte bytes[sizeof(T)];
-    uint32_t next_free;
-  };
+  static constexpr uint32_t kNone = ~0u;
+  static_assert(sizeof(T) >= sizeof(uint32_t) && alignof(T) >= alignof(uint32_t));
   struct Block {
-    Cell cells[kPerBlock];
+    uint64_t used[kPerBlock / 64] = {};
+    alignas(T) std::byte cells[kPerBlock][sizeof(T)];
   };
-  Cell& CellOf(uint32_t number) { return blocks_[number / kPerBlock]->cells[number % kPerBlock]; }
+  std::byte* CellOf(uint32_t number) { return blocks_[number / kPerBlock]->cells[number % kPerBlock]; }
+  uint64_t& UsedOf(uint32_t number) { return blocks_[number / kPerBlock]->used[number % kPerBlock / 64]; }
+  static uint64_t BitOf(uint32_t number) { return uint64_t{1} << (number % 64); }
 
   std::vector<std::unique_ptr<Block>> blocks_;
   uint32_t count_ = 0, free_ = kNone;

@@ -17,13 +17,16 @@ struct TimerNode {
   TimerNode& operator=(const TimerNode&) = delete;
 
   bool set() const { return next_ != nullptr; }
-  uint8_t kind = 0;  // the owner's word for what this node is part of
 
  private:
   friend class TimerWheel;
   TimerNode* next_ = nullptr;
   TimerNode* previous_ = nullptr;
   uint32_t tick_ = 0;
+
+ public:
+  uint8_t kind =
+      0;  // the owner's word for what this node is part of; last, so that what derives fills the gap
 };
 
 class TimerWheel {

@@ -58,13 +58,13 @@ User& Registry::Bind(Member& member, std::string_view user_id, std::string_view 
   auto found = users_.find(user_id);
   if (found == users_.end()) {
     found = users_.try_emplace(std::string(user_id)).first;
-    found->second.id = found->first;
+    found->second.id = &found->first;
   }
   User& user = found->second;
-  if (!name.empty()) user.name = name;
+  if (!name.empty()) user.name = std::make_unique<std::string>(name);
   member.user = &user;
-  member.user_index = static_cast<uint32_t>(user.members.size());
-  user.members.push_back(&member);
+  member.next_of_user = user.first;
+  user.first = &member;
   return user;
 }
 
@@ -73,11 +73,10 @@ void Registry::LeaveAll(Member& member) {
   member.rooms.clear();
   if (member.user == nullptr) return;
   User& user = *std::exchange(member.user, nullptr);
-  Member* last = user.members.back();
-  user.members[member.user_index] = last;
-  last->user_index = member.user_index;
-  user.members.pop_back();
-  if (user.members.empty()) users_.erase(users_.find(user.id));
+  Member** link = &user.first;
+  while (*link != &member) link = &(*link)->next_of_user;
+  *link = std::exchange(member.next_of_user, nullptr);
+  if (user.first == nullptr) users_.erase(users_.find(*user.id));
 }
 
 Room* Registry::FindRoom(std::string_view key) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -24,9 +25,9 @@ struct Member {
     Room* room;
     uint32_t index;  // in the room's members
   };
-  User* user = nullptr;
-  uint32_t user_index = 0;
   std::vector<Place> rooms;
+  User* user = nullptr;
+  Member* next_of_user = nullptr;  // a list, as most users have one
 };
 
 struct Room {
@@ -35,9 +36,9 @@ struct Room {
 };
 
 struct User {
-  std::string_view id;
-  std::string name;
-  std::vector<Member*> members;  // in no order: one for each of the user's clients
+  const std::string* id = nullptr;    // the map's own
+  std::unique_ptr<std::string> name;  // where one was given
+  Member* first = nullptr;            // of those of the user's clients
 };
 
 class Registry {

@@ -33,10 +33,13 @@ TEST(Registry, KnowsAUsersMembers) {
   registry.Bind(phone, "7", "Ann");
   registry.Bind(laptop, "7", "");
   ASSERT_NE(registry.FindUser("7"), nullptr);
-  EXPECT_EQ(registry.FindUser("7")->members.size(), 2u);
-  EXPECT_EQ(registry.FindUser("7")->name, "Ann");
+  EXPECT_EQ(registry.FindUser("7")->first, &laptop);
+  EXPECT_EQ(laptop.next_of_user, &phone);
+  ASSERT_NE(registry.FindUser("7")->name, nullptr);
+  EXPECT_EQ(*registry.FindUser("7")->name, "Ann");
   registry.LeaveAll(phone);
-  EXPECT_EQ(registry.FindUser("7")->members, std::vector<Member*>{&laptop});
+  EXPECT_EQ(registry.FindUser("7")->first, &laptop);
+  EXPECT_EQ(laptop.next_of_user, nullptr);
   registry.LeaveAll(laptop);
   EXPECT_EQ(registry.FindUser("7"), nullptr);
 }

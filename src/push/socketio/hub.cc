@@ -219,7 +219,7 @@ void Hub::FinishConnect(Client& client, uint16_t name_space, std::string_view au
   const auto [socket, slot] = sockets_.Make();
   socket->client = &client;
   socket->slot = slot;
-  socket->name_space = name_space;
+  socket->name_space = static_cast<uint8_t>(name_space);
   socket->next = client.first;
   client.first = socket;
   counters_.sockets.Add(1);
@@ -311,7 +311,6 @@ void Hub::Acknowledge(Socket& socket, int64_t id, std::string_view arguments,
 
 void Hub::Disconnect(Socket& socket, bool close) {
   Client& client = *socket.client;
-  socket.kicked = true;
   text_.clear();
   AppendHead(text_, PacketType::kDisconnect, 0, options_.namespaces[socket.name_space], -1);
   engine_.Send(*client.session, MakeFrame(FrameKind::kText, text_));
@@ -365,8 +364,8 @@ void Hub::Save(Socket& socket) {
               .name_space = socket.name_space,
               .until = engine_.loop().now() + options_.recovery_keep};
   if (socket.user != nullptr) {
-    saved.user_id = socket.user->id;
-    saved.user_name = socket.user->name;
+    saved.user_id = *socket.user->id;
+    if (socket.user->name) saved.user_name = *socket.user->name;
   }
   for (const Member::Place& place : socket.rooms) saved.rooms.emplace_back(place.room->key);
   saved.rooms.push_back(EverybodyKey(socket.name_space));

@@ -20,13 +20,12 @@ struct Client;
 
 // A client in one namespace.
 struct Socket : Member {
+  uint32_t slot = 0;
   Client* client = nullptr;
   Socket* next = nullptr;  // the same client's in another namespace
-  uint32_t slot = 0;
-  uint16_t name_space = 0;
-  uint8_t id[15] = {};
-  bool kicked = false;
   std::unique_ptr<std::string> device;
+  uint8_t name_space = 0;
+  uint8_t id[15] = {};
 };
 
 // What there is of a client beside its Engine.IO session.

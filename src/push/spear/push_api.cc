@@ -238,22 +238,21 @@ void Shard::OnOnlineRequest(Connection& connection, const http::Request& request
   auto call = Hold(connection);
   const auto ask = [group, user](Shard& shard, const Reply& reply) {
     Answer answer;
-    const std::vector<Member*>* members = nullptr;
+    std::vector<Member*> members;
     if (!group.empty()) {
-      if (Room* room = shard.hub_.registry().FindRoom(socketio::GroupKey(group))) members = &room->members;
-    } else if (User* found = shard.hub_.registry().FindUser(user)) {
-      members = &found->members;
+      if (Room* room = shard.hub_.registry().FindRoom(socketio::GroupKey(group))) members = room->members;
+    } else if (const User* found = shard.hub_.registry().FindUser(user)) {
+      for (Member* member = found->first; member != nullptr; member = member->next_of_user)
+        members.push_back(member);
     }
-    if (members != nullptr) {
-      answer.count = static_cast<int64_t>(members->size());
-      for (const Member* member : *members) {
-        const auto& socket = static_cast<const socketio::Socket&>(*member);
-        if (group.empty()) {
-          answer.texts.push_back(R"({"socket":")" + shard.hub_.IdOf(socket) + R"(","device":)" +
-                                 json::Quoted(socket.device ? *socket.device : "") + "}");
-        } else if (member->user != nullptr) {
-          answer.texts.push_back(json::Quoted(member->user->id));
-        }
+    answer.count = static_cast<int64_t>(members.size());
+    for (const Member* member : members) {
+      const auto& socket = static_cast<const socketio::Socket&>(*member);
+      if (group.empty()) {
+        answer.texts.push_back(R"({"socket":")" + shard.hub_.IdOf(socket) + R"(","device":)" +
+                               json::Quoted(socket.device ? *socket.device : "") + "}");
+      } else if (member->user != nullptr) {
+        answer.texts.push_back(json::Quoted(*member->user->id));
       }
     }
     reply(std::move(answer));

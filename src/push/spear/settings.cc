@@ -380,6 +380,7 @@ void CompleteSettings(Loaded& loaded) {
       complain("namespaces", "`" + name + "` must begin with / and hold no comma");
     }
   }
+  if (settings.namespaces.size() > 250) complain("namespaces", "names more than 250");
   if (settings.origins.size() > 200) complain("cors.origins", "names more than 200");
   if (settings.credentials &&
       std::find(settings.origins.begin(), settings.origins.end(), "*") != settings.origins.end()) {

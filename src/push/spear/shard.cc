@@ -99,11 +99,16 @@ int64_t Shard::Deliver(const Publication& publication, const Member* except, int
   Registry& registry = hub_.registry();
   const Target& target = publication.target;
   const std::vector<Member*>* members = nullptr;
-  std::vector<Member*> found;
+  found_.clear();
   std::string key;
   switch (target.kind) {
     case Target::Kind::kUser:
-      if (User* user = registry.FindUser(target.id)) members = &user->members;
+      if (const User* user = registry.FindUser(target.id)) {
+        for (Member* member = user->first; member != nullptr; member = member->next_of_user) {
+          found_.push_back(member);
+        }
+      }
+      members = &found_;
       key = socketio::UserKey(target.id);
       break;
     case Target::Kind::kGroup:
@@ -123,14 +128,14 @@ int64_t Shard::Deliver(const Publication& publication, const Member* except, int
     if (Room* room = registry.FindRoom(key)) members = &room->members;
   } else if (target.kind == Target::Kind::kEverybody) {
     hub_.ForEach([&](Socket& socket) {
-      if (socket.name_space == target.name_space) found.push_back(&socket);
+      if (socket.name_space == target.name_space) found_.push_back(&socket);
     });
-    members = &found;
+    members = &found_;
   } else if (target.kind == Target::Kind::kSocket) {
     hub_.ForEach([&](Socket& socket) {
-      if (hub_.IdOf(socket) == target.id) found.push_back(&socket);
+      if (hub_.IdOf(socket) == target.id) found_.push_back(&socket);
     });
-    members = &found;
+    members = &found_;
   }
   const auto encode = [&](uint16_t name_space) {
     return hub_.MakeEvent(name_space, publication.event, publication.arguments, ack, publication.droppable,
@@ -289,7 +294,7 @@ int64_t Shard::Kick(const Target& target, std::string_view group) {
     bool hit = false;
     switch (target.kind) {
       case Target::Kind::kUser:
-        hit = socket.user != nullptr && socket.user->id == target.id &&
+        hit = socket.user != nullptr && *socket.user->id == target.id &&
               (target.device.empty() || (socket.device && *socket.device == target.device));
         break;
       case Target::Kind::kGroup:

@@ -141,6 +141,7 @@ class Shard : public socketio::Application, public ConnectionHandler {
   std::unique_ptr<EchoSessions> echo_;
   std::unordered_map<int64_t, std::unique_ptr<PendingAck>> acks_;
   std::vector<FrameRef> by_namespace_;
+  std::vector<Member*> found_;
   std::vector<std::string_view> elements_;
   std::string text_;
   TimerNode drain_timer_;

@@ -124,11 +124,11 @@ void Shard::OnDisconnect(Socket& socket, engineio::CloseReason) {
 
 void Shard::TellPresence(const Socket& socket, std::string_view group, std::string_view what) {
   if (!node_.settings().presence || socket.user == nullptr) return;
-  const bool first_or_last = what == "join" ? node_.presence().Enter(group, socket.user->id)
-                                            : node_.presence().Leave(group, socket.user->id);
+  const bool first_or_last = what == "join" ? node_.presence().Enter(group, *socket.user->id)
+                                            : node_.presence().Leave(group, *socket.user->id);
   if (!first_or_last) return;
   std::string arguments = R"({"groupId":)" + json::Quoted(group) + R"(,"userId":)" +
-                          json::Quoted(socket.user->id) + R"(,"event":")" + std::string(what) + R"("})";
+                          json::Quoted(*socket.user->id) + R"(,"event":")" + std::string(what) + R"("})";
   Publish({.target = {.kind = Target::Kind::kGroup, .id = std::string(group), .device = {}, .name_space = 0},
            .event = "presence",
            .arguments = std::move(arguments),
@@ -165,7 +165,7 @@ void Shard::OnAuth(Socket& socket, const Event& event) {
     hub_.Disconnect(socket, true);
     return;
   }
-  if (socket.user != nullptr && socket.user->id != id) {
+  if (socket.user != nullptr && *socket.user->id != id) {
     return Result(socket, event, "auth_result", kLogic, "this connection is another user's already");
   }
   if (socket.user == nullptr) BindTo(socket, id, name, device);
@@ -184,7 +184,7 @@ void Shard::OnSubscribe(Socket& socket, const Event& event, bool join) {
                   join ? "subscribeGroups is missing" : "groups is missing");
   }
   const auto user = IdMember(*object, "userId");
-  if (user && *user != socket.user->id) return Result(socket, event, name, kLogic, "userId is another user");
+  if (user && *user != *socket.user->id) return Result(socket, event, name, kLogic, "userId is another user");
   std::vector<std::string> groups;
   for (const std::string_view element : elements_) {
     const auto id = json::IsObject(element) ? IdMember(element, "id") : json::ReadId(element);
@@ -238,7 +238,7 @@ void Shard::OnMsg(Socket& socket, const Event& event) {
   const int64_t now = WallNow().time_since_epoch().count();
   const std::string id = std::to_string(node_.ids().Next(static_cast<uint64_t>(now)));
   std::string arguments = R"({"id":")" + id + R"(","createTime":)" + std::to_string(now) + R"(,"fromId":)";
-  json::AppendQuoted(arguments, socket.user->id);
+  json::AppendQuoted(arguments, *socket.user->id);
   arguments += R"(,"msgType":)" + std::to_string(type) + R"(,"target":)";
   arguments += *target;
   arguments += R"(,"content":)";
@@ -277,7 +277,7 @@ void Shard::OnOnline(Socket& socket, const Event& event) {
     Answer answer;
     if (Room* room = shard.hub_.registry().FindRoom(socketio::GroupKey(group))) {
       for (const Member* member : room->members) {
-        if (member->user != nullptr) answer.texts.emplace_back(member->user->id);
+        if (member->user != nullptr) answer.texts.emplace_back(*member->user->id);
       }
     }
     reply(std::move(answer));

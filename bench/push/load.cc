@@ -128,7 +128,7 @@ class Load {
     from.sin_addr.s_addr = htonl(0x7f000001u + 256u * static_cast<uint32_t>(getpid() % 250) +
                                  static_cast<uint32_t>(number / 20000));
     setsockopt(fd, SOL_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on);
-    bind(fd, reinterpret_cast<sockaddr*>(&from), sizeof from);
+    if (bind(fd, reinterpret_cast<sockaddr*>(&from), sizeof from) != 0) perror("bind");
     sockaddr_in to{};
     to.sin_family = AF_INET;
     to.sin_port = htons(static_cast<uint16_t>(options_.port));

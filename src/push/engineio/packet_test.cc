@@ -31,10 +31,8 @@ TEST(Payload, IsTakenApartAtItsSeparators) {
 }
 
 TEST(Payload, IsRefusedWholeWhereOnePacketIsWrong) {
-  for (const char* body : {"", "abc", "4a\x1e",
-                           "\x1e"
-                           "4a",
-                           "7x", "b???", "4\xff"}) {
+  const std::string nothing_first = std::string("\x1e") + "4a";
+  for (const std::string& body : Strings{"", "abc", "4a\x1e", nothing_first, "7x", "b???", "4\xff"}) {
     EXPECT_EQ(Texts(body, ParsePayload), Strings({"bad"})) << body;
   }
 }

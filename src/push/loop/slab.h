@@ -55,7 +55,8 @@ class Slab {
 
  private:
   static constexpr uint32_t kNone = ~0u;
-  static_assert(sizeof(T) >= sizeof(uint32_t) && alignof(T) >= alignof(uint32_t));
+  static_assert(sizeof(T) >= sizeof(uint32_t));
+  static_assert(alignof(T) >= alignof(uint32_t));
   struct Block {
     uint64_t used[kPerBlock / 64] = {};
     alignas(T) std::byte cells[kPerBlock][sizeof(T)];

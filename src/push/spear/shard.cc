@@ -145,7 +145,8 @@ int64_t Shard::Deliver(const Publication& publication, const Member* except, int
   // Who is away gets it later, so it is kept even where nobody is there.
   const bool in_one = target.kind == Target::Kind::kRoom || target.kind == Target::Kind::kEverybody;
   if (hub_.options().recovery) {
-    for (uint16_t i = 0; i < by_namespace_.size(); ++i) {
+    const auto namespaces = static_cast<uint16_t>(by_namespace_.size());
+    for (uint16_t i = 0; i < namespaces; ++i) {
       if (!in_one || i == target.name_space) by_namespace_[i] = encode(i);
     }
   }
@@ -269,7 +270,8 @@ void Shard::Drain(Duration over, const std::string& elsewhere) {
   hub_.engine().RefuseNew();
   std::string arguments =
       "{\"elsewhere\":" + json::Quoted(elsewhere) + ",\"withinMs\":" + std::to_string(over.count()) + "}";
-  for (uint16_t i = 0; i < by_namespace_.size(); ++i) {
+  const auto namespaces = static_cast<uint16_t>(by_namespace_.size());
+  for (uint16_t i = 0; i < namespaces; ++i) {
     Deliver({.target = {.kind = Target::Kind::kEverybody, .id = {}, .device = {}, .name_space = i},
              .event = "drain",
              .arguments = arguments,

@@ -143,9 +143,8 @@ TEST_F(RedisHandOver, GivesNothingToAnybodyElse) {
 // Counts keys up, one after the other, going where it is sent.
 class Counter {
  public:
-  Counter(net::Loop& loop, std::unique_ptr<net::RespClient> one, std::unique_ptr<net::RespClient> other,
-          int other_port)
-      : loop_(loop), one_(std::move(one)), other_(std::move(other)), other_port_(other_port) {}
+  Counter(std::unique_ptr<net::RespClient> one, std::unique_ptr<net::RespClient> other, int other_port)
+      : one_(std::move(one)), other_(std::move(other)), other_port_(other_port) {}
 
   net::Task<void> Run() {
     for (int turn = 0; !stopped_; ++turn) {
@@ -190,7 +189,6 @@ class Counter {
     return {.type = net::resp::Type::kError, .text = std::move(text)};
   }
 
-  net::Loop& loop_;
   std::unique_ptr<net::RespClient> one_, other_;
   int other_port_;
   bool stopped_ = false, ended_ = false;
@@ -203,7 +201,7 @@ TEST_F(RedisHandOver, LosesNoWriteAndShowsNoErrorBesideTraffic) {
   Fill(20000);
   auto one = Connect(*from().server, kPassword), other = Connect(*to().server, kPassword);
   ASSERT_TRUE(one.ok() && other.ok());
-  Counter counter(loop_, std::move(*one), std::move(*other), to().server->port());
+  Counter counter(std::move(*one), std::move(*other), to().server->port());
   net::Spawn(counter.Run());
   Import("0-5460");
   EXPECT_EQ(Order(from(), "hand-over", HandOverArgs("0-5460")).at("left"), "");

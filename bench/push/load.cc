@@ -103,7 +103,7 @@ class Load {
     while (started_ < options_.connections && started_ - ready_ < options_.connecting_most) {
       Client& client = clients_[static_cast<size_t>(started_)];
       client.number = started_++;
-      client.fd = Dial(client.number, uint64_t{1});
+      client.fd = Dial(client.number);
       client.state = State::kHandshake;
       if (options_.polling) {
         Write(client, client.fd,
@@ -119,7 +119,7 @@ class Load {
   }
 
   // From an address of its own for every 20,000, as one has no more ports.
-  int Dial(int number, uint64_t) {
+  int Dial(int number) {
     const int fd = socket(AF_INET, SOCK_STREAM, 0);
     const int on = 1;
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
@@ -180,15 +180,20 @@ class Load {
                             " HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\nContent-Length: " +
                             std::to_string(packet.size()) + "\r\n\r\n";
       request += packet;
+      // Its answers are of no interest; but a server may have closed what was idle.
+      char ignored[4096];
+      ssize_t got = -1;
+      while (client.post_fd >= 0 && (got = recv(client.post_fd, ignored, sizeof ignored, MSG_DONTWAIT)) > 0) {
+      }
+      if (client.post_fd >= 0 && got == 0) {
+        close(client.post_fd);
+        client.post_fd = -1;
+      }
       if (client.post_fd < 0) {
-        client.post_fd = Dial(client.number, 2);
-        // Its answers are of no interest: "ok" is taken with the rest.
+        client.post_fd = Dial(client.number);
         epoll_ctl(epoll_, EPOLL_CTL_DEL, client.post_fd, nullptr);
       }
       (void)!send(client.post_fd, request.data(), request.size(), MSG_NOSIGNAL);
-      char ignored[4096];
-      while (recv(client.post_fd, ignored, sizeof ignored, MSG_DONTWAIT) > 0) {
-      }
       return;
     }
     frame_.clear();

@@ -85,6 +85,8 @@ class Spear:
                 self.process.kill()
                 self.process.wait()
                 raise
+        # A sanitizer that found something ends it with another code.
+        assert self.process.returncode == 0, self.log()
 
 
 @pytest.fixture

@@ -4,6 +4,8 @@ import threading
 
 import pytest
 
+pytest_plugins = ["spear_node"]
+
 socketio = pytest.importorskip("socketio")
 
 

@@ -3,8 +3,10 @@
 import json
 
 import pytest
-from conftest import wait_until
+from spear_node import wait_until
 from wire import TEXT, Gone, Polling, WebSocket, connect, request
+
+pytest_plugins = ["spear_node"]
 
 PATH = "/engine.io/"
 

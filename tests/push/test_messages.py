@@ -8,6 +8,8 @@ import time
 import pytest
 from wire import Client, Polling, WebSocket, request
 
+pytest_plugins = ["spear_node"]
+
 
 @pytest.fixture
 def two(chat):

@@ -8,8 +8,10 @@ import socket
 import subprocess
 
 import pytest
-from conftest import PROGRAM, wait_until
+from spear_node import PROGRAM, wait_until
 from wire import Client, Polling, WebSocket, connect, request
+
+pytest_plugins = ["spear_node"]
 
 
 def run(*arguments, **environment):
@@ -54,6 +56,13 @@ def test_a_port_that_is_taken_is_said(tmp_path):
         taken.listen()
         (tmp_path / "spear.yaml").write_text(f"listen: 127.0.0.1:{taken.getsockname()[1]}\nadmin: {{listen: []}}\n")
         done = run("spear", "--config", tmp_path / "spear.yaml")
+    assert done.returncode == 1 and "[port-taken]" in done.stderr
+
+
+def test_two_nodes_never_share_a_port_unseen(spear, tmp_path):
+    server = spear()
+    (tmp_path / "spear.yaml").write_text("listen: %s:%d\nadmin: {listen: []}\n" % server.address)
+    done = run("spear", "--config", tmp_path / "spear.yaml")
     assert done.returncode == 1 and "[port-taken]" in done.stderr
 
 

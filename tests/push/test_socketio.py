@@ -5,6 +5,8 @@ import json
 import pytest
 from wire import Client, Polling, WebSocket
 
+pytest_plugins = ["spear_node"]
+
 PATH = "/socket.io/?EIO=4&transport=websocket"
 
 
@@ -178,7 +180,7 @@ def test_a_broken_connection_comes_back_with_what_it_missed(chat):
 
 
 def wait_for_nobody(server, user):
-    from conftest import wait_until
+    from spear_node import wait_until
     wait_until(lambda: server.api("GET", "/v1/online?user=" + user)[1]["clients"] == 0, what=f"{user} to be gone")
 
 

@@ -3,6 +3,8 @@
 import pytest
 from wire import BINARY, CLOSE, PING, PONG, TEXT, Gone, WebSocket, connect
 
+pytest_plugins = ["spear_node"]
+
 SIZES = [0, 1, 125, 126, 127, 128, 65535, 65536, 65537, 300_000]
 
 

@@ -205,9 +205,11 @@ class Loop {
   bool stopping_ = false;
 };
 
-// A socket that listens, shared with other loops by the kernel. Code "port-taken", "bad-address" or
-// "os-error".
+// A socket that listens; other loops, and other programs of the same user, may listen there, too, and the
+// kernel spreads the connections. Code "port-taken", "bad-address" or "os-error".
 Result<Fd> ListenOn(const std::string& host, int port);
+// Whether nobody listens there yet; the same codes.
+Status FindFree(const std::string& host, int port);
 int PortOf(const Fd& socket);
 
 }  // namespace muster::push

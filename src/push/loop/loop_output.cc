@@ -18,6 +18,29 @@ constexpr Duration kLinger = 2s;
 constexpr Duration kCloseWait = 3s;
 constexpr int kBacklog = 4096;
 
+Result<Fd> Bind(const std::string& host, int port, bool shared) {
+  addrinfo hints{}, *found = nullptr;
+  hints.ai_socktype = SOCK_STREAM;
+  hints.ai_flags = AI_PASSIVE | AI_NUMERICSERV;
+  const std::string service = std::to_string(port);
+  const int failed = getaddrinfo(host.empty() ? nullptr : host.c_str(), service.c_str(), &hints, &found);
+  if (failed != 0) return Error::Invalid("bad-address", "{} is no address: {}", host, gai_strerror(failed));
+  Fd fd(socket(found->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  const int on = 1;
+  setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+  if (shared) setsockopt(fd.get(), SOL_SOCKET, SO_REUSEPORT, &on, sizeof on);
+  if (found->ai_family == AF_INET6) setsockopt(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
+  const int bound = bind(fd.get(), found->ai_addr, found->ai_addrlen);
+  const int error = errno;
+  freeaddrinfo(found);
+  if (bound != 0 && error == EADDRINUSE) {
+    return Error::Conflict("port-taken", "port {} on {} is taken", port, host)
+        .Hint("see who has it: ss -ltnp");
+  }
+  if (bound != 0) return Error::Os("bind " + host + ":" + service, error);
+  return fd;
+}
+
 }  // namespace
 
 bool Loop::Send(Connection& connection, FrameRef frame) {
@@ -246,27 +269,14 @@ void Loop::Adopt(MovedConnection moved) {
 }
 
 Result<Fd> ListenOn(const std::string& host, int port) {
-  addrinfo hints{}, *found = nullptr;
-  hints.ai_socktype = SOCK_STREAM;
-  hints.ai_flags = AI_PASSIVE | AI_NUMERICSERV;
-  const std::string service = std::to_string(port);
-  const int failed = getaddrinfo(host.empty() ? nullptr : host.c_str(), service.c_str(), &hints, &found);
-  if (failed != 0) return Error::Invalid("bad-address", "{} is no address: {}", host, gai_strerror(failed));
-  Fd fd(socket(found->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-  const int on = 1;
-  setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-  setsockopt(fd.get(), SOL_SOCKET, SO_REUSEPORT, &on, sizeof on);
-  if (found->ai_family == AF_INET6) setsockopt(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
-  const int bound = bind(fd.get(), found->ai_addr, found->ai_addrlen);
-  const int error = errno;
-  freeaddrinfo(found);
-  if (bound != 0 && error == EADDRINUSE) {
-    return Error::Conflict("port-taken", "port {} on {} is taken", port, host)
-        .Hint("see who has it: ss -ltnp");
-  }
-  if (bound != 0) return Error::Os("bind " + host + ":" + service, error);
+  MUSTER_TRY(Fd fd, Bind(host, port, true));
   if (listen(fd.get(), kBacklog) != 0) return Error::Os("listen", errno);
   return fd;
+}
+
+Status FindFree(const std::string& host, int port) {
+  MUSTER_TRY([[maybe_unused]] const Fd fd, Bind(host, port, false));
+  return Done();
 }
 
 int PortOf(const Fd& socket) {

@@ -77,6 +77,8 @@ Status Node::ListenAll() {
       MUSTER_TRY(HostPort place, ParseHostPort(text));
       for (auto& shard : shards_) {
         if (admin && shard->number() != 0) continue;
+        // Another program that shared the port would get some of the clients: none may be there.
+        if (shard->number() == 0) MUSTER_DO(FindFree(place.host, place.port));
         MUSTER_TRY(Fd socket, ListenOn(place.host, place.port));
         place.port = PortOf(socket);  // one that the kernel chose is the same for all
         const bool secure = !admin && !settings_.tls_certificate.empty();

@@ -1,4 +1,6 @@
-"""What tests of muster-push stand on: a server of their own on ports of their own, which leaves nothing behind."""
+"""What tests of muster-push stand on: a server of their own on ports of their own, which leaves nothing behind.
+
+A plugin that each of them names, and no conftest.py: of that name pytest keeps one module, which tests/integration has."""
 
 import json
 import os

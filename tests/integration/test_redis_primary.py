@@ -219,10 +219,10 @@ def test_a_primary_that_restarts_alone_takes_writes_again_with_all_it_had(muster
 def test_switchover_loses_no_write(cache):
     writer = Writer(cache.addresses())
     writer.wait_for()
-    cache.muster.run("switchover", "cache", "--cluster", cache.cluster, "--to", "cache-3")
+    cache.muster.run("switchover", "cache", "--cluster", cache.cluster, "--to", "cache-3", timeout=90)
     assert cache.primary() == "cache-3"
     writer.wait_for()
-    cache.muster.run("switchover", "cache", "--cluster", cache.cluster)
+    cache.muster.run("switchover", "cache", "--cluster", cache.cluster, timeout=90)
     writer.wait_for()
     cache.settled()
     writer.stop()
@@ -281,7 +281,7 @@ def test_a_member_whose_data_was_wiped_is_rebuilt_and_never_chosen(cache):
 
 
 def test_down_and_up_keeps_the_data_of_who_was_primary(cache):
-    cache.muster.run("switchover", "cache", "--cluster", cache.cluster, "--to", "cache-2")
+    cache.muster.run("switchover", "cache", "--cluster", cache.cluster, "--to", "cache-2", timeout=90)
     cache.settled()
     cache.call("cache-2", "SET", "kept", "yes")
     cache.muster.run("down", "--cluster", cache.cluster, timeout=60)
@@ -299,7 +299,7 @@ def test_it_scales_and_whoever_leaves_hands_over_first(muster):
     cache.up()
     cache.settled()
     assert len(cache.members()) == 3
-    cache.muster.run("switchover", "cache", "--cluster", cache.cluster, "--to", "cache-3")
+    cache.muster.run("switchover", "cache", "--cluster", cache.cluster, "--to", "cache-3", timeout=90)
     cache.settled()
     writer = Writer(cache.addresses())
     writer.wait_for()
@@ -338,3 +338,117 @@ def test_a_server_that_is_gone_leaves_the_primary_to_its_majority(cache):
     assert writer.outage < 1, writer.outage
     assert cache.settled() == primary
     assert cache.lost(writer) == []
+
+
+# Runs inside a host: tries to write, by a new connection each time one breaks, and prints when what came of it.
+STUBBORN = """
+import socket, sys, time
+address, port = sys.argv[1], int(sys.argv[2])
+link, number = None, 0
+while True:
+    try:
+        if link is None:
+            link = socket.create_connection((address, port), timeout=0.5)
+        number += 1
+        link.sendall(b"SET alone:%d 1\\r\\n" % number)
+        answer = link.recv(100).decode().strip() or "closed"
+    except OSError as error:
+        answer = type(error).__name__
+    if answer == "closed" or not answer.startswith(("+", "-")):
+        link = None
+    print(time.monotonic(), answer.split()[0], flush=True)
+    time.sleep(0.005)
+"""
+
+
+@contextlib.contextmanager
+def stubborn_writer(member, log):
+    """Keeps writing to `member` from inside its host's network; gives what came of it so far: [(when, answer)]."""
+    with open(log, "w") as out:
+        process = subprocess.Popen(["nsenter", f"--net=/proc/{member['pid']}/ns/net", "python3", "-c", STUBBORN,
+                                    member["address"], str(member["ports"]["port"])], stdout=out)
+    try:
+        yield lambda: [(float(line.split()[0]), line.split()[1]) for line in log.read_text().splitlines()
+                       if len(line.split()) == 2]
+    finally:
+        process.kill()
+        process.wait()
+
+
+def first_write_to(addresses, seconds=40):
+    """When one of `addresses` first took a write."""
+    begin = time.monotonic()
+    while time.monotonic() < begin + seconds:
+        for address in addresses:
+            with contextlib.suppress(OSError, RedisError), Redis(address, timeout=0.5) as redis:
+                redis("SET", "elsewhere", "1")
+                return time.monotonic()
+        time.sleep(0.01)  # a client that asks again
+    raise AssertionError(f"nobody else took a write within {seconds} s")
+
+
+def role_changes(muster):
+    return [f"{one['action']} {one['detail']}" for one in reversed(muster.json("audit", "-c", "kv@rehearsal")["entries"])
+            if one["who"] == "muster"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("nsenter"), reason="network namespaces need root")
+def test_a_cut_off_primary_is_read_only_before_its_replica_is_promoted(muster):
+    muster.env["MUSTER_REHEARSAL_NETWORK"] = "namespaces"
+    cache = Cache(muster, cluster_file(muster))
+    cache.up()
+    primary = cache.settled()
+    old = cache.members()[primary]
+    others = [cache.address(name) for name in cache.members() if name != primary]
+    cache.call(primary, "SET", "before", "kept")
+    assert cache.call(primary, "WAIT", 2, 5000) == 2
+    with stubborn_writer(old, muster.folder / "stubborn.log") as tries:
+        wait_until(lambda: any(answer == "+OK" for _, answer in tries()), 20, "a write inside the host")
+        muster.run("host", "cut", old["host"])
+        cut = time.monotonic()
+        promoted = first_write_to(others)
+        so_far = len(tries())
+        wait_until(lambda: len(tries()) > so_far + 50, 20, "more tries inside the host that is cut off")
+        last_taken = max(when for when, answer in tries() if answer == "+OK")
+        refused = [when for when, answer in tries() if answer == "-READONLY"]
+        assert last_taken > cut  # it did go on for as long as it might
+        assert refused and refused[0] < promoted, role_changes(muster)
+        assert last_taken < promoted, (last_taken - cut, promoted - cut)
+        assert promoted - cut < 20, role_changes(muster)
+        assert os.path.exists(f"/proc/{old['pid']}")  # told, not killed
+
+        muster.run("host", "heal", old["host"])
+        wait_until(lambda: cache.members()[primary].get("role", "").startswith("replica of"), 30, "it to follow")
+    new = cache.settled()
+    assert new != primary
+    wait_until(lambda: len({cache.call(name, "DBSIZE") for name in cache.members()}) == 1, 20, "all to have the same")
+    for name in cache.members():
+        assert cache.call(name, "GET", "before") == "kept" and cache.call(name, "GET", "elsewhere") == "1"
+    assert cache.plan_is_empty()[0], cache.plan_is_empty()[1]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces need root")
+def test_on_two_hosts_it_is_left_to_a_person_what_to_do_about_one_that_is_cut_off(muster):
+    muster.env["MUSTER_REHEARSAL_NETWORK"] = "namespaces"
+    cache = Cache(muster, cluster_file(muster, hosts=2, replicas=1))
+    cache.up()
+    primary = cache.settled()
+    old = cache.members()[primary]
+    other = next(name for name in cache.members() if name != primary)
+    cache.call(primary, "SET", "before", "kept")
+    assert cache.call(primary, "WAIT", 1, 5000) == 1
+    muster.run("host", "cut", old["host"])
+    command = "muster failover cache --force"
+    wait_until(lambda: any(command in reason for reason in cache.health()["reasons"]), 30, "muster to leave it to a person")
+    refused = muster.run("failover", "cache", "--cluster", cache.cluster, code=None)
+    assert refused.returncode != 0 and "failover-refused" in refused.stderr, refused.stderr
+    with pytest.raises(RedisError, match="READONLY"):
+        cache.call(other, "SET", "elsewhere", "1")
+    muster.run("failover", "cache", "--force", "--cluster", cache.cluster)
+    assert cache.primary() == other
+    assert cache.call(other, "GET", "before") == "kept"
+    cache.call(other, "SET", "elsewhere", "1")
+    muster.run("host", "heal", old["host"])
+    wait_until(lambda: cache.members()[primary].get("role", "").startswith(f"replica of {other}"), 30, "it to follow")
+    cache.settled()
+    assert cache.call(primary, "GET", "elsewhere") == "1"

@@ -159,11 +159,12 @@ class Look {
 
   // --- Planned: a replica that has everything takes over.
 
+  // Whoever could not be elected once the primary has handed over is none: it would be primary again.
   const Member* BestHeir(const Member& primary, const std::string& wanted) const {
     const Member* best = nullptr;
     for (const Member& member : picture_.members) {
-      if (&member == &primary || !member.ready() || member.held || member.busy ||
-          leaving_.contains(member.name) || !member.linked_to(primary) ||
+      if (&member == &primary || member.busy || leaving_.contains(member.name) ||
+          !member.linked_to(primary) || !IsInSync(member, &primary) || member.copy != primary.copy ||
           (!wanted.empty() && member.name != wanted))
         continue;
       if (!best || Precedes(member, *best)) best = &member;

@@ -484,6 +484,18 @@ TEST(RedisPrimaryMender, HandsOverToWhomAPersonNames) {
   EXPECT_EQ(model[1].follows, "10.0.0.3:6379");
 }
 
+// It couldn't be elected, and the primary would be it again, and hand over again.
+TEST(RedisPrimaryMender, HandsOverToNobodyWhoseDataIsOfATermBefore) {
+  Model model(2);
+  model.Settle();
+  model[1].term = model[1].copy = model[1].term + 1;
+  const Step step = Awaited("switchover", "cache");
+  for (const Order& order : model.Think({&step}).orders) EXPECT_NE(order.verb, "hand-over");
+  const Mending mending = model.Settle({&step});
+  EXPECT_EQ(model.primary(), "cache-2");
+  EXPECT_EQ(mending.waits.at(step.id), std::nullopt);
+}
+
 TEST(RedisPrimaryMender, StepsDownAndSettles) {
   Model model(2);
   model.Settle();

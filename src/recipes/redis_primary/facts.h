@@ -2,7 +2,8 @@
 //
 // Facts: role primary|replica|fenced · term · copy, was · primary host:port (of a replica) · link
 // up|quiet|down · linked host:port,… (of who was primary) · synced yes (this process was linked in the term
-// of its copy) · loading yes · empty yes · write ok, or why not · version · run. Measures: offset, keys,
+// of its copy) · loading yes · empty yes · write ok, or why not · version · run ·
+// lease (layout.h). Measures: offset, keys,
 // memory; of a primary `behind` host:port=bytes,…
 #pragma once
 

@@ -172,4 +172,24 @@ LeaseTerms LeaseTermsOf(const Instance& instance) {
   return terms;
 }
 
+std::string FormatLeaseTerms(const LeaseTerms& terms) {
+  std::set<std::string> hosts;
+  for (const LeaseTerms::Peer& peer : terms.peers) hosts.insert(peer.host);
+  const std::vector<std::string> names(hosts.begin(), hosts.end());
+  return fmt::format("{} {} {}", terms.lease.count(), terms.hosts, Join(names, ","));
+}
+
+LeaseTerms ParseLeaseTerms(const std::string& fact) {
+  const auto words = redis::Words(fact);
+  LeaseTerms terms;
+  terms.hosts = 0;
+  if (words.size() < 2) return terms;
+  terms.lease = Duration(redis::ParseNumber<int64_t>(words[0]).value_or(terms.lease.count()));
+  terms.hosts = redis::ParseNumber<int>(words[1]).value_or(0);
+  if (words.size() < 3) return terms;
+  for (const std::string_view host : redis::Words(words[2], ","))
+    terms.peers.push_back({.host = std::string(host), .address = ""});
+  return terms;
+}
+
 }  // namespace muster::redis_primary

@@ -56,5 +56,9 @@ struct LeaseTerms {
   std::vector<Peer> peers;  // the other members
 };
 LeaseTerms LeaseTermsOf(const Instance& instance);
+// As a fact of the member, "3000 3 h2,h3": the lease in ms, how many hosts count, the peers' hosts.
+std::string FormatLeaseTerms(const LeaseTerms& terms);
+LeaseTerms ParseLeaseTerms(
+    const std::string& fact);  // peers without addresses; hosts 0 where it says nothing
 
 }  // namespace muster::redis_primary

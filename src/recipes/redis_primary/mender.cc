@@ -127,7 +127,8 @@ class Look {
     if (primary.term < picture_.term) return Renew(primary);
     // While it hands over it is known to whom.
     if (!primary.busy || memory_.election.heir.empty()) memory_.election = {};
-    if (HandOver(primary)) return;
+    // What it is to be is under way.
+    if (HandOver(primary) || primary.busy) return;
     const auto [host, port] = HostAndPort(primary.address);
     for (const Member& member : picture_.members) {
       if (&member == &primary || !member.ready() || member.role == Role::kUnknown ||
@@ -302,40 +303,49 @@ class Look {
 
   // Whether certainly nobody takes writes any more. Sees to it that it comes to that, where it can.
   bool SureOfNoOther() {
-    const Member* unseen = nullptr;
+    std::vector<const Member*> unseen;
     Time since = Time::min();
+    Duration lease = LeaseOf(*input_.service);
     for (const Member& member : picture_.members) {
       if (!MayBePrimary(member)) continue;
-      unseen = &member;
+      unseen.push_back(&member);
       const auto silent = input_.silent_since.find(member.host);
       since = std::max(since, silent == input_.silent_since.end() ? input_.now : silent->second);
+      if (member.lease.hosts > 0) lease = std::max(lease, member.lease.lease);
     }
-    if (!unseen) return true;
+    if (unseen.empty()) return true;
     if (!forced_) {
-      for (const Member& member : picture_.members) {
-        if (!member.alive() || !member.linked_to(*unseen)) continue;
-        // No word of --force: nothing is out of order but what muster sees.
-        mending_.says.push_back(fmt::format("{} is silent; {} hears {} there, which stays the primary",
-                                            unseen->host, member.name, unseen->name));
-        Again(kSoon * 5);
-        return false;
+      for (const Member* one : unseen) {
+        if (StaysPrimary(*one) || !HasMajority(*one)) return false;
       }
-      if (!HasMajority(*unseen)) return false;
     }
+    const Member& one = *unseen.front();
     Election& election = memory_.election;
     if (election.term <= picture_.copy || election.term < picture_.term) {
       election = {};
       election.term = NewTerm();
     }
-    if (!FenceAll(fmt::format("{} is silent, and {} may have been cut off", unseen->host, unseen->name),
-                  *unseen))
+    if (!FenceAll(fmt::format("{} is silent, and {} may have been cut off", one.host, one.name), unseen))
       return false;
     if (!election.fenced) election.fenced = input_.now;
-    const Time over = LeaseOver(LeaseOf(*input_.service), since, *election.fenced);
+    const Time over = LeaseOver(lease, since, *election.fenced);
     if (input_.now >= over) return true;
     Again(over - input_.now);
-    waits_ = fmt::format("{} is silent; its lease runs out in {}", unseen->host,
-                         FormatDuration(over - input_.now));
+    waits_ =
+        fmt::format("{} is silent; its lease runs out in {}", one.host, FormatDuration(over - input_.now));
+    return false;
+  }
+
+  // A replica of it is heard, and hears it.
+  bool StaysPrimary(const Member& unseen) {
+    for (const Member& member : picture_.members) {
+      if (!member.alive() || !member.linked_to(unseen)) continue;
+      // No word of --force: nothing is out of order but what muster sees.
+      mending_.says.push_back(fmt::format("{} is silent; {} hears {} there, which stays the primary",
+                                          unseen.host, member.name, unseen.name));
+      Again(kSoon * 5);
+      return true;
+    }
     return false;
   }
 
@@ -343,17 +353,29 @@ class Look {
     const std::set<std::string> counted = CountedHosts();
     size_t heard = 0;
     for (const std::string& host : counted) heard += !input_.silent.contains(host);
-    if (2 * heard > counted.size()) return true;
+    const bool majority = 2 * heard > counted.size();
+    if (majority && !MayHaveMajority(unseen)) return true;
     Say(fmt::format(
         "{} is silent, so nobody can tell whether {} is gone or goes on; {} of {} hosts {} heard, "
-        "which is no majority",
-        unseen.host, unseen.name, heard, counted.size(), heard == 1 ? "is" : "are"));
+        "which is no majority{}",
+        unseen.host, unseen.name, heard, counted.size(), heard == 1 ? "is" : "are",
+        majority ? " of those that it counts" : ""));
     return false;
   }
 
-  // Nobody whom muster reaches says any more that it follows `unseen`. Whoever can't be told so, and isn't
-  // dead, is waited for.
-  bool FenceAll(const std::string& reason, const Member& unseen) {
+  // By the terms that it was told last, which may be those of another file: it and hosts that aren't heard.
+  bool MayHaveMajority(const Member& unseen) const {
+    if (unseen.lease.hosts == 0) return false;  // nobody has told
+    std::set<std::string> hosts{unseen.host};
+    for (const LeaseTerms::Peer& peer : unseen.lease.peers) {
+      if (input_.silent.contains(peer.host)) hosts.insert(peer.host);
+    }
+    return IsMajority(unseen.lease, hosts);
+  }
+
+  // Nobody whom muster reaches says any more that it follows one of `unseen`. Whoever can't be told so, and
+  // isn't dead, is waited for.
+  bool FenceAll(const std::string& reason, const std::vector<const Member*>& unseen) {
     bool all = true;
     for (const Member& member : picture_.members) {
       if (member.silent || !member.running()) continue;
@@ -361,7 +383,8 @@ class Look {
       if (member.ready()) {
         Send(member, "fence", {{"term", Text(memory_.election.term)}}, reason);
         all = false;
-      } else if (member.follows(unseen)) {
+      } else if (std::any_of(unseen.begin(), unseen.end(),
+                             [&](const Member* one) { return member.follows(*one); })) {
         all = false;
       }
     }

@@ -30,6 +30,7 @@ struct Redis {
   std::set<std::string> linked;
   std::vector<int> writes;      // what it has
   Time followed = Time::min();  // by a majority of the hosts, then or later
+  int counts = 0;               // so many hosts, by the terms that it was told
   int64_t offset() const { return static_cast<int64_t>(writes.size()); }
   bool running() const { return state == InstanceState::kReady; }
   bool writable() const { return running() && aim == "primary"; }
@@ -61,6 +62,7 @@ class Model {
       desired_.push_back(instance);
       redis_.push_back({.name = instance.name, .host = instance.host, .address = instance.address + ":6379"});
     }
+    for (Redis& redis : redis_) redis.counts = hosts_;
     mender_ = MakeRedisPrimaryMender();
   }
 
@@ -119,7 +121,7 @@ class Model {
       hosts += other.running() && other.aim == "replica" && other.follows == redis.address && !cut(other) &&
                !cut(redis);
     }
-    return 2 * hosts > hosts_;
+    return 2 * hosts > redis.counts;
   }
 
   void Replicate() {
@@ -173,6 +175,11 @@ class Model {
         facts["linked"] = Join(linked, ",");
       }
     }
+    LeaseTerms terms{.lease = kLease, .hosts = redis.counts, .peers = {}};
+    for (const Redis& other : redis_) {
+      if (&other != &redis) terms.peers.push_back({.host = other.host, .address = other.address});
+    }
+    facts["lease"] = FormatLeaseTerms(terms);
     if (!redis.running()) return observed;
     facts["role"] = redis.aim == "primary" ? "primary" : redis.aim == "replica" ? "replica" : "fenced";
     if (redis.synced) facts["synced"] = "yes";
@@ -436,6 +443,26 @@ TEST(RedisPrimaryMender, LeavesASilentPrimaryThatItsReplicasHear) {
     model.Write(i);
   }
   EXPECT_TRUE(model[1].writable());
+}
+
+// It and one that follows it are a majority of the hosts that it counts, though not of those in the file.
+TEST(RedisPrimaryMender, ReplacesNobodyWhoMayHaveAMajorityByTheTermsThatItWasTold) {
+  for (const int counts : {3, 5}) {
+    Model model(5);
+    model[1].counts = counts;
+    model.Settle();
+    model.Think();
+    model.Cut(1, false);
+    model.Cut(2, false);
+    model[3].follows = model[4].follows = model[5].follows = "elsewhere";
+    for (int i = 0; i < 200; ++i) {
+      for (const Order& order : model.Think().orders) model.Obey(order);
+      model.Pass(100ms);
+      model.Write(i);
+    }
+    EXPECT_EQ(model[1].writable(), counts == 3);
+    EXPECT_EQ(model.primary() == "cache-1", counts == 3) << model.primary();
+  }
 }
 
 // It may have taken writes since, though nobody has told so.

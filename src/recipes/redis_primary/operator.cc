@@ -19,7 +19,8 @@ constexpr Duration kConnectWithin = 2s;
 constexpr Duration kVerbWithin = 10s;
 constexpr Duration kFenceWithin = 300ms;  // when the lease is over; then the process is killed
 constexpr Duration kCatchUpWithin = 5s;
-constexpr Duration kGrace = 1s;  // for an agent that has just started to hear the server
+constexpr Duration kFencedWithin = 5s;  // once the replica has all: a slow disk, before writes go on
+constexpr Duration kGrace = 1s;         // for an agent that has just started to hear the server
 constexpr Duration kQuietLeast = 2s;
 
 using net::resp::Command;
@@ -38,8 +39,26 @@ struct State {
   std::optional<Time> guarded_from;  // the first look at a lease
   int guarded_pid = 0;
   bool ordered = false;  // a verb that changes its role is under way
+  int changing = 0;      // its record and its Redis may differ just now
+  uint64_t changes = 0;  // how often they did
 };
 using SharedState = std::shared_ptr<State>;
+
+// From before its record says what its Redis is to be until that has been told so. What it says of itself in
+// between is of neither.
+class RoleChange {
+ public:
+  explicit RoleChange(SharedState state) : state_(std::move(state)) {
+    ++state_->changing;
+    ++state_->changes;
+  }
+  ~RoleChange() { --state_->changing; }
+  RoleChange(const RoleChange&) = delete;
+  RoleChange& operator=(const RoleChange&) = delete;
+
+ private:
+  const SharedState state_;
+};
 
 Error NotRunning(const Operator::Context& context) {
   return Error::Conflict("not-running", "{} does not run", context.instance->name);
@@ -76,9 +95,11 @@ net::Task<Result<Client>> Keep(SharedState state, Operator::Context context, Dur
 net::Task<Result<redis::ServerInfo>> Renew(SharedState state, Operator::Context context, Client client,
                                            Duration timeout) {
   Remembered(*state, context);
-  const uint64_t number = ++state->asked;
+  const uint64_t number = ++state->asked, changes = state->changes;
+  const bool changing = state->changing > 0;
   MUSTER_CO_TRY(redis::ServerInfo info, co_await AskInfo(context, client, timeout));
   if (number < state->written) co_return info;  // somebody has asked later and been quicker
+  if (changing || changes != state->changes) co_return info;
   state->written = number;
   const Duration quiet = std::max(LeaseTermsOf(*context.instance).lease, kQuietLeast);
   Told told = Tell(info, state->record, context.pid, quiet);
@@ -132,6 +153,7 @@ net::Task<Status> Promote(Ordered order, Values args) {
     }
     MUSTER_CO_DO(CheckTerm(state, order.context, order.term));
   }
+  const RoleChange change(order.state);
   Record record = state.record;
   record.term = order.term;
   record.aim = "primary";
@@ -149,6 +171,7 @@ net::Task<Status> Promote(Ordered order, Values args) {
 
 net::Task<Status> Fence(Ordered order) {
   State& state = *order.state;
+  const RoleChange change(order.state);
   Record record = state.record;
   record.term = order.term;
   record.aim = "fenced";
@@ -167,6 +190,7 @@ net::Task<Status> Follow(Ordered order, Values args) {
     co_return Error::Conflict("old-term", "{} is the primary of term {} itself", order.context.instance->name,
                               order.term);
   }
+  const RoleChange change(order.state);
   record.term = order.term;
   record.aim = "replica";
   record.follows = host + ":" + port;
@@ -202,7 +226,7 @@ net::Task<Status> HandOver(Ordered order, Values args) {
     co_return Error::Conflict("not-primary", "{} is no primary", order.context.instance->name);
   }
   MUSTER_CO_TRY(const Client replica, co_await OpenOther(order.context, host, port_number, kConnectWithin));
-  const std::string pause = std::to_string((kCatchUpWithin + kConnectWithin + 1s).count());
+  const std::string pause = std::to_string(Duration(kCatchUpWithin + kConnectWithin + kFencedWithin).count());
   const std::vector<Command> commands = {{"CLIENT", "PAUSE", pause, "WRITE"}, {"INFO", "replication"}};
   MUSTER_CO_TRY(const std::vector<net::resp::Value> answers,
                 co_await order.client->Pipeline(commands, kConnectWithin));
@@ -376,8 +400,10 @@ class RedisPrimaryOperator : public Operator {
 
   Values Facts(const Context& context) override {
     Remembered(*state_, context);
-    if (context.pid > 0 && state_->facts_pid == context.pid) return state_->facts;
-    return RememberedFacts(state_->record, context.pid);
+    const bool told = context.pid > 0 && state_->facts_pid == context.pid;
+    Values facts = told ? state_->facts : RememberedFacts(state_->record, context.pid);
+    facts["lease"] = FormatLeaseTerms(LeaseTermsOf(*context.instance));
+    return facts;
   }
 
   Values Measures(const Context& context) override {
@@ -394,6 +420,8 @@ class RedisPrimaryOperator : public Operator {
     spdlog::warn("{}: neither the server nor a majority is heard any more: it takes no more writes",
                  context.instance->name);
     Status fenced = Done();
+    auto change = std::make_unique<RoleChange>(state);
+    const uint64_t this_change = state->changes;
     auto client = co_await Keep(state, context, kFenceWithin);
     if (client.ok()) {
       fenced = co_await ReplicaOf(*client, kFenceHost, std::to_string(kFencePort), kFenceWithin);
@@ -406,10 +434,14 @@ class RedisPrimaryOperator : public Operator {
       ::kill(context.pid, SIGKILL);  // it starts again without taking writes
       co_return;
     }
-    Record record = state->record;
-    record.aim = "fenced";
-    const Status kept = Remember(*state, context, std::move(record), false);
-    if (!kept.ok()) spdlog::error("{}: {}", context.instance->name, kept.error().Text());
+    // Where it was ordered to be something else meanwhile, that stands.
+    if (state->changes == this_change) {
+      Record record = state->record;
+      record.aim = "fenced";
+      const Status kept = Remember(*state, context, std::move(record), false);
+      if (!kept.ok()) spdlog::error("{}: {}", context.instance->name, kept.error().Text());
+    }
+    change.reset();
     (void)co_await Renew(state, context, *client, kConnectWithin);
   }
 

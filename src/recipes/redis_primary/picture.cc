@@ -43,6 +43,7 @@ void Read(const Observed& observed, Member& member) {
   member.empty = Fact(observed, "empty") == "yes";
   member.write = Fact(observed, "write");
   member.offset = Number(observed, "offset", -1);
+  member.lease = ParseLeaseTerms(Fact(observed, "lease"));
   const std::string linked = Fact(observed, "linked");
   for (const std::string_view word : redis::Words(linked, ",")) member.linked.emplace(word);
   const std::string behind = Fact(observed, "behind");

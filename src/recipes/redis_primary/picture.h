@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "model/instance.h"
+#include "recipes/redis_primary/layout.h"
 
 namespace muster::redis_primary {
 
@@ -32,6 +33,7 @@ struct Member {
   std::string write;
   int64_t offset = -1;
   std::map<std::string, int64_t> behind;  // of a primary: bytes, by address
+  LeaseTerms lease;  // that it keeps, whatever the file says by now; hosts 0: nobody has told
 
   bool running() const;
   bool ready() const { return state == InstanceState::kReady && !silent; }

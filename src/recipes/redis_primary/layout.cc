@@ -55,6 +55,13 @@ std::map<std::string, PortRange> PortsOf(const Service& service) {
 std::string PreferOf(const Service& service) { return service.settings.Text("prefer"); }
 std::string WitnessOf(const Service& service) { return service.settings.Text("witness"); }
 
+std::set<std::string> CountedHosts(const Service& service, const std::vector<Instance>& members) {
+  std::set<std::string> hosts;
+  for (const Instance& instance : members) hosts.insert(instance.host);
+  if (const std::string witness = WitnessOf(service); !witness.empty()) hosts.insert(witness);
+  return hosts;
+}
+
 redis::ConfSettings SettingsOf(const Service& service) {
   return redis::SettingsOver(
       {

@@ -4,6 +4,7 @@
 
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -44,6 +45,9 @@ std::map<std::string, PortRange> PortsOf(const Service& service);
 redis::ConfSettings SettingsOf(const Service& service);
 std::string PreferOf(const Service& service);   // a host, "" none
 std::string WitnessOf(const Service& service);  // a host, "" none
+
+// Those that count for a majority: of members, and the witness.
+std::set<std::string> CountedHosts(const Service& service, const std::vector<Instance>& members);
 
 // What the agent of a member has to know to keep its lease; in Instance::extra, so that it comes along.
 struct LeaseTerms {

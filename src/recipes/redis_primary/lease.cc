@@ -16,6 +16,15 @@ bool IsMajority(const LeaseTerms& terms, const std::set<std::string>& hosts) {
   return 2 * static_cast<int>(hosts.size()) > terms.hosts;
 }
 
+bool MayHaveMajority(const LeaseTerms& terms, const std::string& host, const std::set<std::string>& silent) {
+  if (terms.hosts == 0) return false;
+  std::set<std::string> hosts{host};
+  for (const LeaseTerms::Peer& peer : terms.peers) {
+    if (silent.contains(peer.host)) hosts.insert(peer.host);
+  }
+  return IsMajority(terms, hosts);
+}
+
 LeaseWork JudgeLease(const LeaseTerms& terms, const LeaseState& state, Time now) {
   if (terms.hosts <= 1) return LeaseWork::kKeep;  // its own host is all there is
   const Duration step = LeaseStep(terms.lease);

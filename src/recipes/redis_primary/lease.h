@@ -15,6 +15,10 @@ Duration LeaseStep(Duration lease);
 // Whether `hosts`, of all that count in `terms`, are more than half.
 bool IsMajority(const LeaseTerms& terms, const std::set<std::string>& hosts);
 
+// Whether a majority of the hosts may follow a primary on `host` that isn't heard: those that aren't either.
+// Not where nobody has told its terms (hosts 0).
+bool MayHaveMajority(const LeaseTerms& terms, const std::string& host, const std::set<std::string>& silent);
+
 struct LeaseState {
   Time heard = Time::min();     // the server took this host for present then, or later
   Time majority = Time::min();  // a majority of the hosts' members followed this primary then, or later

@@ -279,14 +279,6 @@ class Look {
     if (first) Promote(*first);
   }
 
-  // Hosts that count for a majority: those of members, and the witness.
-  std::set<std::string> CountedHosts() const {
-    std::set<std::string> hosts;
-    for (const Instance& instance : *input_.desired) hosts.insert(instance.host);
-    if (const std::string witness = WitnessOf(*input_.service); !witness.empty()) hosts.insert(witness);
-    return hosts;
-  }
-
   // On a silent host, and for all that is known it takes writes.
   bool MayBePrimary(const Member& member) const {
     if (!member.silent) return false;
@@ -350,27 +342,18 @@ class Look {
   }
 
   bool HasMajority(const Member& unseen) {
-    const std::set<std::string> counted = CountedHosts();
+    const std::set<std::string> counted = CountedHosts(*input_.service, *input_.desired);
     size_t heard = 0;
     for (const std::string& host : counted) heard += !input_.silent.contains(host);
     const bool majority = 2 * heard > counted.size();
-    if (majority && !MayHaveMajority(unseen)) return true;
+    // By the terms that it was told last, which may be those of another file.
+    if (majority && !MayHaveMajority(unseen.lease, unseen.host, input_.silent)) return true;
     Say(fmt::format(
         "{} is silent, so nobody can tell whether {} is gone or goes on; {} of {} hosts {} heard, "
         "which is no majority{}",
         unseen.host, unseen.name, heard, counted.size(), heard == 1 ? "is" : "are",
         majority ? " of those that it counts" : ""));
     return false;
-  }
-
-  // By the terms that it was told last, which may be those of another file: it and hosts that aren't heard.
-  bool MayHaveMajority(const Member& unseen) const {
-    if (unseen.lease.hosts == 0) return false;  // nobody has told
-    std::set<std::string> hosts{unseen.host};
-    for (const LeaseTerms::Peer& peer : unseen.lease.peers) {
-      if (input_.silent.contains(peer.host)) hosts.insert(peer.host);
-    }
-    return IsMajority(unseen.lease, hosts);
   }
 
   // Nobody whom muster reaches says any more that it follows one of `unseen`. Whoever can't be told so, and

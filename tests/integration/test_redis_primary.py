@@ -3,6 +3,7 @@
 import contextlib
 import os
 import pathlib
+import random
 import shutil
 import signal
 import socket
@@ -340,6 +341,56 @@ def test_a_server_that_is_gone_leaves_the_primary_to_its_majority(cache):
     assert cache.lost(writer) == []
 
 
+def test_a_primary_that_died_while_the_server_was_gone_is_replaced_by_the_next_server(cache):
+    primary = cache.primary()
+    cache.call(primary, "SET", "kept", "yes")
+    assert cache.call(primary, "WAIT", 2, 5000) == 2
+    pid, address = cache.members()[primary]["pid"], cache.address(primary)
+    os.kill(cache.muster.server_pid(), signal.SIGKILL)
+    os.kill(pid, signal.SIGKILL)
+
+    def refuses():
+        with contextlib.suppress(OSError), Redis(address) as redis:
+            with pytest.raises(RedisError, match="READONLY"):
+                redis("SET", "kept", "no")
+            return True
+        return False
+
+    wait_until(refuses, 20, "its agent to start it again, fenced")
+    new = cache.settled()  # this starts a server
+    assert new != primary
+    assert cache.call(new, "GET", "kept") == "yes"
+    assert cache.plan_is_empty()[0], cache.plan_is_empty()[1]
+
+
+def test_a_primary_that_neither_the_server_nor_a_majority_follows_lets_go(cache):
+    primary = cache.primary()
+    replicas = [one["pid"] for name, one in cache.members().items() if name != primary]
+    pid, address = cache.members()[primary]["pid"], cache.address(primary)
+    os.kill(cache.muster.server_pid(), signal.SIGKILL)
+    for replica in replicas:
+        os.kill(replica, signal.SIGKILL)  # they start again, and nobody tells them whom to follow
+
+    def refuses():
+        with Redis(address) as redis:
+            try:
+                redis("SET", "taken", "yes")
+            except RedisError as error:
+                assert str(error).startswith("READONLY"), error
+                return True
+        return False
+
+    begin = time.monotonic()
+    wait_until(refuses, 20, "the end of its lease")
+    assert time.monotonic() - begin < 10
+    assert os.path.exists(f"/proc/{pid}")
+    # What it took alone, nobody else has.
+    assert cache.settled() == primary
+    assert cache.call(primary, "WAIT", 2, 5000) == 2
+    for name in cache.members():
+        assert cache.call(name, "GET", "taken") == "yes"
+
+
 # Runs inside a host: tries to write, by a new connection each time one breaks, and prints when what came of it.
 STUBBORN = """
 import socket, sys, time
@@ -452,3 +503,93 @@ def test_on_two_hosts_it_is_left_to_a_person_what_to_do_about_one_that_is_cut_of
     wait_until(lambda: cache.members()[primary].get("role", "").startswith(f"replica of {other}"), 30, "it to follow")
     cache.settled()
     assert cache.call(primary, "GET", "elsewhere") == "1"
+
+
+class Acceptors:
+    """Tries to write to every member at once, and keeps who took a write when."""
+
+    def __init__(self, addresses):
+        self.taken = []  # (when it was acknowledged, address)
+        self.stopping = threading.Event()
+        self.threads = [threading.Thread(target=self.run, args=(address,), daemon=True) for address in addresses]
+        for thread in self.threads:
+            thread.start()
+
+    def run(self, address):
+        connection = None
+        while not self.stopping.is_set():
+            try:
+                connection = connection or Redis(address, timeout=0.5)
+                connection("SET", "who", address)
+                self.taken.append((time.monotonic(), address))
+            except RedisError:
+                pass
+            except OSError:
+                if connection:
+                    connection.close()
+                connection = None
+            time.sleep(0.002)  # a client that asks again
+
+    def stop(self):
+        self.stopping.set()
+        for thread in self.threads:
+            thread.join(10)
+        return sorted(self.taken)
+
+
+def test_blow_after_blow_there_is_never_more_than_one_that_takes_writes(cache):
+    chance = random.Random(11)
+    names = list(cache.members())
+    cache.call(cache.primary(), "SET", "kept", "yes")
+    assert cache.call(cache.primary(), "WAIT", 2, 5000) == 2
+    acceptors = Acceptors(cache.addresses())
+    for blow in range(8):
+        victim = cache.primary() if blow % 2 == 0 else chance.choice(names)
+        pid = victim and cache.members()[victim].get("pid")
+        if pid:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, chance.choice([signal.SIGKILL, signal.SIGKILL, signal.SIGSTOP]))
+        if blow % 3 == 2:
+            cache.settled()
+        else:
+            begin = len(acceptors.taken)
+            wait_until(lambda begin=begin: len(acceptors.taken) > begin + 5, 30, "somebody to take writes")
+    cache.settled()
+    taken = acceptors.stop()
+    turns = sum(one[1] != next_one[1] for one, next_one in zip(taken, taken[1:]))
+    promotions = [change for change in role_changes(cache.muster) if change.startswith("promote ")]
+    # Two at once would take turns all the time.
+    assert turns < len(promotions), (turns, promotions)
+    assert cache.call(cache.primary(), "GET", "kept") == "yes"
+    assert cache.plan_is_empty()[0], cache.plan_is_empty()[1]
+
+
+def test_another_password_is_taken_up_without_a_restart_and_they_stay_linked(muster):
+    def set_password(value):
+        muster.run("secret", "set", "cache", "--cluster", "kv@rehearsal", input=value + "\n")
+
+    def ask(name, password, *words):
+        with Redis(cache.address(name)) as redis:
+            assert redis("AUTH", password) == "OK"
+            return redis(*words)
+
+    cache = Cache(muster, cluster_file(muster, extra='password: "{{secret.cache}}"'))
+    set_password("the first")
+    cache.up()
+    primary = cache.settled()
+    pids = {name: one["pid"] for name, one in cache.members().items()}
+    set_password("the second")
+    cache.up()
+    cache.settled()
+    assert cache.primary() == primary
+    assert {name: one["pid"] for name, one in cache.members().items()} == pids
+    assert ask(primary, "the second", "SET", "key", "1") == "OK"
+    for name in pids:
+        with pytest.raises(RedisError, match="WRONGPASS|invalid password"):
+            ask(name, "the first", "PING")
+    # Who follows anew has the second, too.
+    cache.kill(primary)
+    wait_until(lambda: cache.primary() not in (None, primary), 20, "another primary")
+    new = cache.settled()
+    assert ask(new, "the second", "WAIT", 2, 5000) == 2
+    assert cache.plan_is_empty()[0], cache.plan_is_empty()[1]

@@ -18,7 +18,8 @@ import statistics
 import time
 
 from conftest import Muster
-from redis_client import Cluster, Redis, Servers, by_hand, free_ports, nodes_of, serves, settled, slot_tags, slots_in, until
+from redis_client import Cluster, Redis, slot_tags
+from redis_servers import Servers, by_hand, free_ports, nodes_of, serves, settled, slots_in, until
 from redis_writer import Writers, fill, keys_in
 
 NODE_TIMEOUT = 5000  # ms; Redis' own advice is more

@@ -29,7 +29,8 @@ sys.path.insert(0, str(TOP / "tests" / "integration"))
 os.environ.setdefault("MUSTER_REHEARSAL_NETWORK", "namespaces")
 
 from conftest import Muster, processes_below  # noqa: E402
-from redis_client import Redis, free_ports, info, nodes_of, serves, settled, slots_in, until  # noqa: E402
+from redis_client import Redis  # noqa: E402
+from redis_servers import free_ports, info, nodes_of, serves, settled, slots_in, until  # noqa: E402
 from redis_writer import Writers  # noqa: E402
 
 KEY = "faults@rehearsal"

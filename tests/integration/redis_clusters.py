@@ -1,35 +1,18 @@
 """Redis Clusters for tests: a cluster file on free ports, and questions to muster and to the members."""
 
-import contextlib
 import pathlib
-import random
 import re
 import shutil
-import socket
 
 import pytest
 
 from conftest import wait_until
-from redis_clients import ClusterClient, Link, Writer
+from redis_client import SLOTS, Cluster, Redis
+from redis_servers import free_ports
+from redis_writer import Writer, spread_tags
 
 needs_redis = pytest.mark.skipif(not shutil.which("redis-server"), reason="needs the package redis-server")
 SERVER = shutil.which("redis-server")
-BUS = 10000
-SLOTS = 16384
-
-
-def free_bus_ports(count):
-    """A run of `count` ports that nothing listens on just now, nor on those for the buses of these members."""
-    for _ in range(200):
-        first = random.randrange(10100, 19900 - count)  # so that no bus is where outgoing links take their ports
-        with contextlib.ExitStack() as stack:
-            try:
-                for port in [*range(first, first + count), *range(first + BUS, first + BUS + count)]:
-                    stack.enter_context(socket.socket()).bind(("127.0.0.1", port))
-            except OSError:
-                continue
-        return first
-    raise RuntimeError("no free ports")
 
 
 class Cache:
@@ -41,7 +24,7 @@ class Cache:
         self.key = f"{name}@rehearsal"
         self.hosts = hosts
         self.password = password
-        self.keys = {"masters": 3, "replicas": 1, "port": free_bus_ports(12), "node_timeout": "1s", **keys}
+        self.keys = {"masters": 3, "replicas": 1, "port": free_ports(12), "node_timeout": "1s", **keys}
         self.settings = {"appendfsync": "everysec"}
 
     # --- The cluster file and what is done with it.
@@ -112,22 +95,20 @@ class Cache:
 
     # --- What its members say.
 
-    def seeds(self):
+    def nodes(self):
         return [(one["address"], one["ports"]["port"]) for one in self.members().values() if one.get("ports")]
 
     def client(self):
-        return ClusterClient(self.seeds(), [self.password])
+        return Cluster(self.nodes(), self.password, timeout=8, patience=20)
 
-    def writer(self, **more):
-        return Writer(self.seeds(), self.password, **more)
+    def writer(self, wait=False):
+        """At a client's pace: tests share two cores with others."""
+        return Writer("w", self.nodes(), spread_tags(60), self.password, wait=wait, pause=0.002, timeout=8, wait_ms=1000)
 
     def ask(self, name, *words):
         one = self.members()[name]
-        link = Link(one["address"], one["ports"]["port"], self.password)
-        try:
-            return link.ask(*words)
-        finally:
-            link.close()
+        with Redis(one["address"], one["ports"]["port"], self.password, timeout=2) as redis:
+            return redis.ask(*words)
 
     def setting(self, name, word):
         return self.ask(name, "CONFIG", "GET", word)[1]

@@ -8,7 +8,8 @@ import dataclasses
 import threading
 import time
 
-from redis_client import Cluster, Redis, Refused, key_slot, nodes_of, slot_tags, slots_in
+from redis_client import SLOTS, Cluster, Redis, Refused, key_slot, slot_tags
+from redis_servers import nodes_of, slots_in
 
 TAGS = 8  # slots of a range that are written to
 READ_BACK = 500  # keys asked for at a time
@@ -24,7 +25,7 @@ class Ack:
 
 class Writer(threading.Thread):
     """Writes to the slots of `tags` until told to stop. What fails is tried again with the same key, so that none is left
-    out; what was WAITed for in vain counts as not acknowledged, and the next is written."""
+    out; what was WAITed for in vain counts as not acknowledged, and the next is written. A context ends it."""
 
     def __init__(self, name, nodes, tags, password="", wait=False, pause=0.001, timeout=0.3, wait_ms=200, single=False):
         super().__init__(name=name, daemon=True)
@@ -32,6 +33,19 @@ class Writer(threading.Thread):
         self.cluster = Cluster(nodes, password, timeout=timeout, single=single)
         self.ended = threading.Event()
         self.acks, self.unconfirmed, self.lost, self.unreadable = [], 0, [], False
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, *_):
+        self.end()
+
+    def end(self):
+        self.ended.set()
+        if self.is_alive():
+            self.join()
+        return self
 
     def run(self):
         number = 0
@@ -69,6 +83,20 @@ class Writer(threading.Thread):
     def first_after(self, moment, not_by=None):
         """Seconds from `moment` to the first write acknowledged after it by another node than `not_by`; None: there is none."""
         return next((ack.at - moment for ack in acknowledged_after(self.acks, moment) if ack.node != not_by), None)
+
+
+    def read_back(self, seconds=30):
+        """Looks for each acknowledged write; what isn't there, or is another value, is `lost`, and returned. Where nobody has an
+        answer for `seconds`, all that wasn't looked at counts as lost, and the writer as `unreadable`."""
+        with Cluster(self.cluster.nodes, timeout=2, single=self.cluster.single) as reader:
+            reader.passwords = self.cluster.passwords
+            self.lost, self.unreadable = lost_of(reader, self.acks, seconds)
+        return self.lost
+
+
+def spread_tags(count):
+    """Tags of `count` slots, evenly among all."""
+    return [slot_tags()[SLOTS * number // count] for number in range(count)]
 
 
 def acknowledged_after(acks, moment):
@@ -129,11 +157,8 @@ class Writers:
         return self
 
     def read_back(self, seconds=30):
-        """Looks for each acknowledged write; what isn't there, or is another value, is in `lost` of its writer. Where nobody has
-        an answer for `seconds`, all that wasn't looked at counts as lost, and the writer as `unreadable`."""
-        with Cluster(self.nodes, self.password, timeout=2, single=self.single) as cluster:
-            for one in self.all:
-                one.lost, one.unreadable = lost_of(cluster, one.acks, seconds)
+        for one in self.all:
+            one.read_back(seconds)
         return self
 
     def count(self, what, wait):
@@ -177,9 +202,9 @@ def fill(nodes, count, password="", size=32, name="k"):
     for master in (one for one in view.values() if one["slots"]):
         slots = slots_in(master["slots"])
         with Redis(master["host"], master["port"], password, timeout=60) as redis:
-            mine = [number for slot in slots for number in range(slot, count, 16384)]
+            mine = [number for slot in slots for number in range(slot, count, SLOTS)]
             for begin in range(0, len(mine), 10000):
-                commands = [("SET", f"{name}:{{{tags[number % 16384]}}}:{number}", value) for number in mine[begin:begin + 10000]]
+                commands = [("SET", f"{name}:{{{tags[number % SLOTS]}}}:{number}", value) for number in mine[begin:begin + 10000]]
                 bad = [answer for answer in redis.pipeline(commands) if isinstance(answer, Refused)]
                 if bad:
                     raise bad[0]

@@ -8,7 +8,7 @@ import stat
 import pytest
 
 from conftest import processes_below, wait_until
-from redis_clients import Link, Refused
+from redis_client import Redis, Refused
 from redis_clusters import SERVER, Cache, needs_redis, order_of
 
 pytestmark = needs_redis
@@ -26,22 +26,22 @@ def apart(cache):
 def fill(cache, count=300):
     client = cache.client()
     for number in range(count):
-        client.ask(f"key:{number}", "SET", f"key:{number}", number)
+        client.ask("SET", f"key:{number}", number)
     client.close()
 
 
 def has_all(cache, count=300):
     client = cache.client()
-    found = [client.ask(f"key:{number}", "GET", f"key:{number}") for number in range(count)]
+    found = [client.ask("GET", f"key:{number}") for number in range(count)]
     client.close()
     assert found == [str(number) for number in range(count)]
 
 
 def without_loss(writer):
     """The writer was redirected at most, and what was acknowledged to it is there."""
-    assert writer.end().writes > 20
-    assert not writer.errors, "\n".join(writer.errors)
-    assert writer.lost() == {}
+    assert len(writer.end().acks) > 20
+    assert not writer.problems, writer.problems
+    assert writer.read_back() == []
 
 
 def test_it_comes_up_from_nothing_and_keeps_its_password_to_itself(muster):
@@ -63,9 +63,9 @@ def test_it_comes_up_from_nothing_and_keeps_its_password_to_itself(muster):
         assert PASSWORD not in conf.read_text()
         assert PASSWORD in secret.read_text() and stat.S_IMODE(secret.stat().st_mode) == 0o600
         with pytest.raises(Refused, match="NOAUTH"):
-            Link(one["address"], one["ports"]["port"]).ask("GET", "a")
+            Redis(one["address"], one["ports"]["port"]).ask("GET", "a")
     with cache.writer() as writer:
-        wait_until(lambda: writer.writes > 100, what="writes")
+        wait_until(lambda: len(writer.acks) > 100, what="writes")
     without_loss(writer)
     told += muster.run("ps", "--cluster", cache.key, "--json").stdout
     told += muster.run("plan", cache.file(), "--rehearse", "--json").stdout
@@ -82,7 +82,7 @@ def test_it_comes_up_from_nothing_and_keeps_its_password_to_itself(muster):
     assert not [command for command in processes_below(muster.home).values() if "redis-server" in command]
     cache.up()
     cache.whole()
-    assert not writer.lost(), "data outlives a down"
+    assert not writer.read_back(), "data outlives a down"
 
 
 def test_fewer_than_three_masters_are_refused(muster):
@@ -106,7 +106,7 @@ def test_hosts_are_added_and_removed_under_a_writer(muster):
         cache.hosts = [2, 3]
         cache.up()
         cache.whole()
-        writer.client.seeds = cache.seeds()
+        writer.cluster.nodes = cache.nodes()
         without_loss(writer)
     assert {one["host"] for one in cache.members().values()} == {"h2", "h3"}
     assert cache.slots() == [5461, 5461, 5462]
@@ -120,8 +120,8 @@ def test_settings_and_the_password_change_under_a_writer(muster):
     cache.up()
     cache.whole()
     with cache.writer() as writer:
-        writer.client.passwords.append("another-one")
-        wait_until(lambda: writer.writes > 50, what="writes")
+        writer.cluster.passwords.append("another-one")
+        wait_until(lambda: len(writer.acks) > 50, what="writes")
         # Live: nobody restarts.
         before = cache.members()
         cache.settings["maxmemory"] = "300mb"
@@ -171,7 +171,7 @@ def test_the_program_changes_goes_back_and_one_that_does_not_start_stops_the_rol
     cache.whole()
     assert runs(old) == 6
     with cache.writer() as writer:
-        wait_until(lambda: writer.writes > 50, what="writes")
+        wait_until(lambda: len(writer.acks) > 50, what="writes")
         cache.keys["program"] = new
         cache.up()
         cache.whole()
@@ -189,8 +189,8 @@ def test_the_program_changes_goes_back_and_one_that_does_not_start_stops_the_rol
         ready = [name for name, one in cache.members().items() if one["state"] == "ready"]
         assert len(ready) == 5 and len(cache.primaries()) >= 3
         assert cache.service()["health"] == "yellow"
-        writes = writer.writes
-        wait_until(lambda: writer.writes > writes + 50, what="writes to go on")
+        writes = len(writer.acks)
+        wait_until(lambda: len(writer.acks) > writes + 50, what="writes to go on")
         muster.run("rollback", "--cluster", cache.key, timeout=120)
         cache.keys["program"] = old
         cache.whole()
@@ -212,7 +212,7 @@ def test_masters_and_replicas_are_scaled_both_ways_with_their_keys(muster):
         cache.up()
         cache.whole()
         assert cache.slots() == [5461, 5461, 5462] and len(cache.replicas()) == 3
-        writer.client.seeds = cache.seeds()
+        writer.cluster.nodes = cache.nodes()
         has_all(cache)
         without_loss(writer)
     apart(cache)

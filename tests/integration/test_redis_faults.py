@@ -102,12 +102,11 @@ class Life:
         assert all(self.cache.setting(name, "io-threads") == threads for name in members)
         client = self.cache.client()
         for key, value in self.keys.items():
-            assert client.ask(key, "GET", key) == value, f"{key} was lost"
+            assert client.ask("GET", key) == value, f"{key} was lost"
         if not self.keys:
             self.keys = {f"key:{number}": str(number) for number in range(100)}
             for key, value in self.keys.items():
-                client.ask(key, "SET", key, value)
-                client.ask(key, "WAIT", 1, 1000)
+                client.ask("SET", key, value, after=[["WAIT", 1, 1000]])
         client.close()
         runs = self.muster.json("history", "--runs", "--cluster", self.cache.key)["runs"]
         assert runs[0]["state"] == "done" and not [run for run in runs if run["state"] == "running"], runs

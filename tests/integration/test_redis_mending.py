@@ -22,8 +22,8 @@ def kill(*pids, how=signal.SIGKILL):
 
 
 def goes_on(writer, more=50, seconds=20):
-    before = writer.writes
-    wait_until(lambda: writer.writes > before + more, seconds, "writes to go on")
+    before = len(writer.acks)
+    wait_until(lambda: len(writer.acks) > before + more, seconds, "writes to go on")
 
 
 def on_other_hosts(cache):
@@ -70,11 +70,11 @@ def test_masters_die_and_hang_and_none_of_what_two_had_is_lost(muster):
         cache.whole()
         assert all(pids[name] != pid for name, pid in cache.pids().items() if name in two)
         # A replica: nobody but muster notices.
-        errors, replica = len(writer.errors), cache.replicas()[0]
+        errors, replica = len(writer.problems), cache.replicas()[0]
         kill(cache.pids()[replica])
         cache.whole()
-        assert len(writer.errors) == errors
-    assert writer.end().lost() == {}
+        assert len(writer.problems) == errors
+    assert writer.end().read_back() == []
     assert len(cache.primaries()) == len(cache.replicas()) == 3
     assert on_other_hosts(cache) and cache.slots() == [5461, 5461, 5462]
 
@@ -103,12 +103,12 @@ def test_a_member_whose_data_is_gone_gets_it_from_the_other(muster, role):
     cache.whole(60)
     assert len(cache.primaries()) == len(cache.replicas()) == 3
     assert cache.slots() == [5461, 5461, 5462] and on_other_hosts(cache)
-    assert writer.lost() == {}
+    assert writer.read_back() == []
     # The copy of each is whole, too: the primaries of all shards go, and nothing is lost.
     for name in cache.primaries():
         kill(cache.pids()[name])
     cache.whole(60)
-    assert writer.lost() == {}
+    assert writer.read_back() == []
 
 
 def test_a_shard_that_is_gone_is_red_is_never_papered_over_and_comes_back_by_itself(muster):
@@ -147,7 +147,7 @@ def test_a_shard_that_is_gone_is_red_is_never_papered_over_and_comes_back_by_its
     assert all("fail" in line.split()[2] for line in taken) and taken, nodes
     program.chmod(0o755)
     cache.whole(60)
-    assert writer.lost() == {}
+    assert writer.read_back() == []
 
 
 @pytest.mark.parametrize("who", ["server", "agents", "all"])
@@ -170,7 +170,7 @@ def test_a_master_dies_together_with_who_would_mend_it(muster, who):
         assert {name: pid for name, pid in now.items() if name != victim} == \
             {name: pid for name, pid in pids.items() if name != victim}
         assert now[victim] != pids[victim]
-    assert writer.end().lost() == {}
+    assert writer.end().read_back() == []
     assert len(cache.primaries()) == len(cache.replicas()) == 3
 
 
@@ -206,7 +206,7 @@ def test_a_run_and_the_mender_never_fight(muster):
         assert code == 0, "".join(told)
         cache.whole(60)
         goes_on(writer)
-    assert writer.end().lost() == {}
+    assert writer.end().read_back() == []
     assert all(cache.setting(name, "io-threads") == "2" for name in cache.members())
     assert len(cache.primaries()) == len(cache.replicas()) == 3 and on_other_hosts(cache)
     assert cache.slots() == [5461, 5461, 5462]

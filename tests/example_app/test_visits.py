@@ -14,8 +14,9 @@ import pytest
 TOP = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(TOP / "tests" / "integration"))
 
-from redis_client import Refused, Servers, key_slot, serves, until  # noqa: E402
-from test_example_app import free_port, start  # noqa: E402, F401
+from redis_client import Refused, key_slot  # noqa: E402
+from redis_servers import Servers, serves, until  # noqa: E402
+from running_app import free_port  # noqa: E402
 
 pytestmark = pytest.mark.skipif(not shutil.which("redis-server"), reason="redis-server is not installed")
 PASSWORD = "s3cret word"

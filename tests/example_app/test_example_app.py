@@ -14,6 +14,8 @@ import pytest
 
 from running_app import BOUND, App, free_port
 
+pytest_plugins = ["fresh_app"]
+
 
 class WebSocket:
     def __init__(self, app: App, path: str = "/ws"):

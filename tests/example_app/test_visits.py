@@ -18,6 +18,7 @@ from redis_client import Refused, key_slot  # noqa: E402
 from redis_servers import Servers, serves, until  # noqa: E402
 from running_app import free_port  # noqa: E402
 
+pytest_plugins = ["fresh_app"]
 pytestmark = pytest.mark.skipif(not shutil.which("redis-server"), reason="redis-server is not installed")
 PASSWORD = "s3cret word"
 BOUND = 2.0  # seconds that a visit may take, as --help's page says; looked at with room for a busy machine

@@ -150,6 +150,12 @@ class Cache:
         with Redis(self.address(name)) as redis:
             return redis(*words)
 
+    def write_to_all(self, name, value, replicas=2):
+        """To the primary; returns once all replicas have it. WAIT is for what the same connection wrote."""
+        with Redis(self.address(self.primary())) as redis:
+            assert redis("SET", name, value) == "OK"
+            assert redis("WAIT", replicas, 5000) == replicas
+
     def plan_is_empty(self):
         done = self.muster.run("plan", self.file, "--rehearse", code=None)
         return done.returncode == 0, done.stdout
@@ -173,8 +179,7 @@ def cache(muster):
 def test_it_forms_and_replicates_and_is_verified(cache):
     primary = cache.primary()
     assert primary == "cache-1"
-    assert cache.call(primary, "SET", "greeting", "hello") == "OK"
-    assert cache.call(primary, "WAIT", 2, 5000) == 2
+    cache.write_to_all("greeting", "hello")
     for name in ("cache-2", "cache-3"):
         assert cache.call(name, "GET", "greeting") == "hello"
         with pytest.raises(RedisError, match="READONLY"):
@@ -266,8 +271,7 @@ def test_a_rolling_restart_loses_no_write(cache):
 def test_a_member_whose_data_was_wiped_is_rebuilt_and_never_chosen(cache):
     primary = cache.primary()
     for number in range(100):
-        cache.call(primary, "SET", f"kept:{number}", number)
-    assert cache.call(primary, "WAIT", 2, 5000) == 2
+        cache.write_to_all(f"kept:{number}", number)
     folder = pathlib.Path(cache.muster.home, "m/hosts/kv@rehearsal", cache.members()[primary]["host"], "instances", primary,
                           "data")
     pid = cache.members()[primary]["pid"]
@@ -343,8 +347,7 @@ def test_a_server_that_is_gone_leaves_the_primary_to_its_majority(cache):
 
 def test_a_primary_that_died_while_the_server_was_gone_is_replaced_by_the_next_server(cache):
     primary = cache.primary()
-    cache.call(primary, "SET", "kept", "yes")
-    assert cache.call(primary, "WAIT", 2, 5000) == 2
+    cache.write_to_all("kept", "yes")
     pid, address = cache.members()[primary]["pid"], cache.address(primary)
     os.kill(cache.muster.server_pid(), signal.SIGKILL)
     os.kill(pid, signal.SIGKILL)
@@ -386,7 +389,6 @@ def test_a_primary_that_neither_the_server_nor_a_majority_follows_lets_go(cache)
     assert os.path.exists(f"/proc/{pid}")
     # What it took alone, nobody else has.
     assert cache.settled() == primary
-    assert cache.call(primary, "WAIT", 2, 5000) == 2
     for name in cache.members():
         assert cache.call(name, "GET", "taken") == "yes"
 
@@ -451,8 +453,7 @@ def test_a_cut_off_primary_is_read_only_before_its_replica_is_promoted(muster):
     primary = cache.settled()
     old = cache.members()[primary]
     others = [cache.address(name) for name in cache.members() if name != primary]
-    cache.call(primary, "SET", "before", "kept")
-    assert cache.call(primary, "WAIT", 2, 5000) == 2
+    cache.write_to_all("before", "kept")
     with stubborn_writer(old, muster.folder / "stubborn.log") as tries:
         wait_until(lambda: any(answer == "+OK" for _, answer in tries()), 20, "a write inside the host")
         muster.run("host", "cut", old["host"])
@@ -486,8 +487,7 @@ def test_on_two_hosts_it_is_left_to_a_person_what_to_do_about_one_that_is_cut_of
     primary = cache.settled()
     old = cache.members()[primary]
     other = next(name for name in cache.members() if name != primary)
-    cache.call(primary, "SET", "before", "kept")
-    assert cache.call(primary, "WAIT", 1, 5000) == 1
+    cache.write_to_all("before", "kept", replicas=1)
     muster.run("host", "cut", old["host"])
     command = "muster failover cache --force"
     wait_until(lambda: any(command in reason for reason in cache.health()["reasons"]), 30, "muster to leave it to a person")
@@ -540,8 +540,7 @@ class Acceptors:
 def test_blow_after_blow_there_is_never_more_than_one_that_takes_writes(cache):
     chance = random.Random(11)
     names = list(cache.members())
-    cache.call(cache.primary(), "SET", "kept", "yes")
-    assert cache.call(cache.primary(), "WAIT", 2, 5000) == 2
+    cache.write_to_all("kept", "yes")
     acceptors = Acceptors(cache.addresses())
     for blow in range(8):
         victim = cache.primary() if blow % 2 == 0 else chance.choice(names)

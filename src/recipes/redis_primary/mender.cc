@@ -90,7 +90,7 @@ class Look {
 
   void Send(const Member& member, std::string verb, std::map<std::string, std::string> args,
             std::string reason, bool notable = false) {
-    if (member.busy) return;
+    if (member.busy) return Again(kSoon * 5);
     mending_.orders.push_back({.instance = member.name,
                                .verb = std::move(verb),
                                .args = std::move(args),
@@ -128,7 +128,8 @@ class Look {
     // While it hands over it is known to whom.
     if (!primary.busy || memory_.election.heir.empty()) memory_.election = {};
     // What it is to be is under way.
-    if (HandOver(primary) || primary.busy) return;
+    if (HandOver(primary)) return;
+    if (primary.busy) return Again(kSoon * 5);
     const auto [host, port] = HostAndPort(primary.address);
     for (const Member& member : picture_.members) {
       if (&member == &primary || !member.ready() || member.role == Role::kUnknown ||
@@ -515,6 +516,10 @@ class Look {
       if (step->verb == "step-down" || step->verb == "leave") AnswerStepDown(*step, primary);
       if (step->verb == "switchover") AnswerSwitchover(*step, primary);
       if (step->verb == "failover") AnswerFailover(*step, primary);
+    }
+    // What is in the way now (a step under way) may end without anybody telling of anything new.
+    for (const auto& [id, why] : mending_.waits) {
+      if (why) Again(kSoon * 5);
     }
   }
 

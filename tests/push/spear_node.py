@@ -4,31 +4,16 @@ A plugin that each of them names, and no conftest.py: of that name pytest keeps 
 
 import json
 import os
-import pathlib
 import re
 import signal
 import subprocess
-import time
 
 import pytest
 import yaml
 
-from wire import request
+from wire import PROGRAM, request, wait_until
 
-TOP = pathlib.Path(__file__).resolve().parents[2]
-BUILD = pathlib.Path(os.environ.get("MUSTER_BUILD", TOP / "build"))
-PROGRAM = BUILD / "muster-push"
 TOKEN = "the-token-of-tests"
-
-
-def wait_until(condition, seconds=15, what="condition"):
-    end = time.monotonic() + seconds
-    while True:
-        value = condition()
-        if value:
-            return value
-        assert time.monotonic() < end, f"waited {seconds} s for {what}"
-        time.sleep(0.01)  # between two looks at something that another process does
 
 
 class Spear:

@@ -3,8 +3,7 @@
 import json
 
 import pytest
-from spear_node import wait_until
-from wire import TEXT, Gone, Polling, WebSocket, connect, request
+from wire import TEXT, Gone, Polling, WebSocket, connect, request, wait_until
 
 pytest_plugins = ["spear_node"]
 

@@ -8,8 +8,7 @@ import socket
 import subprocess
 
 import pytest
-from spear_node import PROGRAM, wait_until
-from wire import Client, Polling, WebSocket, connect, request
+from wire import PROGRAM, Client, Polling, WebSocket, connect, request, wait_until
 
 pytest_plugins = ["spear_node"]
 
@@ -224,6 +223,29 @@ def test_a_slow_consumer_holds_up_nobody(spear, policy):
             seen = slow.event("msg")[1]["content"][0]
             assert seen == 0
     wait_until(lambda: server.state()["connections"] <= 1)
+
+
+@pytest.mark.parametrize("policy", ["close", "drop"])
+def test_a_polling_client_that_never_asks_is_slow_too(spear, policy):
+    server = spear(slow={"bytes": "64k", "policy": policy})
+    polling = Polling(server.address)
+    polling.post('40{"id":"lazy"}')
+    assert polling.get()[1].startswith("40{")
+    got = [server.push(to={"user": "lazy"}, content="x" * 10_000)["delivered"] for _ in range(10)]
+    assert got[:6] == [1] * 6 and got[-1] == 0
+    status, text = polling.get()
+    assert status == (400 if policy == "close" else 200)
+    assert policy == "close" or text.count('42["msg"') == 6
+
+
+def test_what_is_volatile_waits_for_nobody(spear):
+    server = spear()
+    polling = Polling(server.address)
+    polling.post('40{"id":"lazy"}')
+    assert polling.get()[1].startswith("40{")
+    assert server.push(to={"user": "lazy"}, content="now or never", volatile=True)["delivered"] == 0
+    assert server.push(to={"user": "lazy"}, content="later")["delivered"] == 1
+    assert "later" in polling.get()[1]
 
 
 def test_a_client_that_reads_nothing_is_not_read_from_for_ever(spear):

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from wire import Client, Polling, WebSocket
+from wire import Client, Polling, WebSocket, wait_until
 
 pytest_plugins = ["spear_node"]
 
@@ -180,7 +180,6 @@ def test_a_broken_connection_comes_back_with_what_it_missed(chat):
 
 
 def wait_for_nobody(server, user):
-    from spear_node import wait_until
     wait_until(lambda: server.api("GET", "/v1/online?user=" + user)[1]["clients"] == 0, what=f"{user} to be gone")
 
 

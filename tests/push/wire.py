@@ -4,12 +4,26 @@ import base64
 import http.client
 import json
 import os
+import pathlib
 import socket
 import ssl
 import struct
+import time
 
 TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
 SECONDS = 10  # a test that waits longer has failed
+TOP = pathlib.Path(__file__).resolve().parents[2]
+PROGRAM = pathlib.Path(os.environ.get("MUSTER_BUILD", TOP / "build")) / "muster-push"
+
+
+def wait_until(condition, seconds=15, what="condition"):
+    end = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        assert time.monotonic() < end, f"waited {seconds} s for {what}"
+        time.sleep(0.01)  # between two looks at something that another process does
 
 
 class Gone(Exception):

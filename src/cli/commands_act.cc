@@ -134,10 +134,6 @@ Status CheckCount(const std::string& service, const std::string& instances) {
     return Error::Invalid("bad-argument", "\"{}\" is no number of instances", instances)
         .Hint("muster scale {} 12, or: muster scale {} 5 per host", service, service);
   }
-  if (std::atoi(instances.c_str()) == 0) {
-    return Error::Invalid("bad-argument", "a service has at least one instance, not {}", instances)
-        .Hint("muster stop {} stops all of them; to have none, remove it from the cluster file", service);
-  }
   return Done();
 }
 
@@ -290,10 +286,12 @@ void AddActCommands(std::vector<Command>& commands) {
   WithAct(scale.Positional("service", &ScaleArgs::service, "The service")
               .Required()
               .Offers(Completes::kService)
-              .Positional("instances", &ScaleArgs::instances, "12, or 5 per host"))
+              .Positional("instances", &ScaleArgs::instances,
+                          "12, or 5 per host; of a redis-cluster the masters, of a redis the replicas"))
       .More("This is a revision of its own; the next up with the file goes back to what the file says.")
       .Example("muster scale gateway 12")
-      .Example("muster scale gateway 5 per host");
+      .Example("muster scale gateway 5 per host")
+      .Example("muster scale cache 4");
   commands.push_back(scale.Run(Scale));
 
   Declare<DownArgs> down("down", "Stop a cluster and remove it from the hosts; its data stays");

@@ -118,7 +118,7 @@ std::vector<Api::Route> Api::Routes() {
        cluster + "/scale",
        &Api::Scale,
        nullptr,
-       "Another number of instances",
+       "Another number of instances; of a redis-cluster of masters, of a redis of replicas",
        {"service:string", "instances:string", "plan_only:boolean"}},
       {"POST",
        cluster + "/switchover",

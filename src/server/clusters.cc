@@ -8,6 +8,7 @@
 #include "api/json.h"
 #include "net/addresses.h"
 #include "recipes/recipe.h"
+#include "recipes/size.h"
 #include "server/local_agents.h"
 
 namespace muster::server {
@@ -30,18 +31,24 @@ Status ReadFiles(const Json& files, Cluster& cluster) {
   return Done();
 }
 
-Value* FindService(Cluster& cluster, const std::string& name) {
+Service* FindService(Cluster& cluster, const std::string& name) {
   for (Service& service : cluster.services) {
-    if (service.name == name) return &service.settings;
+    if (service.name == name) return &service;
   }
   return nullptr;
 }
 
-// Puts `instances: …` in place of what the file says.
-void SetInstances(Value& settings, const std::string& instances) {
+// "": its size can't be changed by itself.
+std::string SizeKeyOf(const std::string& kind) {
+  const Recipe* recipe = FindRecipe(kind);
+  return recipe ? muster::SizeKeyOf(*recipe) : "";
+}
+
+// Puts `instances: …`, or whatever `key` it is, in place of what the file says.
+void SetSize(Value& settings, std::string_view key, const std::string& instances) {
   const bool number = instances.find_first_not_of("0123456789") == std::string::npos;
   for (Value::Entry& entry : settings.entries) {
-    if (entry.key != "instances") continue;
+    if (entry.key != key) continue;
     entry.value.type = number ? Value::Type::kInteger : Value::Type::kString;
     entry.value.text = instances;
     return;
@@ -50,17 +57,34 @@ void SetInstances(Value& settings, const std::string& instances) {
   value.type = number ? Value::Type::kInteger : Value::Type::kString;
   value.text = instances;
   value.mark = settings.mark;
-  settings.entries.push_back({.key = "instances", .key_mark = settings.mark, .value = std::move(value)});
+  settings.entries.push_back({.key = std::string(key), .key_mark = settings.mark, .value = std::move(value)});
 }
 
 void ApplyOverrides(const Json& bundle, Cluster& cluster) {
   if (!bundle.contains("overrides") || !bundle["overrides"].is_object()) return;
   for (const auto& [name, override] : bundle["overrides"].items()) {
-    Value* settings = FindService(cluster, name);
-    if (settings && override.is_object() && override.contains("instances")) {
-      SetInstances(*settings, override.value("instances", "1"));
-    }
+    Service* service = FindService(cluster, name);
+    const std::string key = service ? SizeKeyOf(service->kind) : "";
+    if (key.empty() || !override.is_object() || !override.contains(key)) continue;
+    SetSize(service->settings, key, override.value(key, "1"));
   }
+}
+
+Status CheckCount(const Service& service, const std::string& key, const std::string& count) {
+  const bool instances = key == "instances";
+  const size_t digits = std::min(count.find_first_not_of("0123456789"), count.size());
+  const bool counts = digits > 0 && digits <= 6 &&
+                      (digits == count.size() || (instances && count.substr(digits) == " per host"));
+  if (!counts) {
+    return Error::Invalid("bad-argument", "\"{}\" is no number of {}", count, key)
+        .Hint("write a number such as 12{}", instances ? ", or \"5 per host\"" : "");
+  }
+  if (std::atoi(count.c_str()) == 0 && key != "replicas") {
+    return Error::Invalid("bad-argument", "a service has at least one instance, not {}", count)
+        .Hint("muster stop {} stops all of them; to have none, remove it from the cluster file",
+              service.name);
+  }
+  return Done();
 }
 
 }  // namespace
@@ -223,26 +247,14 @@ Result<Accepted> Clusters::Scaled(const std::shared_ptr<control::Controller>& co
     return Error::NotFound("unknown-service", "{} has no service {}", controller->row().key, service)
         .Hint("muster status lists them");
   }
-  const Recipe* recipe = FindRecipe(found->kind);
-  bool scalable = false;
-  if (recipe) {
-    for (const Shape::Field& field : recipe->layout->SettingsShape().fields) {
-      scalable |= field.name == "instances";
-    }
-  }
-  if (!scalable) {
-    return Error::Invalid("not-scalable", "a service of kind {} has no `instances`", found->kind)
+  const std::string key = SizeKeyOf(found->kind);
+  if (key.empty()) {
+    return Error::Invalid("not-scalable", "a service of kind {} has no number of instances", found->kind)
         .Hint("change the cluster file and run muster up");
   }
-  const size_t digits = std::min(instances.find_first_not_of("0123456789"), instances.size());
-  const bool counts =
-      digits > 0 && digits <= 6 && (digits == instances.size() || instances.substr(digits) == " per host");
-  if (!counts || std::atoi(instances.c_str()) < 1) {
-    return Error::Invalid("bad-argument", "\"{}\" is no number of instances", instances)
-        .Hint("write a number such as 12, or \"5 per host\"");
-  }
+  MUSTER_DO(CheckCount(*found, key, instances));
   MUSTER_TRY(Json files, api::ParseJson(bundle.files));
-  files["overrides"][service]["instances"] = instances;
+  files["overrides"][service][key] = instances;
   bundle.files = files.dump();
   ApplyOverrides(files, bundle.cluster);
   bundle.author = author;

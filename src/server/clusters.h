@@ -52,7 +52,8 @@ class Clusters {
   void Keep(const std::shared_ptr<control::Controller>& controller);
   void Forget(const std::string& key);
 
-  // The current revision with another number of instances for `service`. Codes: "unknown-service",
+  // The current revision with another number of instances for `service`, or of what its kind counts
+  // (recipes/size.h). Codes: "unknown-service",
   // "not-scalable", "bad-argument", and those of Controller::CurrentBundle.
   Result<Accepted> Scaled(const std::shared_ptr<control::Controller>& controller, const std::string& service,
                           const std::string& instances, const std::string& author);

@@ -300,6 +300,32 @@ TEST_F(ServerTest, APlanWritesNothing) {
   EXPECT_EQ(world_.orders.size(), orders);
 }
 
+TEST_F(ServerTest, AScaleChangesTheKeyThatSaysHowManyThereAre) {
+  const Told up = Ask("POST", "/v1/up", File(R"(cluster: mall
+services:
+  cache: { kind: redis-cluster, masters: 3, replicas: 1, port: 7001, settings: { maxmemory: 1gb } }
+)"));
+  ASSERT_EQ(up.status, 200) << up.text;
+  const std::string run = up.body.value("run", "");  // nobody here can form it
+  ASSERT_EQ(Ask("POST", "/v1/runs/" + run + "/cancel", Json::object()).status, 200);
+  Ask("GET", "/v1/runs/" + run + "/events");
+  const auto scale = [this](const char* number) {
+    const Json body{{"service", "cache"}, {"instances", number}, {"plan_only", true}};
+    return Ask("POST", "/v1/clusters/mall/scale", body);
+  };
+  const Told more = scale("4");
+  ASSERT_EQ(more.status, 200) << more.text;
+  std::set<std::string> instances;
+  for (const Json& step : more.body["plan"]["steps"]) instances.insert(step.value("instance", ""));
+  EXPECT_TRUE(instances.contains("cache-7") && instances.contains("cache-8")) << more.text;
+  EXPECT_FALSE(instances.contains("cache-9")) << more.text;
+  EXPECT_EQ(scale("2 per host").code(), "bad-argument");
+  EXPECT_EQ(scale("0").code(), "bad-argument");
+  const Told few = scale("2");
+  EXPECT_EQ(few.code(), "bad-cluster-file");
+  EXPECT_THAT(few.text, HasSubstr("too-few-masters"));
+}
+
 TEST_F(ServerTest, UpRunsAndIsRememberedWithWhoAsked) {
   const std::string run = BringUp(kMall);
   const Told told = Ask("GET", "/v1/runs/" + run);

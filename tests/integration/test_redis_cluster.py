@@ -203,7 +203,7 @@ def test_masters_and_replicas_are_scaled_both_ways_with_their_keys(muster):
     fill(cache)
     with cache.writer() as writer:
         cache.keys["masters"] = 4
-        cache.up()
+        muster.run("scale", "cache=4", "--cluster", cache.key, timeout=120)
         cache.whole()
         assert cache.slots() == [4096] * 4 and len(cache.replicas()) == 4
         apart(cache)

@@ -310,7 +310,8 @@ void AddActCommands(std::vector<Command>& commands) {
                   .Offers(Completes::kService)
                   .Option("to", 0, "INSTANCE", &PrimaryArgs::to,
                           "The new primary; where left out, the one on the host that `prefer` names, or else "
-                          "the replica that lags least")
+                          "the replica that lags least; of a redis-cluster, masters go back to hosts of "
+                          "their own")
                   .Offers(Completes::kInstance))
       .Group(kAct)
       .More(

@@ -178,6 +178,31 @@ bool HasSteppedDown(const Situation& situation, const Member& member) {
 
 }  // namespace
 
+std::string HandOverTo(const Situation& situation, const Member& member, const Member& heir,
+                       const std::string& reason, bool forced, Memory& memory, Orders& orders) {
+  const std::string waits = fmt::format("{} is to take over from {}", heir.name, member.name);
+  if (heir.ordered) return waits;
+  const auto voted = memory.voted.find(member.id);
+  if (voted != memory.voted.end()) {
+    const Duration rest = 2 * situation.node_timeout - (situation.now - voted->second);
+    if (rest > 0ms) {
+      orders.Again(rest);
+      return fmt::format("the masters don't vote about {} again for {}", member.name, FormatDuration(rest));
+    }
+  }
+  int& tries = memory.step_downs[member.id];
+  const bool plain = tries < kPlainTries || !forced;
+  if (orders.Give(
+          heir, "take-over", {{"how", plain ? "plain" : "force"}, {"of", member.id}},
+          fmt::format("{}: {} takes over {}", reason, heir.name, SlotsText(situation.SlotsOf(member))),
+          {.pause = 500ms, .deadline = plain ? kPlain : kVote, .notable = true})) {
+    ++tries;
+    memory.voted[member.id] = situation.now;
+  }
+  orders.Again(kSoon);
+  return waits;
+}
+
 std::optional<std::string> HandOverRole(const Situation& situation, const Member& member, bool staying,
                                         Memory& memory, Orders& orders) {
   if (HasSteppedDown(situation, member)) return std::nullopt;
@@ -200,28 +225,8 @@ std::optional<std::string> HandOverRole(const Situation& situation, const Member
   }
   std::sort(heirs.begin(), heirs.end(),
             [&](const Member* one, const Member* other) { return Better(*one, *other, member.host); });
-  const Member& heir = *heirs.front();
-  const std::string waits = fmt::format("{} is to take over from {}", heir.name, member.name);
-  if (heir.ordered) return waits;
-  const auto voted = memory.voted.find(member.id);
-  if (voted != memory.voted.end()) {
-    const Duration rest = 2 * situation.node_timeout - (situation.now - voted->second);
-    if (rest > 0ms) {
-      orders.Again(rest);
-      return fmt::format("the masters don't vote about {} again for {}", member.name, FormatDuration(rest));
-    }
-  }
-  int& tries = memory.step_downs[member.id];
-  const bool plain = tries < kPlainTries;
-  if (orders.Give(
-          heir, "take-over", {{"how", plain ? "plain" : "force"}, {"of", member.id}},
-          fmt::format("{} is to step down: {} takes over {}", member.name, heir.name, SlotsText(node.slots)),
-          {.pause = 500ms, .deadline = plain ? kPlain : kVote, .notable = true})) {
-    ++tries;
-    memory.voted[member.id] = situation.now;
-  }
-  orders.Again(kSoon);
-  return waits;
+  return HandOverTo(situation, member, *heirs.front(), member.name + " is to step down", true, memory,
+                    orders);
 }
 
 void StepDowns(const Situation& situation, Memory& memory, Orders& orders, Mending& mending) {

@@ -309,6 +309,7 @@ Recipe MakeRedisClusterRecipe() {
   recipe.drill = {.primaries = redis_cluster::DrillPrimaries, .make_client = redis_cluster::MakeDrillClient};
   recipe.for_browsers = false;
   recipe.make_mender = redis_cluster::MakeRedisClusterMender;
+  recipe.takes = {"switchover", "failover"};
   recipe.make_operator = redis_cluster::MakeRedisClusterOperator;
   recipe.adopt = redis_cluster::AdoptCluster;
   return recipe;

@@ -19,6 +19,7 @@ class RedisClusterMender : public Mender {
     Mending waits;
     mending::FailOver(situation, memory_, orders);
     mending::StepDowns(situation, memory_, orders, waits);
+    mending::Requests(situation, memory_, orders, waits);
     if (!mending::Form(situation, memory_, orders)) {
       mending::Membership(situation, memory_, orders);
       const mending::Roles roles = mending::RolesOf(situation);
@@ -29,6 +30,7 @@ class RedisClusterMender : public Mender {
     mending::Settles(situation, orders, waits);
     Mending mending = orders.Take();
     mending.waits = std::move(waits.waits);
+    mending.refused = std::move(waits.refused);
     return mending;
   }
 

@@ -37,6 +37,7 @@ struct Memory {
   std::map<std::string, std::set<std::string>> left;        // ids that a leaving member has had
   std::map<std::string, Time> since;                        // since when something odd is seen
   std::map<std::string, std::set<std::string>> linked;      // replica -> masters that it was linked to
+  std::set<std::string> failovers;                          // asked for by people: what there was to do
   Forming forming;
   ViewCache views;
 };

@@ -175,6 +175,8 @@ class TestingCluster : public TestingBus {
                        [](const auto& one) { return one.second.work.has_value(); });
   }
   const std::string& waits() const { return waits_; }
+  // Codes, by "INSTANCE.VERB" of what was awaited.
+  const std::map<std::string, std::string>& refused() const { return refused_; }
   std::string MasterOf(int slot) {
     for (auto& [name, server] : servers_) {
       if (server.running && server.self().master && server.self().slots.Has(slot)) return name;
@@ -369,6 +371,10 @@ class TestingCluster : public TestingBus {
                         .now = now_};
     Mending mending = mender_->On(input);
     waits_.clear();
+    for (const auto& [id, error] : mending.refused) {
+      refused_[id] = error.code();
+      std::erase_if(awaited_, [&, id = id](const auto& step) { return step->id == id; });
+    }
     for (const auto& [id, why] : mending.waits) {
       if (why) {
         waits_ += id + ": " + *why + "; ";
@@ -573,6 +579,7 @@ class TestingCluster : public TestingBus {
   std::vector<Time> times_;
   std::vector<int> filled_;
   std::string waits_;
+  std::map<std::string, std::string> refused_;
   Time again_{};
   bool dirty_ = true;
 };

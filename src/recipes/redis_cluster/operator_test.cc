@@ -189,7 +189,15 @@ TEST_F(RedisClusterOperator, TakesOverAsItIsTold) {
   const std::string of = IdOf(master);
   EXPECT_EQ(Refusal(replica, "take-over", {{"how", "plain"}, {"of", IdOf(*members_[1])}}).code(),
             "failover-denied");
-  Order(replica, "take-over", {{"how", "plain"}, {"of", of}});
+  const std::string key = "{" + redis::SlotTags()[0] + "}";
+  ASSERT_TRUE(Ask(master, {"SET", key, "x"}).is_ok());
+  ASSERT_TRUE(Eventually([&] { return Look(replica) && Fact(replica, "empty").empty(); }));
+  const Error full = Refusal(replica, "take-over", {{"how", "takeover"}, {"of", of}, {"only", "empty"}});
+  EXPECT_EQ(full.code(), "not-empty");
+  EXPECT_EQ(Fact(replica, "role"), "replica");
+  ASSERT_TRUE(Ask(master, {"FLUSHALL"}).is_ok());
+  ASSERT_TRUE(Eventually([&] { return Look(replica) && Fact(replica, "empty") == "yes"; }));
+  Order(replica, "take-over", {{"how", "plain"}, {"of", of}, {"only", "empty"}});
   EXPECT_EQ(Fact(replica, "role"), "master");
   Order(replica, "take-over", {{"how", "plain"}, {"of", of}});
   ASSERT_TRUE(Eventually([&] { return Agreed(); }));

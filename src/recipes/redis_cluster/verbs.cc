@@ -178,21 +178,6 @@ net::Task<Result<std::string>> Failover(Node& node, std::string how, std::string
   co_return std::string(plain ? "the handover wasn't done in time" : "it wasn't elected in time");
 }
 
-net::Task<Result<Values>> TakeOver(Node& node, Operator::Context context, Values args) {
-  const std::string how = Arg(args, "how").empty() ? "plain" : Arg(args, "how");
-  if (how != "plain" && how != "force" && how != "takeover") {
-    co_return BadArgs("take-over", "how: plain, force or takeover");
-  }
-  const LogPiece before = co_await ReadLog(node, context.folder, -1);
-  const std::string of = Arg(args, "of");
-  MUSTER_CO_TRY(const std::string against, co_await Failover(node, how, of, node.end() - 50ms));
-  if (against.empty()) co_return Values{};
-  LogPiece since = co_await ReadLog(node, context.folder, before.size);
-  co_return Error::Conflict("failover-denied", "{} doesn't become a master: {}", context.instance->name,
-                            against)
-      .Evidence(std::move(since.lines));
-}
-
 net::Task<Result<Values>> Forget(Node& node, Values args) {
   MUSTER_CO_TRY(const redis::ClusterView view, co_await node.View());
   std::vector<Command> commands;
@@ -286,6 +271,28 @@ net::Task<Result<Holdings>> Look(Node& node) {
   held.link_up = info.link_up;
   held.keys = info.keys;
   co_return held;
+}
+
+net::Task<Result<Values>> TakeOver(Node& node, Operator::Context context, Values args) {
+  const std::string how = Arg(args, "how").empty() ? "plain" : Arg(args, "how");
+  if (how != "plain" && how != "force" && how != "takeover") {
+    co_return BadArgs("take-over", "how: plain, force or takeover");
+  }
+  if (Arg(args, "only") == "empty") {
+    MUSTER_CO_TRY(const Holdings held, co_await Look(node));
+    if (held.replica && held.keys > 0) {
+      co_return Error::Refused("not-empty", "{} has {} keys, and was to take over only while it has none",
+                               context.instance->name, held.keys);
+    }
+  }
+  const LogPiece before = co_await ReadLog(node, context.folder, -1);
+  const std::string of = Arg(args, "of");
+  MUSTER_CO_TRY(const std::string against, co_await Failover(node, how, of, node.end() - 50ms));
+  if (against.empty()) co_return Values{};
+  LogPiece since = co_await ReadLog(node, context.folder, before.size);
+  co_return Error::Conflict("failover-denied", "{} doesn't become a master: {}", context.instance->name,
+                            against)
+      .Evidence(std::move(since.lines));
 }
 
 // Nobody's data goes with it: it has none, or its master has all of it.

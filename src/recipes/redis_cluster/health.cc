@@ -60,11 +60,26 @@ class Doctor {
     health_.health = std::max(health_.health, health);
   }
 
+  // Its host is silent, and nobody else has missed it: it goes on, for all that is known.
+  bool MayServe(const Shard& shard) const {
+    const Member* master = picture_.Find(shard.master);
+    if (!master || !master->observed || master->observed->state != InstanceState::kUnknown) return false;
+    return std::none_of(picture_.members.begin(), picture_.members.end(), [&](const Member& member) {
+      const redis::ClusterNode* seen = member.view ? member.view->Find(shard.node) : nullptr;
+      return seen && seen->failed;
+    });
+  }
+
   void LookAtSlots() {
     if (const redis::SlotSet missing = redis::SlotSet::All() - picture_.owned; !missing.empty())
       Say(Health::kRed, fmt::format("nobody has {}", SlotsText(missing)));
     for (const Shard& shard : picture_.shards) {
       if (shard.alive || shard.slots.empty()) continue;
+      if (MayServe(shard)) {
+        Say(Health::kYellow, fmt::format("{}'s host is silent: whether {} are served is not known",
+                                         shard.master, SlotsText(shard.slots)));
+        continue;
+      }
       std::vector<std::string> live;
       for (const std::string& replica : shard.replicas) {
         const Member* member = picture_.Find(replica);

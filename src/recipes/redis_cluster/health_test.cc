@@ -3,6 +3,7 @@
 
 #include <gmock/gmock.h>
 
+#include "base/text.h"
 #include "recipes/redis_cluster/picture.h"
 #include "recipes/redis_cluster/testing_cluster.h"
 
@@ -17,6 +18,7 @@ using testing::Hosts;
 using ::testing::IsEmpty;
 using testing::LayOut;
 using testing::NodeId;
+using ::testing::Not;
 using ::testing::Pair;
 using testing::World;
 
@@ -46,6 +48,22 @@ TEST_F(RedisClusterHealthTest, RolesAreToldByName) {
                           Pair("cache-6", "replica of cache-3, 2.0 KiB behind")));
   world_.nodes["cache-1"].slots = {};
   EXPECT_EQ(RolesOf(desired_, world_.Observe()).at("cache-1"), "primary without slots");
+}
+
+TEST_F(RedisClusterHealthTest, AMasterWhoseHostIsSilentIsNotGoneUnlessOthersMissIt) {
+  auto observed = world_.Observe();
+  observed["cache-1"].state = InstanceState::kUnknown;
+  const ServiceHealth silent = HealthOf(desired_, observed);
+  EXPECT_EQ(silent.health, Health::kYellow) << Join(silent.reasons, "; ");
+  EXPECT_THAT(silent.reasons,
+              Contains("cache-1's host is silent: whether slots 0-5460 are served is not known"));
+  EXPECT_THAT(silent.reasons, Not(Contains(HasSubstr("gone"))));
+  std::string& view = observed["cache-2"].facts["view"];
+  const size_t line = view.find(NodeId("cache-1"));
+  view.replace(view.find(" master ", line), 8, " master,fail ");
+  const ServiceHealth missed = HealthOf(desired_, observed);
+  EXPECT_EQ(missed.health, Health::kRed);
+  EXPECT_THAT(missed.reasons, Contains(HasSubstr("slots 0-5460 are out: cache-1 is gone")));
 }
 
 TEST_F(RedisClusterHealthTest, BeforeItIsFormedNothingIsServed) {

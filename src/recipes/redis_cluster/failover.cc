@@ -12,6 +12,9 @@ constexpr Duration kVote = 800ms;   // votes come at once or not at all
 constexpr Duration kTakeOver = 8s;  // nobody is asked: done at once
 constexpr Duration kPlain = 8s;     // Redis gives up after 5 s
 constexpr Duration kSoon = 100ms;
+// Whoever lost its link sooner before the death has all but what was written in its last moment: links end
+// with a process, and news of both take their time.
+constexpr Duration kLinkLostBefore = 3s;
 
 // Whether another member is the one that this node was: whose data folder was wiped.
 const Member* AnotherAtItsSeat(const Situation& situation, const Node& node) {
@@ -67,9 +70,16 @@ bool Better(const Member& one, const Member& other, const std::string& host) {
   return word(one) > word(other);
 }
 
-std::vector<const Member*> Heirs(const Node& master, const Memory& memory) {
+// Whether it lacks what its master was given in its last time: nobody is promoted over that.
+bool IsStale(const Member& replica, Time died, const Memory& memory) {
+  const auto lost = memory.unlinked.find(replica.name);
+  return lost != memory.unlinked.end() && died - lost->second > kLinkLostBefore;
+}
+
+std::vector<const Member*> Heirs(const Node& master, Time died, const Memory& memory) {
   std::vector<const Member*> heirs;
   for (const Member* follower : master.followers) {
+    if (IsStale(*follower, died, memory)) continue;
     if (follower->ready && !follower->master && !follower->held && !follower->stepped &&
         HasData(*follower, master, memory))
       heirs.push_back(follower);
@@ -80,8 +90,15 @@ std::vector<const Member*> Heirs(const Node& master, const Memory& memory) {
   return heirs;
 }
 
-std::string WhyNobody(const Situation& situation, const Node& master) {
+std::string WhyNobody(const Situation& situation, const Node& master, Time died, const Memory& memory) {
   const std::string name = situation.NameOf(master.id), slots = SlotsText(master.slots);
+  for (const Member* follower : master.followers) {
+    if (!follower->ready || !IsStale(*follower, died, memory)) continue;
+    return fmt::format(
+        "{} is down, and {} was not linked to it any more: slots {} wait for {}, which has what was written "
+        "since",
+        name, follower->name, slots, name);
+  }
   std::vector<std::string> others;
   for (const Member* follower : master.followers) others.push_back(follower->name);
   if (others.empty()) return fmt::format("{} is down and has no replica: slots {} are out", name, slots);
@@ -90,13 +107,13 @@ std::string WhyNobody(const Situation& situation, const Node& master) {
 }
 
 void Replace(const Situation& situation, const Node& master, Memory& memory, Orders& orders) {
-  const std::vector<const Member*> heirs = Heirs(master, memory);
+  Memory::TakeOver& dead = memory.dead.try_emplace(master.id, Memory::TakeOver{situation.now}).first->second;
+  const std::vector<const Member*> heirs = Heirs(master, dead.since, memory);
   if (heirs.empty()) {
-    orders.Trouble(WhyNobody(situation, master));
+    orders.Trouble(WhyNobody(situation, master, dead.since, memory));
     return;
   }
   orders.Again(kSoon);
-  Memory::TakeOver& dead = memory.dead.try_emplace(master.id, Memory::TakeOver{situation.now}).first->second;
   const std::string name = situation.NameOf(master.id);
   orders.Trouble(
       fmt::format("{} died: {} is to take over {}", name, heirs.front()->name, SlotsText(master.slots)));
@@ -134,6 +151,18 @@ void Replace(const Situation& situation, const Node& master, Memory& memory, Ord
   memory.successor[master.id] = heir.id;
 }
 
+// A link is missed only where its master is known to live: else it ended with that.
+void NoteLink(const Situation& situation, const Member& member, Memory& memory) {
+  if (!member.ready) return;
+  if (member.master || member.linked) {
+    memory.unlinked.erase(member.name);
+    return;
+  }
+  const Node* master = member.primary.empty() ? nullptr : situation.At(member.primary);
+  const bool lives = master && master->member && master->member->ready && !master->member->silent;
+  if (lives) memory.unlinked.try_emplace(member.name, situation.now);
+}
+
 }  // namespace
 
 void FailOver(const Situation& situation, Memory& memory, Orders& orders) {
@@ -141,6 +170,7 @@ void FailOver(const Situation& situation, Memory& memory, Orders& orders) {
     if (member.ready && member.linked && !member.primary.empty())
       memory.linked[member.name] = {member.primary};
     if (member.ready && member.master) memory.linked.erase(member.name);
+    NoteLink(situation, member, memory);
   }
   std::set<std::string> dead;
   for (const auto& [id, node] : situation.nodes) {
@@ -159,16 +189,10 @@ void FailOver(const Situation& situation, Memory& memory, Orders& orders) {
   std::erase_if(memory.dead, [&](const auto& known) { return !dead.contains(known.first); });
   std::erase_if(memory.voted,
                 [&](const auto& vote) { return situation.now - vote.second > 2 * situation.node_timeout; });
-  std::erase_if(memory.step_downs, [&](const auto& known) {
-    const Node* node = situation.At(known.first);
-    return !node || !node->master || node->slots.empty();
-  });
   std::erase_if(memory.successor, [&](const auto& known) { return !situation.nodes.contains(known.first); });
 }
 
 namespace {
-
-constexpr int kPlainTries = 3;
 
 // Whether there is no role to hand over any more.
 bool HasSteppedDown(const Situation& situation, const Member& member) {
@@ -179,7 +203,7 @@ bool HasSteppedDown(const Situation& situation, const Member& member) {
 }  // namespace
 
 std::string HandOverTo(const Situation& situation, const Member& member, const Member& heir,
-                       const std::string& reason, bool forced, Memory& memory, Orders& orders) {
+                       const std::string& reason, Memory& memory, Orders& orders) {
   const std::string waits = fmt::format("{} is to take over from {}", heir.name, member.name);
   if (heir.ordered) return waits;
   const auto voted = memory.voted.find(member.id);
@@ -190,13 +214,11 @@ std::string HandOverTo(const Situation& situation, const Member& member, const M
       return fmt::format("the masters don't vote about {} again for {}", member.name, FormatDuration(rest));
     }
   }
-  int& tries = memory.step_downs[member.id];
-  const bool plain = tries < kPlainTries || !forced;
+  // Never by force where it may live: a replica that lags would take its place without what was acknowledged.
   if (orders.Give(
-          heir, "take-over", {{"how", plain ? "plain" : "force"}, {"of", member.id}},
+          heir, "take-over", {{"how", "plain"}, {"of", member.id}},
           fmt::format("{}: {} takes over {}", reason, heir.name, SlotsText(situation.SlotsOf(member))),
-          {.pause = 500ms, .deadline = plain ? kPlain : kVote, .notable = true})) {
-    ++tries;
+          {.pause = 500ms, .deadline = kPlain, .notable = true})) {
     memory.voted[member.id] = situation.now;
   }
   orders.Again(kSoon);
@@ -225,8 +247,7 @@ std::optional<std::string> HandOverRole(const Situation& situation, const Member
   }
   std::sort(heirs.begin(), heirs.end(),
             [&](const Member* one, const Member* other) { return Better(*one, *other, member.host); });
-  return HandOverTo(situation, member, *heirs.front(), member.name + " is to step down", true, memory,
-                    orders);
+  return HandOverTo(situation, member, *heirs.front(), member.name + " is to step down", memory, orders);
 }
 
 void StepDowns(const Situation& situation, Memory& memory, Orders& orders, Mending& mending) {

@@ -188,6 +188,24 @@ Placement WithListed(const Service& service, const std::vector<ListedMember>& li
 
 }  // namespace
 
+namespace {
+
+// A master that keeps nothing on disk would be empty, and still own its slots: its replica would copy that.
+// So it isn't started before a replica has certainly taken over, if only by Redis' own vote.
+void WaitForSuccessor(const redis::ConfSettings& values, const Value* asked, RestartPolicy& restart) {
+  const auto kept = values.find("appendonly");
+  if (kept == values.end() || kept->second != std::vector<std::string>{"no"}) return;
+  if (asked && asked->Find("first")) return;
+  const auto timeout = values.find("cluster-node-timeout");
+  const int64_t node_timeout_ms = timeout == values.end() || timeout->second.empty()
+                                      ? 15'000
+                                      : std::atoll(timeout->second.front().c_str());
+  restart.backoff_first = Duration(2 * node_timeout_ms) + 2s;
+  restart.backoff_most = std::max(restart.backoff_most, restart.backoff_first);
+}
+
+}  // namespace
+
 Result<Placement> RedisClusterLayout::PlaceMembers(const Service& service, const Cluster& cluster,
                                                    const Placement& so_far) const {
   const common::Count count{.number = MembersWanted(service), .per_host = false};
@@ -207,6 +225,7 @@ Result<std::vector<Instance>> RedisClusterLayout::LayOut(const Service& service,
   common_part.user = service.user;
   common_part.limits = common::ReadLimits(settings.Find("limits"));
   common_part.restart = common::ReadRestart(settings.Find("restart"));
+  WaitForSuccessor(values, settings.Find("restart"), common_part.restart);
   common_part.log = common::ReadLog(settings.Find("log"));
   common_part.ready_within = service.update.deadline;
   common_part.stop_timeout = kStopTimeout;

@@ -31,13 +31,13 @@ struct Memory {
   std::map<std::string, std::map<std::string, Sent>> sent;  // by instance, by what
   std::map<std::string, Order> under_way;                   // by instance: what it was sent last
   std::map<std::string, TakeOver> dead;                     // by the dead master's id
-  std::map<std::string, int> step_downs;                    // tries, by the master's id
   std::map<std::string, Time> voted;                        // when a vote for this node was asked for
   std::map<std::string, std::string> successor;             // of a dead master: who was told to take over
   std::map<std::string, std::set<std::string>> left;        // ids that a leaving member has had
   std::map<std::string, Time> since;                        // since when something odd is seen
   std::map<std::string, std::set<std::string>> linked;      // replica -> masters that it was linked to
-  std::set<std::string> failovers;                          // asked for by people: what there was to do
+  std::map<std::string, Time> unlinked;  // replica -> since when it isn't, though its master lives
+  std::set<std::string> failovers;       // asked for by people: what there was to do
   Forming forming;
   ViewCache views;
 };

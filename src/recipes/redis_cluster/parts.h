@@ -73,10 +73,10 @@ void Settles(const Situation& situation, const Orders& orders, Mending& mending)
 std::optional<std::string> HandOverRole(const Situation& situation, const Member& member, bool staying,
                                         Memory& memory, Orders& orders);
 
-// The same to a replica that is named, and linked. `forced`: by vote where plain handovers fail, which may
-// cost writes. What is waited for.
+// The same to a replica that is named, and linked. Never by force, which would cost writes where the replica
+// lags. What is waited for.
 std::string HandOverTo(const Situation& situation, const Member& member, const Member& heir,
-                       const std::string& reason, bool forced, Memory& memory, Orders& orders);
+                       const std::string& reason, Memory& memory, Orders& orders);
 
 // Answers what people ask for: each `switchover` and `failover` that is awaited.
 void Requests(const Situation& situation, Memory& memory, Orders& orders, Mending& mending);

@@ -85,7 +85,7 @@ std::optional<std::string> SwitchTo(const Situation& situation, const Step& step
   const Member& now = *master->member;
   if (!now.ready) return fmt::format("its master {} doesn't answer", now.name);
   if (!CanTakeOver(heir)) return fmt::format("{} is not linked to {} yet", heir.name, now.name);
-  return HandOverTo(situation, now, heir, "asked for", false, memory, orders);
+  return HandOverTo(situation, now, heir, "asked for", memory, orders);
 }
 
 std::optional<std::string> SwitchBack(const Situation& situation, const Step& step, Memory& memory,
@@ -108,8 +108,8 @@ std::optional<std::string> SwitchBack(const Situation& situation, const Step& st
     if (choice.coming)
       return fmt::format("{} is not linked to {} yet", choice.coming->name, choice.now->name);
     if (choice.best == choice.now) continue;
-    return HandOverTo(situation, *choice.now, *choice.best, "masters go back to where they belong", false,
-                      memory, orders);
+    return HandOverTo(situation, *choice.now, *choice.best, "masters go back to where they belong", memory,
+                      orders);
   }
   return std::nullopt;
 }
@@ -165,7 +165,7 @@ void ForceOut(const Situation& situation, const Node& master, const Member& heir
               Orders& orders) {
   const Member& silent = *master.member;
   if (heir.linked) {
-    HandOverTo(situation, silent, heir, "forced by hand", false, memory, orders);
+    HandOverTo(situation, silent, heir, "forced by hand", memory, orders);
     return;
   }
   orders.Give(heir, "take-over", {{"how", "takeover"}, {"of", master.id}},

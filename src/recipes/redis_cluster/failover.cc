@@ -250,6 +250,25 @@ std::optional<std::string> HandOverRole(const Situation& situation, const Member
   return HandOverTo(situation, member, *heirs.front(), member.name + " is to step down", memory, orders);
 }
 
+void Relieve(const Situation& situation, Memory& memory, Orders& orders) {
+  for (const auto& [id, node] : situation.nodes) {
+    if (!node.master || node.slots.empty() || !node.member) continue;
+    const Member& member = *node.member;
+    if (!member.ready || member.stepped || member.unwritable.empty()) continue;
+    const Member* heir = nullptr;
+    for (const Member* follower : node.followers) {
+      if (!follower->ready || follower->stepped || follower->held || !follower->linked || follower->master ||
+          !follower->stays() || !follower->unwritable.empty() || follower->host == member.host)
+        continue;
+      if (!heir || Better(*follower, *heir, member.host)) heir = follower;
+    }
+    if (!heir) continue;  // a run may be what helps, and doesn't wait
+    const std::string why = fmt::format("{} can't write ({})", member.name, member.unwritable);
+    orders.Trouble(why);
+    HandOverTo(situation, member, *heir, why, false, memory, orders);
+  }
+}
+
 void StepDowns(const Situation& situation, Memory& memory, Orders& orders, Mending& mending) {
   for (const Step* step : situation.input->awaited) {
     if (step->verb != "step-down") continue;

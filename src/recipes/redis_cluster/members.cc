@@ -63,6 +63,14 @@ bool IsDead(const Observed& seen) {
   }
 }
 
+// Of the fact `write`, what is its disk's: what replicas are missing or how full the memory is, another
+// master wouldn't have otherwise.
+std::string WhyUnwritable(const std::string& write) {
+  const bool disk =
+      write.starts_with("MISCONF") || write.find("append-only file failed") != std::string::npos;
+  return disk ? write : "";
+}
+
 void Learn(const Observed& seen, Member& member, ViewCache& views) {
   member.host = seen.host.empty() ? member.host : seen.host;
   member.dead = IsDead(seen);
@@ -82,6 +90,7 @@ void Learn(const Observed& seen, Member& member, ViewCache& views) {
   if (!member.master && member.primary.empty()) member.primary = member.self->master_id;
   member.linked = Fact(seen, "link") == "up";
   member.empty = Fact(seen, "empty") == "yes";
+  member.unwritable = WhyUnwritable(Fact(seen, "write"));
   member.cluster_ok = Fact(seen, "cluster") == "ok";
   member.offset = redis::ParseNumber<int64_t>(Fact(seen, "offset")).value_or(0);
   member.epoch = redis::ParseNumber<uint64_t>(Fact(seen, "epoch")).value_or(0);

@@ -43,6 +43,7 @@ struct Member {
   bool linked = false;      // to its master
   bool empty = false;       // it has no keys
   bool cluster_ok = false;  // by its own word
+  std::string unwritable;   // why its disk takes no writes; "": it takes them
   int64_t offset = 0;
   uint64_t epoch = 0;                        // the highest it has heard of
   SlotSet drained;                           // slots that it migrates and has no keys of any more

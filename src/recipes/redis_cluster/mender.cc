@@ -19,6 +19,7 @@ class RedisClusterMender : public Mender {
     Mending waits;
     mending::FailOver(situation, memory_, orders);
     mending::StepDowns(situation, memory_, orders, waits);
+    mending::Relieve(situation, memory_, orders);
     mending::Requests(situation, memory_, orders, waits);
     if (!mending::Form(situation, memory_, orders)) {
       mending::Membership(situation, memory_, orders);

@@ -78,6 +78,9 @@ std::optional<std::string> HandOverRole(const Situation& situation, const Member
 std::string HandOverTo(const Situation& situation, const Member& member, const Member& heir,
                        const std::string& reason, Memory& memory, Orders& orders);
 
+// A master whose disk takes no writes hands over to a replica on another host, whose disk does.
+void Relieve(const Situation& situation, Memory& memory, Orders& orders);
+
 // Answers what people ask for: each `switchover` and `failover` that is awaited.
 void Requests(const Situation& situation, Memory& memory, Orders& orders, Mending& mending);
 

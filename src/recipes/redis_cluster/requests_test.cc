@@ -6,6 +6,7 @@ namespace muster::redis_cluster {
 namespace {
 
 using ::testing::ElementsAre;
+using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Pair;
 
@@ -134,6 +135,39 @@ TEST(RedisClusterRequestsTest, AMasterThatOnlyItsReplicaHearsHandsOverByForceAnd
   EXPECT_NE(cluster.MasterOf(0), master);
   for (const Order& order : cluster.orders()) EXPECT_EQ(order.args.at("how"), "plain") << order.reason;
   EXPECT_THAT(cluster.Lost(), IsEmpty());
+}
+
+TEST(RedisClusterReliefTest, AMasterWhoseDiskIsFullHandsOverToAnotherHost) {
+  TestingCluster cluster({.hosts = 3});
+  ASSERT_TRUE(cluster.RunUntilGreen());
+  cluster.Fill();
+  const std::string master = cluster.MasterOf(0);
+  cluster.ClearOrders();
+  cluster.at(master).write = "MISCONF Errors writing to the AOF file: No space left on device";
+  ASSERT_TRUE(
+      cluster.RunUntil([&] { return !cluster.MasterOf(0).empty() && cluster.MasterOf(0) != master; }, 5s))
+      << cluster.Picture();
+  EXPECT_NE(cluster.at(cluster.MasterOf(0)).host, cluster.at(master).host);
+  ASSERT_EQ(cluster.orders().size(), 1u) << cluster.Picture();
+  EXPECT_EQ(cluster.orders()[0].args.at("how"), "plain");
+  EXPECT_TRUE(cluster.orders()[0].notable);
+  EXPECT_THAT(cluster.orders()[0].reason, HasSubstr("No space left on device"));
+  ASSERT_TRUE(cluster.RunUntilGreen()) << cluster.Picture();
+  EXPECT_THAT(cluster.Lost(), IsEmpty());
+}
+
+TEST(RedisClusterReliefTest, AMasterStaysWhereNoReplicaCouldDoBetter) {
+  TestingCluster cluster({.hosts = 3});
+  ASSERT_TRUE(cluster.RunUntilGreen());
+  cluster.Fill();
+  const std::string master = cluster.MasterOf(0);
+  cluster.at(master).write = cluster.at(ReplicaOf(cluster, master)).write = "MISCONF No space left on device";
+  const std::string other = cluster.MasterOf(16383);
+  cluster.at(other).write = "min-replicas-to-write is 2, and 1 are linked";
+  cluster.ClearOrders();
+  EXPECT_FALSE(cluster.RunUntil(
+      [&] { return cluster.MasterOf(0) != master || cluster.MasterOf(16383) != other; }, 5s));
+  for (const Order& order : cluster.orders()) EXPECT_NE(order.verb, "take-over") << order.reason;
 }
 
 }  // namespace

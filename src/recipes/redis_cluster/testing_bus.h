@@ -49,6 +49,7 @@ class TestingBus {
     std::map<std::string, Time> banned, voted;
     bool ok = false, linked = false, synced = false;
     int64_t offset = 0;
+    std::string write = "ok";
     std::optional<Work> work;
     std::string seat() const { return fmt::format("{}:{}", address, port); }
     Known& self() { return known[id]; }

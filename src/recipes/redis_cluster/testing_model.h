@@ -305,11 +305,10 @@ class TestingCluster : public TestingBus {
   }
   std::map<std::string, std::string> FactsOf(Server& server) {
     Known& self = server.self();
-    std::map<std::string, std::string> facts{{"role", self.master ? "master" : "replica"},
-                                             {"node", server.id},
-                                             {"cluster", server.ok ? "ok" : "fail"},
-                                             {"epoch", std::to_string(server.current_epoch)},
-                                             {"offset", std::to_string(server.offset)}};
+    std::map<std::string, std::string> facts{
+        {"role", self.master ? "master" : "replica"}, {"node", server.id},
+        {"cluster", server.ok ? "ok" : "fail"},       {"epoch", std::to_string(server.current_epoch)},
+        {"offset", std::to_string(server.offset)},    {"write", server.write}};
     if (!self.master) {
       facts["primary"] = self.primary;
       facts["link"] = server.linked ? "up" : "down";

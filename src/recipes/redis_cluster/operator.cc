@@ -7,6 +7,7 @@
 #include <set>
 
 #include "base/files.h"
+#include "recipes/redis/secret_check.h"
 #include "recipes/redis/settings.h"
 #include "recipes/redis_cluster/facts.h"
 #include "recipes/redis_cluster/node.h"
@@ -243,6 +244,8 @@ class RedisClusterOperator : public Operator {
     if (!answers->loading) RememberReady(*state, context, run);
     co_return Done();
   }
+
+  net::Task<Status> Prepare(Context context) override { co_return redis::CheckSecrets(*context.instance); }
 
   net::Task<Status> Reload(Context context) override {
     const SharedState state = state_;

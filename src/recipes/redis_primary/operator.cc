@@ -6,6 +6,7 @@
 #include <spdlog/spdlog.h>
 
 #include "recipes/redis/member_layout.h"
+#include "recipes/redis/secret_check.h"
 #include "recipes/redis/words.h"
 #include "recipes/redis_primary/connection.h"
 #include "recipes/redis_primary/facts.h"
@@ -283,6 +284,7 @@ net::Task<bool> AskMajority(Operator::Context context, LeaseTerms terms, Duratio
 class RedisPrimaryOperator : public Operator {
  public:
   net::Task<Status> Prepare(Context context) override {
+    MUSTER_CO_DO(redis::CheckSecrets(*context.instance));
     if (context.pid > 0) co_return Done();
     Remembered(*state_, context);
     // Whose data is gone is nobody's copy any more, whatever it was.

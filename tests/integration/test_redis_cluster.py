@@ -85,6 +85,18 @@ def test_it_comes_up_from_nothing_and_keeps_its_password_to_itself(muster):
     assert not writer.read_back(), "data outlives a down"
 
 
+def test_a_password_that_redis_conf_cannot_hold_starts_nothing(muster):
+    cache = Cache(muster, password='pass"word\\')
+    cache.set_secret(cache.password)
+    refused = cache.up(code=None)
+    told = refused.stdout + refused.stderr
+    assert refused.returncode != 0 and "secret-unusable" in told and cache.password not in told
+    cache.password = PASSWORD
+    cache.set_secret(PASSWORD)
+    cache.up()
+    cache.whole()
+
+
 def test_fewer_than_three_masters_are_refused(muster):
     cache = Cache(muster, masters=2)
     refused = muster.run("check", cache.file(), code=None)

@@ -230,6 +230,26 @@ def test_masters_and_replicas_are_scaled_both_ways_with_their_keys(muster):
     apart(cache)
 
 
+def test_masters_are_changed_by_hand_and_go_back_while_a_client_writes(muster):
+    cache = Cache(muster)
+    cache.up()
+    cache.whole()
+    fill(cache)
+    with cache.writer() as writer:
+        _, (replica,) = cache.shard(cache.primaries()[0])
+        muster.run("switchover", "cache", "--to", replica, "--cluster", cache.key)
+        cache.whole()
+        assert replica in cache.primaries()
+        muster.run("switchover", "cache", "--cluster", cache.key, timeout=70)
+        cache.whole()
+        members = cache.members()
+        assert len({members[name]["host"] for name in cache.primaries()}) == 3
+        has_all(cache)
+        without_loss(writer)
+    refused = muster.run("failover", "cache", "--force", "--cluster", cache.key, code=None)
+    assert refused.returncode != 0 and "primary-is-well" in refused.stdout + refused.stderr
+
+
 def test_replicas_come_and_go(muster):
     cache = Cache(muster)
     cache.up()

@@ -250,13 +250,22 @@ def parent_of(pid):
     return 0
 
 
+@contextlib.contextmanager
+def living(kind):
+    """A life of this kind with a server; afterwards nobody waits at a point, and nothing is left."""
+    one = kind()
+    try:
+        one.muster.run("server", "start")
+        yield one
+    finally:
+        one.points.forget()
+        one.muster.close()
+
+
 @pytest.fixture
 def life():
-    one = Life()
-    one.muster.run("server", "start")
-    yield one
-    one.points.forget()
-    one.muster.close()
+    with living(Life) as one:
+        yield one
 
 
 def test_every_point_of_the_sources_is_tried():

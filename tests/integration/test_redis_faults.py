@@ -12,7 +12,7 @@ import pytest
 
 from conftest import Muster, processes_below, wait_until
 from redis_clusters import Cache, needs_redis
-from test_faults import ALL, FAULTS, Points, parent_of, state_of
+from test_faults import ALL, FAULTS, Points, living, parent_of, state_of
 
 pytestmark = [needs_redis,
               pytest.mark.skipif(not (FAULTS / "muster").exists(), reason="no build with fault points")]
@@ -114,11 +114,8 @@ class Life:
 
 @pytest.fixture
 def life():
-    one = Life()
-    one.muster.run("server", "start")
-    yield one
-    one.points.forget()
-    one.muster.close()
+    with living(Life) as one:
+        yield one
 
 
 def cases():

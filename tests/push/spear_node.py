@@ -95,37 +95,30 @@ def spear(tmp_path):
         assert "ERROR: " not in each.log() and "runtime error" not in each.log(), each.log()
 
 
-def start_shared(tmp_path_factory, **settings):
-    return Spear(tmp_path_factory.mktemp("spear"), {"drain": {"over": "0s"}, **settings})
+def shared(tmp_path_factory, **settings):
+    """A server of several tests, which has to outlive them."""
+    server = Spear(tmp_path_factory.mktemp("spear"), {"drain": {"over": "0s"}, **settings})
+    yield server
+    alive = server.process.poll()
+    server.end()
+    assert alive is None, server.log()
 
 
 @pytest.fixture(scope="module")
 def reference(tmp_path_factory):
     """The server that the protocols' official suites expect."""
-    server = start_shared(tmp_path_factory, reference=True, namespaces=["/", "/custom"], connect_timeout="1s",
-                          heartbeat={"interval": "300ms", "timeout": "200ms"})
-    yield server
-    alive = server.process.poll()
-    server.end()
-    assert alive is None, server.log()
+    yield from shared(tmp_path_factory, reference=True, namespaces=["/", "/custom"], connect_timeout="1s",
+                      heartbeat={"interval": "300ms", "timeout": "200ms"})
 
 
 @pytest.fixture(scope="module")
 def steady(tmp_path_factory):
     """The same with a heartbeat that a busy machine keeps up with."""
-    server = start_shared(tmp_path_factory, reference=True, namespaces=["/", "/custom"])
-    yield server
-    alive = server.process.poll()
-    server.end()
-    assert alive is None, server.log()
+    yield from shared(tmp_path_factory, reference=True, namespaces=["/", "/custom"])
 
 
 @pytest.fixture(scope="module")
 def chat(tmp_path_factory):
     """A server as users have it, for tests that change nothing of it."""
-    server = start_shared(tmp_path_factory, presence=True, recovery={"enabled": True}, namespaces=["/", "/other"],
-                          allow_eio3=True)
-    yield server
-    alive = server.process.poll()
-    server.end()
-    assert alive is None, server.log()
+    yield from shared(tmp_path_factory, presence=True, recovery={"enabled": True}, namespaces=["/", "/other"],
+                      allow_eio3=True)

@@ -96,37 +96,27 @@ def test_closes_upon_a_second_connect(server):
         client.expect_gone()
 
 
-def test_echoes_an_event(server):
-    with Client(server) as client:
-        client.event("auth")
-        client.send('42["message",1,"2",{"3":[true]}]')
-        assert client.packet() == '42["message-back",1,"2",{"3":[true]}]'
+TWO = '{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}'
 
 
-def test_echoes_an_event_with_attachments(server):
+@pytest.mark.parametrize("sent, answer", [('42["message",1,"2",{"3":[true]}]', '42["message-back",1,"2",{"3":[true]}]'),
+                                          ('42456["message-with-ack",1,"2",{"3":[false]}]', '43456[1,"2",{"3":[false]}]')])
+def test_echoes_and_acknowledges_an_event(server, sent, answer):
     with Client(server) as client:
         client.event("auth")
-        client.send('452-["message",{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]')
+        client.send(sent)
+        assert client.packet() == answer
+
+
+@pytest.mark.parametrize("sent, answer", [(f'452-["message",{TWO}]', f'452-["message-back",{TWO}]'),
+                                          (f'452-789["message-with-ack",{TWO}]', f'462-789[{TWO}]')])
+def test_echoes_and_acknowledges_an_event_with_attachments(server, sent, answer):
+    with Client(server) as client:
+        client.event("auth")
+        client.send(sent)
         client.send(b"\1\2\3")
         client.send(b"\4\5\6")
-        assert client.packet() == '452-["message-back",{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]'
-        assert [client.packet(), client.packet()] == [b"\1\2\3", b"\4\5\6"]
-
-
-def test_acknowledges_an_event(server):
-    with Client(server) as client:
-        client.event("auth")
-        client.send('42456["message-with-ack",1,"2",{"3":[false]}]')
-        assert client.packet() == '43456[1,"2",{"3":[false]}]'
-
-
-def test_acknowledges_with_attachments(server):
-    with Client(server) as client:
-        client.event("auth")
-        client.send('452-789["message-with-ack",{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]')
-        client.send(b"\1\2\3")
-        client.send(b"\4\5\6")
-        assert client.packet() == '462-789[{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]'
+        assert client.packet() == answer
         assert [client.packet(), client.packet()] == [b"\1\2\3", b"\4\5\6"]
 
 

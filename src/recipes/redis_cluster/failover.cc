@@ -265,7 +265,7 @@ void Relieve(const Situation& situation, Memory& memory, Orders& orders) {
     if (!heir) continue;  // a run may be what helps, and doesn't wait
     const std::string why = fmt::format("{} can't write ({})", member.name, member.unwritable);
     orders.Trouble(why);
-    HandOverTo(situation, member, *heir, why, false, memory, orders);
+    HandOverTo(situation, member, *heir, why, memory, orders);
   }
 }
 

@@ -8,8 +8,6 @@ if (which === "socket.io") {
   io.on("connection", socket => {
     socket.on("echo", (...rest) => rest.pop()(...rest));
     socket.on("join", (room, done) => { socket.join(room); done(); });
-    socket.on("auth", (who, done) => { socket.data.user = who.id; socket.join("user:" + who.id); done(); });
-    socket.on("subscribe", (wanted, done) => { for (const group of wanted.subscribeGroups) socket.join("group:" + group.id); done(); });
     socket.on("emit", (room, event, ...rest) => socket.to(room).emit(event, ...rest));
   });
 } else {

@@ -45,7 +45,9 @@ class Agent {
     host_.ask_server = [this] { AskServer(std::nullopt); };
     host_.heard = [this] { return heard_; };
     host_.connection = [this] { return connection_; };
-    host_.answers = [this](uint64_t connection) { return Answers(connection); };
+    host_.answers = [this](uint64_t connection, std::string order) {
+      return Answers(connection, std::move(order));
+    };
   }
 
   void Begin() {
@@ -71,6 +73,7 @@ class Agent {
       }
       channel_ = *connected;
       ++connection_;
+      server_rules_ = false;
       const net::Promised<bool> closed;
       channel_->on_frame = [this](net::Frame frame) { OnFrame(std::move(frame)); };
       channel_->on_closed = [closed](const Error&) { closed.Set(true); };
@@ -118,6 +121,11 @@ class Agent {
     }
     if (const auto* welcome = std::get_if<api::Welcome>(&*message)) {
       dial_wait_ = kDialFirst;
+      server_rules_ = welcome->epoch >= epoch_;
+      if (!server_rules_) {
+        spdlog::warn("a server of epoch {} has been dialled, and {} has been seen: it is not obeyed",
+                     welcome->epoch, epoch_);
+      }
       SeeEpoch(welcome->epoch);
     } else if (const auto* order = std::get_if<api::OrderMessage>(&*message)) {
       OnOrder(*order);
@@ -145,8 +153,8 @@ class Agent {
       streams_.On(*input);
     } else if (std::holds_alternative<api::Ping>(*message)) {
       Send(api::Pong{});
-    } else if (std::holds_alternative<api::Pong>(*message)) {
-      OnAnswer();
+    } else if (const auto* pong = std::get_if<api::Pong>(&*message)) {
+      OnAnswer(pong->wanted);
     } else if (const auto* leave = std::get_if<api::Leave>(&*message)) {
       if (leave->epoch >= epoch_ && !leaving_) net::Spawn(Leave());
     }
@@ -154,30 +162,32 @@ class Agent {
 
   // --- Whether the server takes this host for present: it answers as long as it does.
 
-  void AskServer(std::optional<net::Promised<bool>> answered) {
+  void AskServer(std::optional<net::Promised<bool>> answered, std::string order = "") {
     if (!channel_ || questions_.size() >= kQuestionsMost) {
       if (answered) answered->Set(false);
       return;
     }
     questions_.push_back({.asked = Now(), .answered = std::move(answered)});
-    Send(api::Ping{});
+    Send(api::Ping{.order = std::move(order)});
   }
 
-  // Answers come in the order of the questions.
-  void OnAnswer() {
+  // Answers come in the order of the questions. Those of a server that another has replaced say nothing: the
+  // newer one may take this host for gone.
+  void OnAnswer(bool wanted) {
     if (questions_.empty()) return;
     const Question question = std::move(questions_.front());
     questions_.pop_front();
-    heard_ = question.asked;
+    wanted = wanted && server_rules_;
+    if (server_rules_) heard_ = question.asked;
     if (question.answered) {
-      loop_.Post([answered = *question.answered] { answered.Set(true); });
+      loop_.Post([answered = *question.answered, wanted] { answered.Set(wanted); });
     }
   }
 
-  net::Task<bool> Answers(uint64_t connection) {
+  net::Task<bool> Answers(uint64_t connection, std::string order) {
     if (connection != connection_) co_return false;
     const net::Promised<bool> answered;
-    AskServer(answered);
+    AskServer(answered, std::move(order));
     const bool yes = co_await answered;
     co_return yes&& connection == connection_;
   }
@@ -222,13 +232,14 @@ class Agent {
     api::Outcome outcome{.id = order.id, .error = std::nullopt, .values = {}};
     if (order.epoch < epoch_) {
       outcome.error = Old(order.epoch);
+      spdlog::warn("{}: {}", order.id, outcome.error->Text());
     } else {
       SeeEpoch(order.epoch);
       const std::string name = order.step.instance;
       std::shared_ptr<Member>& slot = members_[name];
       if (!slot) slot = std::make_shared<Member>(&host_, name);
       const std::shared_ptr<Member> member = slot;
-      auto done = co_await member->Perform(order.step, std::move(order.instance), given_up);
+      auto done = co_await member->Perform(order.step, std::move(order.instance), given_up, order.id);
       if (done.ok()) {
         outcome.values = std::move(*done);
       } else {
@@ -475,6 +486,7 @@ class Agent {
   std::deque<Question> questions_;  // that the server hasn't answered, over this connection
   Time heard_ = Time::min();        // when the last one that it has answered was asked
   int64_t epoch_ = 0;
+  bool server_rules_ = false;  // it has welcomed this agent, and no newer one has been seen
   OrphanReaper orphans_;
   bool leaving_ = false;
   bool left_ = false;

@@ -45,6 +45,15 @@ TEST_F(AgentStopTest, AProgramBehindAShellIsAskedTooAndHasItsTime) {
   EXPECT_THAT(Log(), HasSubstr("saved"));
 }
 
+TEST_F(AgentStopTest, WhatIsFrozenIsThawedToHearIt) {
+  Begin();
+  const char* script = "trap 'echo saved; exit 0' TERM; echo $$; echo up; while :; do sleep 0.01; done";
+  ASSERT_EQ(Do("1", "start", Shell("web-1", script)), "");
+  ASSERT_EQ(::kill(std::stoi(Log()), SIGSTOP), 0);
+  ASSERT_EQ(Do("2", "stop"), "");
+  EXPECT_THAT(Log(), HasSubstr("saved"));
+}
+
 TEST_F(AgentStopTest, WhatIsLeftBehindAShellIsKilledWhenTheTimeIsOver) {
   Begin();
   const std::string seconds = Unique();

@@ -77,7 +77,7 @@ Status Enter(const std::string& name) {
   const Fd fd(open(NamespacePath(name).c_str(), O_RDONLY | O_CLOEXEC));
   if (!fd.valid() || !NamespaceStands(name)) {
     return Error::NotFound("host-network-missing", "the network namespace {} doesn't exist", name)
-        .Hint("it is made by `muster up --rehearse`");
+        .Hint("it is made by `muster up FILE --rehearse`");
   }
   if (setns(fd.get(), CLONE_NEWNET) != 0) return Error::Os("enter the network namespace " + name, errno);
   return Done();

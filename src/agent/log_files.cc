@@ -64,9 +64,11 @@ void Commit(int folder, int keep) {
     int free_slot = 1;
     while (ExistsIn(folder, Slot(free_slot, ".log"))) ++free_slot;
     for (int slot = free_slot; slot > 1; --slot) {
-      rename_in(Slot(slot - 1, ".log"), Slot(slot, ".log"));
+      // Times first: who is killed in between finds the log where it was, and gives it the times that went
+      // ahead. The other way round those of the next one would come over them.
       if (ExistsIn(folder, Slot(slot - 1, ".times")))
         rename_in(Slot(slot - 1, ".times"), Slot(slot, ".times"));
+      rename_in(Slot(slot - 1, ".log"), Slot(slot, ".log"));
     }
     rename_in(kRotatingLog, Slot(1, ".log"));
   }

@@ -71,7 +71,10 @@ void Member::Restore() {
   }
   reported_ = remembered_->memory.state;
   Obey(supervisor_.Restore(remembered_->memory, running, Now()));
-  if (running) StartProbing(supervisor_.state() != InstanceState::kReady);
+  if (running) {
+    not_asked_ = true;
+    StartProbing(supervisor_.state() != InstanceState::kReady);
+  }
 }
 
 std::map<std::string, std::string> Member::Environment() const {
@@ -171,7 +174,7 @@ Error Member::WithEvidence(Error error) const {
 }
 
 net::Task<Result<Values>> Member::Perform(Step step, std::optional<Instance> desired,
-                                          std::shared_ptr<const bool> given_up) {
+                                          std::shared_ptr<const bool> given_up, std::string order) {
   auto self = shared_from_this();
   if (step.verb == "break") {
     const auto how = step.args.find("how");
@@ -185,8 +188,8 @@ net::Task<Result<Values>> Member::Perform(Step step, std::optional<Instance> des
     Held held = Hold();
     if (!held.recipe) co_return Error::Conflict("not-installed", "{} is not installed", paths_.name);
     if (host_->answers) {
-      held.context.still_wanted = [answers = host_->answers, connection = host_->connection()] {
-        return answers(connection);
+      held.context.still_wanted = [answers = host_->answers, connection = host_->connection(), order] {
+        return answers(connection, order);
       };
     }
     auto values = co_await held.recipe->Perform(held.context, step.verb, step.args);
@@ -220,7 +223,8 @@ net::Task<Result<Values>> Member::Perform(Step step, std::optional<Instance> des
       status = co_await Start(step);
     }
   }
-  if (step.verb == "stop") status = co_await Stop();
+  if (step.verb == "stop") status = co_await MayStop(step);
+  if (step.verb == "stop" && status.ok()) status = co_await Stop();
   if (step.verb == "reload") status = co_await Reload(step);
   if (step.verb == "remove") {
     const auto data = step.args.find("delete_data");
@@ -297,16 +301,6 @@ void Member::GiveUpStart() {
   if (const auto waiting = std::exchange(staying_, std::nullopt)) {
     host_->loop->Post([waiting = *waiting] { waiting.Set(false); });
   }
-}
-
-net::Task<Status> Member::Stop() {
-  if (!remembered_) co_return Done();
-  const net::Promised<bool> stopped;
-  stopping_.push_back(stopped);
-  Feed(StopWanted{});
-  co_await stopped;
-  MUSTER_FAULT("agent.stopped");
-  co_return Done();
 }
 
 net::Task<Status> Member::Remove(bool delete_data) {
@@ -472,6 +466,7 @@ void Member::OnEnded() {
   watch_ = 0;
   if (prober_) prober_->Stop();
   prober_.reset();
+  not_asked_ = false;
   AwaitOthers(2ms);
 }
 
@@ -531,6 +526,7 @@ void Member::StartProbing(bool eager, int passes) {
   const auto on_seen = [weak = weak_from_this(), probe = desired.probe](Status seen) {
     auto self = weak.lock();
     if (!self || !self->process_) return;
+    self->not_asked_ = false;
     if (seen.ok()) {
       if (self->reloading_ && !self->OnProofPassed()) return;
       self->SettleReload(Done());
@@ -568,7 +564,7 @@ void Member::Report() {
   if (reported_ != supervisor_.state()) remembered_->since = WallNow();
   reported_ = supervisor_.state();
   SaveState();
-  if (Operator* recipe = GetOperator()) told_facts_ = recipe->Facts(OperatorContext());
+  if (Operator* recipe = GetOperator()) told_facts_ = FactsBy(*recipe);
   host_->changed(Observe(false));
 }
 
@@ -592,7 +588,7 @@ Observed Member::Observe(bool drift) {
   observed.memory_bytes = process_ ? process_->memory_bytes() : 0;
   if (drift && !installing_ && !files_change_) observed.drift = drift_watch_.Look(paths_, desired);
   if (Operator* recipe = GetOperator()) {
-    observed.facts = recipe->Facts(OperatorContext());
+    observed.facts = FactsBy(*recipe);
     observed.facts.merge(recipe->Measures(OperatorContext()));
   }
   const std::string listens = FormatListens(desired.address, desired.ports);

@@ -43,9 +43,10 @@ struct HostContext {
   // question that it has answered was asked, Time::min() before the first.
   std::function<void()> ask_server = [] {};
   std::function<Time()> heard = [] { return Time::min(); };
-  // The number of the connection to the server, and whether it answers by that very one.
+  // The number of the connection to the server, and whether it answers by that very one that it still waits
+  // for this order.
   std::function<uint64_t()> connection = [] { return uint64_t{0}; };
-  std::function<net::Task<bool>(uint64_t connection)> answers = {};
+  std::function<net::Task<bool>(uint64_t connection, std::string order)> answers = {};
 };
 
 using Values = std::map<std::string, std::string>;
@@ -64,11 +65,11 @@ class Member : public std::enable_shared_from_this<Member> {
 
   // Performs one step. install, start, stop, reload and remove go one after the other; the recipe's own verbs
   // may run beside each other. Repeating a step is harmless.
-  // `given_up`, if any, may become true at any time: a start that hasn't begun then ends as "cancelled". An
-  // order that comes while an earlier one still waits for it to be ready, to stay so or to pass a changed
-  // probe ends that wait: only the newest counts.
+  // `order` is its id, by which the server knows it. `given_up`, if any, may become true at any time: a start
+  // that hasn't begun then ends as "cancelled". An order that comes while an earlier one still waits for it
+  // to be ready, to stay so or to pass a changed probe ends that wait: only the newest counts.
   net::Task<Result<Values>> Perform(Step step, std::optional<Instance> desired,
-                                    std::shared_ptr<const bool> given_up = nullptr);
+                                    std::shared_ptr<const bool> given_up = nullptr, std::string order = "");
 
   // Whoever waits for it to be ready, to stay so, or for a proof waits no more; it goes on as it can. Code
   // "cancelled".
@@ -104,6 +105,7 @@ class Member : public std::enable_shared_from_this<Member> {
   bool nobody_waits() const;
   net::Task<Status> Install(const Step& step, Instance desired);
   net::Task<Status> Start(const Step& step);
+  net::Task<Status> MayStop(const Step& step);
   net::Task<Status> Stop();
   net::Task<Status> StaysReady(Duration min_ready);
   net::Task<Status> Reload(Step step);
@@ -150,6 +152,7 @@ class Member : public std::enable_shared_from_this<Member> {
   net::Task<void> Guard();
   net::Task<Status> AskHealth();
   static net::Task<Status> AskOperator(std::weak_ptr<Member> member);
+  Values FactsBy(Operator& recipe);  // all that are told of what it asks
   void TellFacts();
   net::Task<Status> HasUdp(int port);
   void Report();
@@ -185,7 +188,10 @@ class Member : public std::enable_shared_from_this<Member> {
   std::string operator_kind_;
   std::shared_ptr<LogCare> log_care_;
   DriftWatch drift_watch_;
-  Values told_facts_;  // its operator's, with the last report
+  bool not_asked_ = false;  // it ran when this agent came, and no probe of it has ended since
+  Values told_facts_;       // its operator's, with the last report
+  Values told_measures_;
+  Time measures_told_at_{};
   InstanceState reported_ = InstanceState::kAbsent;
   std::pair<std::string, std::string> saved_hashes_;  // running and live one, as state.json has them
   int starts_ = 0;

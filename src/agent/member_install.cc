@@ -116,7 +116,7 @@ net::Task<Status> Member::PutArtifactRight() {
                                "the artifact {} of {} is not what was installed ({}), and "
                                "can't be put right: {}",
                                instance.artifact.name, instance.name, what, right.error().message())
-      .Hint("muster up brings it again");
+      .Hint("muster up FILE brings it again");
 }
 
 net::Task<Result<User>> Member::FindUser(std::string name) {

@@ -1,9 +1,11 @@
 // How an instance's processes end.
 #include <poll.h>
+#include <signal.h>
 
 #include <algorithm>
 
 #include "agent/member.h"
+#include "base/fault.h"
 
 namespace muster::agent {
 namespace {
@@ -21,8 +23,12 @@ bool Member::stops_its_own() const {
 
 void Member::Ask() {
   if (!process_) return;
+  const Recipe* recipe = FindRecipe(remembered_->desired.kind);
+  if (recipe && recipe->never_thawed && process_->frozen()) return process_->KillAll();
   const int signal_number = remembered_->desired.stop_signal;
-  return stops_its_own() ? process_->Signal(signal_number) : process_->AskToStop(signal_number);
+  if (!stops_its_own()) return process_->AskToStop(signal_number);
+  process_->Signal(signal_number);
+  process_->Signal(SIGCONT);
 }
 
 // Where it was asked to stop, all of it was, and all of it has the same time for that.
@@ -80,6 +86,24 @@ void Member::KillStrays() const {
   }
   const bool own = env.at("HOME") == paths_.folder;  // else there may be a stranger that has the same
   if (own && words.size() == 3) runtime::KillMarked(words);
+}
+
+net::Task<Status> Member::MayStop(const Step& step) {
+  const auto only = step.args.find("only");
+  if (only == step.args.end() || only->second != "handed-over" || !process_) co_return Done();
+  const Held held = Hold();
+  if (!held.recipe) co_return Done();
+  co_return co_await held.recipe->MayStop(held.context);
+}
+
+net::Task<Status> Member::Stop() {
+  if (!remembered_) co_return Done();
+  const net::Promised<bool> stopped;
+  stopping_.push_back(stopped);
+  Feed(StopWanted{});
+  co_await stopped;
+  MUSTER_FAULT("agent.stopped");
+  co_return Done();
 }
 
 }  // namespace muster::agent

@@ -1,6 +1,7 @@
 // How an instance takes over what runs in its place since before muster was there.
 #include "agent/member.h"
 #include "agent/take_over.h"
+#include "base/fault.h"
 
 namespace muster::agent {
 namespace {
@@ -29,6 +30,7 @@ net::Task<Result<bool>> Member::TakeOver() {
   if (!launch.ok()) co_return launch.error();
   launch->hash = hash;
   MUSTER_CO_TRY(std::unique_ptr<runtime::Process> process, runtime::Process::TakeOver(*launch, pid));
+  MUSTER_FAULT("agent.taken-over");
   NoteStart(0, hash);
   Watch(std::move(process), true);
   Feed(Started{});

@@ -4,11 +4,13 @@
 #include "agent/member.h"
 #include "agent/ports.h"
 #include "base/text.h"
+#include "model/not_asked.h"
 
 namespace muster::agent {
 namespace {
 
 constexpr Duration kAnswerWithin = 5s;
+constexpr Duration kMeasuresEvery = 2s;  // they change all the time
 
 }  // namespace
 
@@ -60,11 +62,25 @@ net::Task<void> Member::Guard() {
   TellFacts();
 }
 
+Values Member::FactsBy(Operator& recipe) {
+  Values facts = recipe.Facts(OperatorContext());
+  const bool asks = prober_ && remembered_->desired.probe.kind == Probe::Kind::kOperator;
+  if (not_asked_ && asks) facts[kNotAskedFact] = "yes";
+  return facts;
+}
+
 // What its operator has learned by asking it. Others' probes teach nothing.
 void Member::TellFacts() {
   if (!remembered_ || remembered_->desired.probe.kind != Probe::Kind::kOperator) return;
   Operator* recipe = GetOperator();
-  if (recipe && recipe->Facts(OperatorContext()) != told_facts_) Report();
+  if (!recipe) return;
+  if (FactsBy(*recipe) != told_facts_) return Report();
+  if (Now() - measures_told_at_ < kMeasuresEvery) return;
+  Values measures = recipe->Measures(OperatorContext());
+  if (measures == told_measures_) return;
+  told_measures_ = std::move(measures);
+  measures_told_at_ = Now();
+  host_->changed(Observe(false));  // nothing that would have to be written down
 }
 
 net::Task<Status> Member::HasUdp(int port) {

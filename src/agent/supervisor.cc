@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "recipes/recipe.h"
+
 namespace muster::agent {
 namespace {
 
@@ -26,9 +28,11 @@ Duration Backoff(const RestartPolicy& policy, int crash_count) {
 }  // namespace
 
 SupervisorPolicy SupervisorPolicy::Of(const Instance& instance) {
+  const Recipe* recipe = FindRecipe(instance.kind);
   return {.restart = instance.restart,
           .ready_within = instance.ready_within,
           .stop_timeout = instance.stop_timeout,
+          .asks_again = recipe ? recipe->asks_again : 0ms,
           .probed = instance.probe.kind != Probe::Kind::kNone,
           .fail_after = std::max(1, instance.probe.fail_after),
           .kill_when_hung = instance.probe.kill_when_hung};
@@ -155,14 +159,19 @@ void Supervisor::OnStopWanted(Time now, Actions& actions) {
   if (memory_.state == InstanceState::kStopping) return;
   if (running()) {
     Become(InstanceState::kStopping, actions);
-    wake_ = now + policy_.stop_timeout;
-    actions.emplace_back(std::in_place_type<AskToStop>);
+    stop_by_ = now + policy_.stop_timeout;
+    AskToEnd(now, actions);
     return;
   }
   wake_.reset();
   Become(InstanceState::kStopped, actions);
   stop_asked_ = false;
   actions.emplace_back(std::in_place_type<StopSettled>);
+}
+
+void Supervisor::AskToEnd(Time now, Actions& actions) {
+  wake_ = policy_.asks_again > 0ms ? std::min(stop_by_, now + policy_.asks_again) : stop_by_;
+  actions.emplace_back(std::in_place_type<AskToStop>);
 }
 
 void Supervisor::OnStarted(Time now) {
@@ -340,6 +349,7 @@ void Supervisor::OnTime(Time now, Actions& actions) {
       Start(actions);
       return;
     case InstanceState::kStopping:
+      if (now < stop_by_) return AskToEnd(now, actions);
       actions.emplace_back(std::in_place_type<KillProcess>);
       return;
     case InstanceState::kStarting:

@@ -16,7 +16,8 @@ struct SupervisorPolicy {
   RestartPolicy restart;
   Duration ready_within = 600s;
   Duration stop_timeout = 10s;
-  bool probed = false;  // else it is ready once it has been up for `kUnprobedGrace`
+  Duration asks_again{};  // while it stops; 0: asked once
+  bool probed = false;    // else it is ready once it has been up for `kUnprobedGrace`
   int fail_after = 3;
   bool kill_when_hung = true;
 
@@ -129,6 +130,7 @@ class Supervisor {
   void OnProbeChanged(Time now, Actions& actions);
   void OnProofFailed(const ProofFailed& failed, Actions& actions);
   void OnTime(Time now, Actions& actions);
+  void AskToEnd(Time now, Actions& actions);
   void StartAnew(Actions& actions);  // with counters at nought
   void Start(Actions& actions);
   void Become(InstanceState state, Actions& actions);
@@ -150,6 +152,7 @@ class Supervisor {
   bool no_room_ = false;  // waits for room on the disk, not after a crash
   Duration start_within_{};
   Time started_{};
+  Time stop_by_{};   // then it is killed
   Time start_by_{};  // whoever asked for a start waits no longer, over all restarts
   std::optional<Time> wake_;
   int probes_failed_ = 0;

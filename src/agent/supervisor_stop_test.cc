@@ -23,6 +23,23 @@ TEST_F(SupervisorTest, AsksThenKillsWhatDoesNotStopInTime) {
   EXPECT_EQ(memory().last_exit, "signal 9");
 }
 
+TEST_F(SupervisorTest, AsksAgainWhatForgetsThatItWasAskedUntilItsTimeIsOver) {
+  SupervisorPolicy forgetful = kProbed;
+  forgetful.asks_again = 4s;
+  Use(forgetful);
+  BeReady();
+  EXPECT_EQ(On(StopWanted{}, 20s), "report ask");
+  EXPECT_EQ(State(), "stopping until 24s");
+  EXPECT_EQ(On(TimeReached{}, 23s), "");
+  EXPECT_EQ(On(TimeReached{}, 24s), "ask");
+  EXPECT_EQ(On(StopWanted{}, 25s), "");
+  EXPECT_EQ(On(TimeReached{}, 28s), "ask");
+  EXPECT_EQ(State(), "stopping until 30s");
+  EXPECT_EQ(On(TimeReached{}, 30s), "kill");
+  EXPECT_EQ(On(TimeReached{}, 34s), "");
+  EXPECT_EQ(On(Exited{.how = "signal 9"}, 35s), "report stopped");
+}
+
 TEST_F(SupervisorTest, IsNoCrashWhenAStoppedProcessEnds) {
   BeStopping();
   EXPECT_EQ(On(Exited{.how = "exit 143"}, 21s), "report stopped");

@@ -66,8 +66,14 @@ Json Body(const CancelMessage& m) { return {{"id", m.id}}; }
 Json Body(const Leave& m) { return {{"epoch", m.epoch}}; }
 Json Body(const More& m) { return {{"id", m.id}, {"bytes", m.bytes}}; }
 Json Body(const Input& m) { return {{"id", m.id}, {"base64", EncodeBase64(m.data)}, {"end", m.end}}; }
-Json Body(const Ping&) { return Json::object(); }
-Json Body(const Pong&) { return Json::object(); }
+Json Body(const Ping& m) {
+  if (m.order.empty()) return Json::object();
+  return {{"order", m.order}};
+}
+Json Body(const Pong& m) {
+  if (m.wanted) return Json::object();
+  return {{"wanted", m.wanted}};
+}
 Json Body(const Taken& m) { return {{"id", m.id}, {"bytes", m.bytes}, {"closed", m.closed}}; }
 
 // Bytes of any kind. Returns whether there were any.
@@ -88,8 +94,8 @@ void Read(Fields& f, Hello& m) {
       .Integer("streams", m.streams)
       .Bool("pings", m.pings);
 }
-void Read(Fields&, Ping&) {}
-void Read(Fields&, Pong&) {}
+void Read(Fields& f, Ping& m) { f.Text("order", m.order); }
+void Read(Fields& f, Pong& m) { f.Bool("wanted", m.wanted); }
 void Read(Fields& f, Welcome& m) { f.Integer("epoch", m.epoch); }
 void Read(Fields& f, OrderMessage& m) {
   f.Text("id", m.id).Integer("epoch", m.epoch).Part("step", m.step, StepFrom);

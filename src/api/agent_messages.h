@@ -150,8 +150,13 @@ struct Leave {
   int64_t epoch = 0;
 };
 
-struct Ping {};
-struct Pong {};
+// Of an agent's: `order`, where it isn't empty, asks whether that order is still waited for.
+struct Ping {
+  std::string order = {};
+};
+struct Pong {
+  bool wanted = true;
+};
 
 using AgentMessage = std::variant<Hello, Welcome, OrderMessage, Outcome, Observe, ObservedMessage, Changed,
                                   WantBlob, Blob, Logs, ExecMessage, Chunk, End, VerifyMessage, Verified,

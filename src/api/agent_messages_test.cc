@@ -32,8 +32,8 @@ std::vector<AgentMessage> OneOfEach() {
       More{.id = "3", .bytes = 1000},
       Input{.id = "3", .data = std::string("\xff\0x", 3), .end = true},
       Taken{.id = "3", .bytes = 7, .closed = true},
-      Ping{},
-      Pong{}};
+      Ping{.order = "mend/1/2/cache-1.take-over"},
+      Pong{.wanted = false}};
 }
 
 TEST(AgentMessages, EachComesBackAsItWent) {

@@ -75,6 +75,12 @@ TEST(Sizes, AreBinaryAndDoNotOverflow) {
   for (const char* bad : {"", "m", "1t", "-1k", "99999999999999g"}) EXPECT_FALSE(ParseSize(bad).ok()) << bad;
 }
 
+TEST(HostPorts, HaveBracketsAroundColons) {
+  EXPECT_EQ(HostPort("10.0.0.1", 80), "10.0.0.1:80");
+  EXPECT_EQ(HostPort("db.example", 5432), "db.example:5432");
+  EXPECT_EQ(HostPort("::1", 443), "[::1]:443");
+}
+
 TEST(Lines, TheLastOnesAreKept) {
   EXPECT_THAT(LastLines("a\nb\nc\n", 2), ElementsAre("…(1 more before)", "b", "c"));
   EXPECT_THAT(LastLines("", 2), ElementsAre());

@@ -150,6 +150,11 @@ Result<int64_t> ParseSize(std::string_view text) {
   return number << shift;
 }
 
+std::string HostPort(std::string_view host, int port) {
+  const bool has_colons = host.find(':') != std::string_view::npos;
+  return has_colons ? fmt::format("[{}]:{}", host, port) : fmt::format("{}:{}", host, port);
+}
+
 std::vector<std::string> LastLines(std::string_view text, size_t most) {
   if (!text.empty() && text.back() == '\n') text.remove_suffix(1);
   if (text.empty()) return {};

@@ -28,6 +28,9 @@ std::optional<std::string> Nearest(std::string_view word, const std::vector<std:
 // "bad-unit".
 Result<int64_t> ParseSize(std::string_view text);
 
+// "10.0.0.1:80", "[::1]:80": a host's address in brackets where it has colons of its own.
+std::string HostPort(std::string_view host, int port);
+
 // The last `most` lines; where some were left out, a first line "…(N more before)" says so.
 std::vector<std::string> LastLines(std::string_view text, size_t most);
 

@@ -23,6 +23,7 @@ std::vector<Command> AllCommands() {
   AddActCommands(commands);
   AddDrillCommands(commands);
   AddSecretCommands(commands);
+  AddPushCommands(commands);
   AddServerCommands(commands);
   AddShellCommands(commands);
   return commands;

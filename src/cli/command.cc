@@ -145,6 +145,7 @@ std::string PageOf(const std::string& group) {
       {"muster itself", "muster"},
       {"The server", "server"},
       {"Secrets", "secrets"},
+      {"Long connections", "push"},
   };
   if (const auto found = pages.find(group); found != pages.end()) return found->second;
   std::string page = group;  // a group that nobody has named a page for yet

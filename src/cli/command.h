@@ -67,6 +67,9 @@ struct Command {
   std::function<Result<int>(Context&, const void* args)> run;
 };
 
+// The option that is written so, "--file" or "-f"; nullptr: it has none.
+const Argument* OptionNamed(const Command& command, const std::string& word);
+
 // Readers of an argument's text, by type; numbers are 0 or more. Code "bad-argument".
 Status ReadArgument(const std::string& text, std::string& target);
 Status ReadArgument(const std::string& text, std::filesystem::path& target);
@@ -176,7 +179,8 @@ struct Invocation {
   bool help = false;       // --help or -h was given
   std::string help_topic;  // "", or a group of commands such as "secret"
 };
-// Codes: "unknown-command", "unknown-option", "argument-missing", "bad-argument", "too-many-arguments".
+// Options may stand before the command's name, too. Codes: "unknown-command", "unknown-option",
+// "argument-missing", "bad-argument", "too-many-arguments".
 Result<Invocation> ParseInvocation(const std::vector<Command>& commands,
                                    const std::vector<std::string>& words);
 

@@ -69,6 +69,33 @@ TEST(Command, ReadsItsArgumentsInAnyOrder) {
   EXPECT_EQ(args.time, 90s);
 }
 
+TEST(Command, TakesOptionsBeforeItsName) {
+  const std::vector<Command> commands = Kitchen();
+  const auto invocation =
+      ParseInvocation(commands, {"--oven=steam", "-n", "3", "--hot", "--with", "bake", "bake", "rye"});
+  ASSERT_TRUE(invocation.ok()) << invocation.error().Text();
+  EXPECT_EQ(invocation->command->name, "bake");
+  const auto& args = *static_cast<const BakeArgs*>(invocation->args.get());
+  EXPECT_EQ(args.what, "rye");
+  EXPECT_EQ(args.loaves, 3);
+  EXPECT_EQ(args.oven, "steam");
+  EXPECT_TRUE(args.hot);
+  EXPECT_THAT(args.with, ElementsAre("bake"));
+  const std::vector<Command> all = AllCommands();
+  const auto secrets = ParseInvocation(all, {"--cluster", "mall", "secret", "list"});
+  ASSERT_TRUE(secrets.ok()) << secrets.error().Text();
+  EXPECT_EQ(secrets->command->name, "secret list");
+  EXPECT_TRUE(ParseInvocation(all, {"-c", "mall", "--help", "ps"})->help);
+}
+
+TEST(Command, SaysWhatIsWrongWithOptionsBeforeItsName) {
+  EXPECT_EQ(ErrorOf({"--loaves", "2"}).code(), "unknown-command");
+  EXPECT_THAT(ErrorOf({"--loaves", "2"}).hint(), HasSubstr("muster ps -c NAME"));
+  EXPECT_EQ(ErrorOf({"--loafs", "2", "bake", "rye"}).code(), "unknown-option");
+  EXPECT_THAT(ErrorOf({"--loafs", "2", "bake", "rye"}).hint(), HasSubstr("--loaves"));
+  EXPECT_EQ(ErrorOf({"--", "bake", "rye"}).code(), "unknown-command");
+}
+
 TEST(Command, NamesTheNearestOfWhatItDoesNotKnow) {
   EXPECT_THAT(ErrorOf({"bkae"}).hint(), HasSubstr("muster bake"));
   EXPECT_EQ(ErrorOf({"bkae"}).code(), "unknown-command");

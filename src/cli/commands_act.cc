@@ -9,10 +9,12 @@
 #include "base/text.h"
 #include "cli/answer.h"
 #include "cli/commands.h"
+#include "cli/confirm.h"
 #include "cli/exec.h"
 #include "cli/follow.h"
 #include "cli/hints.h"
 #include "cli/session.h"
+#include "cli/views.h"
 #include "plan/plan.h"
 
 namespace muster::cli {
@@ -62,7 +64,8 @@ Result<int> Act(Context& context, ApiClient& api, const std::string& key, const 
     if (args.json) {
       PrintJson(context, started);
     } else {
-      context.console.OutText(plan::FormatPlan(plan, context.console.color));
+      context.console.OutText(
+          PlanText(plan, {.color = context.console.color, .columns = context.console.out_columns()}));
     }
     return plan.empty() ? 0 : 2;
   }
@@ -163,24 +166,6 @@ struct DownArgs : ActArgs {
   std::string confirm;
 };
 
-// What has to be typed before data goes. Code "confirm-name".
-Result<std::string> Confirmed(Context& context, const std::string& key, const DownArgs& args) {
-  const std::string name = key.substr(0, key.find('@'));
-  const auto refused = [&](const std::string& why) {
-    return Error::Refused("confirm-name", "{}; nothing was done", why)
-        .Hint("muster down --delete-data --confirm {}", name);
-  };
-  if (!args.confirm.empty()) {
-    if (args.confirm == name || args.confirm == key) return name;
-    return refused("--confirm says " + args.confirm + ", the cluster's name is " + name);
-  }
-  if (!context.console.in_is_terminal) return refused("deleting the data of " + key + " has to be confirmed");
-  MUSTER_TRY(const std::string typed,
-             Ask(context.console, "This deletes all data of " + key + ". Type its name to go on: ", false));
-  if (typed == name || typed == key) return name;
-  return refused("that is not the cluster's name");
-}
-
 Result<int> Down(Context& context, const DownArgs& args) {
   MUSTER_TRY(const auto api, Connect(context, Need::kStore));
   MUSTER_TRY(const std::string key, ClusterFor(*api, args));
@@ -192,21 +177,77 @@ Result<int> Down(Context& context, const DownArgs& args) {
   }
   Json body = {{"delete_data", args.delete_data}};
   if (args.delete_data && !args.plan_only) {
-    MUSTER_TRY(const std::string confirm, Confirmed(context, key, args));
+    const Parting parting{.command = "muster down --delete-data",
+                          .act = "deleting the data of " + key,
+                          .question = "This deletes all data of " + key + ". Type its name to go on: "};
+    MUSTER_TRY(const std::string confirm, Confirmed(context, key, args.confirm, parting));
     body["confirm"] = confirm;
   }
   return Act(context, *api, key, args, "down", std::move(body),
-             args.delete_data ? "down, its data is deleted" : "down; its data stays",
-             args.delete_data ? "was down; its data is deleted" : "is down already; its data stays");
+             args.delete_data ? "down; the data that muster made is deleted" : "down; its data stays",
+             args.delete_data ? "was down; the data that muster made is deleted"
+                              : "is down already; its data stays");
 }
 
 // --- switchover, failover
+
+constexpr Duration kRolesWithin = 3s;
 
 struct PrimaryArgs : ClusterArgs {
   std::string service;
   std::string to;
   bool force = false;
+  bool accept_loss = false;
+  std::string confirm;
 };
+
+// By instance, of this service: "primary of 0-5460".
+std::map<std::string, std::string> RolesIn(const Json& status, const std::string& service) {
+  std::map<std::string, std::string> roles;
+  for (const Json& instance : List(status, "instances")) {
+    if (Text(instance, "service") == service) roles[Text(instance, "name")] = Text(instance, "role");
+  }
+  return roles;
+}
+
+bool IsWell(const Json& status, const std::string& service) {
+  for (const Json& one : List(status, "services")) {
+    if (Text(one, "name") == service) return Text(one, "health") == "green" && List(one, "unsettled").empty();
+  }
+  return true;
+}
+
+// Who was made a primary. The former one takes a moment to know that it is one no more.
+std::vector<std::string> NewPrimaries(const std::map<std::string, std::string>& before,
+                                      const std::map<std::string, std::string>& now) {
+  const auto is_primary = [](const std::map<std::string, std::string>& roles, const std::string& name) {
+    const auto found = roles.find(name);
+    return found != roles.end() && found->second.starts_with("primary") &&
+           found->second != "primary without slots";
+  };
+  std::vector<std::string> names;
+  for (const auto& [name, role] : now) {
+    if (is_primary(now, name) && !is_primary(before, name)) names.push_back(name);
+  }
+  return names;
+}
+
+// Says what would be lost, and has it confirmed. Code "confirm-name", and those of the server where nothing
+// may be given up.
+Result<Json> LossConfirmed(Context& context, ApiClient& api, const std::string& key,
+                           const PrimaryArgs& args) {
+  Json body = {{"service", args.service}, {"accept_loss", true}};
+  const auto told = api.Ask("POST", ClusterTarget(key, "/failover"), body);
+  if (told.ok()) return body;
+  if (told.error().code() != "confirm-name") return told.error();
+  context.console.ErrLine(key + ": " + told.error().message());
+  const Parting parting{.command = "muster failover " + args.service + " --accept-loss",
+                        .act = "giving up keys of " + key,
+                        .question = "They can't be brought back. Type the cluster's name to go on: "};
+  MUSTER_TRY(const std::string confirm, Confirmed(context, key, args.confirm, parting));
+  body["confirm"] = confirm;
+  return body;
+}
 
 // Waits until there is the other primary, and says who it is.
 Result<int> AskMender(Context& context, const PrimaryArgs& args, const std::string& verb, Json body) {
@@ -214,15 +255,30 @@ Result<int> AskMender(Context& context, const PrimaryArgs& args, const std::stri
   MUSTER_TRY(const std::string key, ClusterFor(*api, args));
   body["service"] = args.service;
   if (!args.to.empty()) body["to"] = args.to;
+  MUSTER_TRY(Json status, api->Ask("GET", ClusterTarget(key, "")));
+  const std::map<std::string, std::string> before = RolesIn(status, args.service);
+  if (args.accept_loss) {
+    MUSTER_TRY(body, LossConfirmed(context, *api, key, args));
+  }
   MUSTER_TRY(const Json answer, api->Ask("POST", ClusterTarget(key, "/" + verb), body));
   if (args.json) {
     PrintJson(context, answer);
     return 0;
   }
-  const Json roles = Object(answer, "roles");
-  for (const auto& [instance, role] : roles.items()) {
-    context.console.OutLine(fmt::format("{}: {}", instance, role.is_string() ? role.get<std::string>() : ""));
-  }
+  // It is done; what is shown should be what stays.
+  const Time end = Now() + kRolesWithin;
+  do {
+    MUSTER_TRY(status, api->Ask("GET", ClusterTarget(key, "")));
+    if (IsWell(status, args.service)) break;
+    std::this_thread::sleep_for(50ms);
+  } while (Now() < end);
+  const std::map<std::string, std::string> now = RolesIn(status, args.service);
+  const std::vector<std::string> made = NewPrimaries(before, now);
+  context.console.OutLine(fmt::format("{}: {}", key,
+                                      made.empty()       ? "nothing to do, " + args.service + " is so already"
+                                      : made.size() == 1 ? made.front() + " is primary now"
+                                                         : Join(made, ", ") + " are primaries now"));
+  for (const auto& [instance, role] : now) context.console.OutLine(fmt::format("  {}: {}", instance, role));
   return 0;
 }
 
@@ -255,9 +311,12 @@ Result<int> Rollback(Context& context, const RollbackArgs& args) {
 Result<int> Resume(Context& context, const ClusterArgs& args) {
   MUSTER_TRY(const auto api, Connect(context, Need::kStore));
   MUSTER_TRY(const std::string key, ClusterFor(*api, args));
+  MUSTER_TRY(const Json status, api->Ask("GET", ClusterTarget(key, "")));
+  const bool paused = Text(status, "run_state") == "paused";
   ActArgs act;
   static_cast<ClusterArgs&>(act) = args;
-  return Act(context, *api, key, act, "resume", Json::object(), "the paused run is done", "no run is paused");
+  return Act(context, *api, key, act, "resume", Json::object(), "the paused run is done",
+             paused ? "nothing of the paused run is left to do" : "no run is paused");
 }
 
 template <class Args>
@@ -309,9 +368,9 @@ void AddActCommands(std::vector<Command>& commands) {
                   .Required()
                   .Offers(Completes::kService)
                   .Option("to", 0, "INSTANCE", &PrimaryArgs::to,
-                          "The new primary; where left out, the one on the host that `prefer` names, or else "
-                          "the replica that lags least; of a redis-cluster, masters go back to hosts of "
-                          "their own")
+                          "The new primary; where left out, the one on the host that `prefer` names, or "
+                          "where none is named the replica that lags least; of a redis-cluster, masters go "
+                          "back to hosts of their own")
                   .Offers(Completes::kInstance))
       .Group(kAct)
       .More(
@@ -326,13 +385,20 @@ void AddActCommands(std::vector<Command>& commands) {
                   .Required()
                   .Offers(Completes::kService)
                   .Flag("force", 0, &PrimaryArgs::force,
-                        "Though muster can't be sure that the old one is gone, or that nothing is lost"))
+                        "Though muster can't be sure that the old one is gone, or that nothing is lost")
+                  .Flag("accept-loss", 0, &PrimaryArgs::accept_loss,
+                        "Give slots whose keys nobody has any more out again, empty")
+                  .Option("confirm", 0, "NAME", &PrimaryArgs::confirm,
+                          "With --accept-loss the cluster's name, instead of typing it"))
       .Group(kAct)
       .More(
           "muster does so by itself wherever that is safe; this is for where it says why it doesn't. Even "
           "with "
-          "--force it waits until a primary that was cut off certainly takes no more writes.")
-      .Example("muster failover cache --force");
+          "--force it waits until a primary that was cut off certainly takes no more writes. With "
+          "--accept-loss what is lost is said first, and the cluster's name has to be typed, or given with "
+          "--confirm; else exit code 3.")
+      .Example("muster failover cache --force")
+      .Example("muster failover cache --accept-loss --confirm shop");
   commands.push_back(failover.Run(Failover));
 
   Declare<RollbackArgs> rollback("rollback", "Go back to an earlier revision, its files included");

@@ -1,5 +1,9 @@
 // The command that takes up what was set up by hand: adopt.
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <algorithm>
+#include <cerrno>
 #include <cstdlib>
 #include <nlohmann/json.hpp>
 #include <regex>
@@ -74,6 +78,21 @@ Result<Adoption> Read(Context& context, const Recipe& recipe, AdoptRequest reque
                                           kPasswordVariable);
 }
 
+Error IsThere(const fs::path& out) {
+  return Error::Conflict("file-exists", "{} is there already, and stays as it is; nothing was done",
+                         out.string())
+      .Hint("name another: --out FILE; - prints it");
+}
+
+// Never over a file that is there, though it has come a moment ago.
+Status WriteNew(const fs::path& out, const std::string& text) {
+  const Fd place(::open(out.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644));
+  if (!place.valid() && errno == EEXIST) return IsThere(out);
+  Status written = WriteFile(out, text);
+  if (!written.ok() && place.valid()) ::unlink(out.c_str());
+  return written;
+}
+
 Json MembersJson(const Adoption& adoption) {
   Json members = Json::array();
   for (const Adoption::Member& one : adoption.members) {
@@ -118,16 +137,18 @@ Result<int> Adopt(Context& context, const AdoptArgs& args) {
   const bool to_output = args.out == "-";
   const fs::path out = args.out.empty() ? fs::path(args.name + ".yaml") : args.out;
   std::error_code unseen;
-  if (!to_output && fs::exists(out, unseen)) {
-    return Error::Conflict("file-exists", "{} is there already; nothing was done", out.string())
-        .Hint("name another: --out FILE; - prints it");
-  }
+  const bool taken = !to_output && fs::exists(out, unseen);
   AdoptRequest request{
       .host = place.first, .port = place.second, .cluster = args.name, .service = args.service};
   MUSTER_TRY(request.password, ReadPassword(args));
-  MUSTER_TRY(Adoption adoption, Read(context, *recipe, request, args.password_file.empty()));
+  // Where there is nothing to adopt the file doesn't matter; where there is, nobody types a password for
+  // nothing.
+  auto found = Read(context, *recipe, request, args.password_file.empty() && !taken);
+  const bool answers = found.ok() || found.error().code() == "redis-denied";
+  if (taken && answers) return IsThere(out);
+  MUSTER_TRY(Adoption adoption, std::move(found));
   for (Finding& finding : adoption.findings) finding.file = args.at;
-  if (!to_output) MUSTER_DO(WriteFile(out, adoption.file));
+  if (!to_output) MUSTER_DO(WriteNew(out, adoption.file));
   const bool bad = HasErrors(adoption.findings);
   if (args.json) {
     Json findings = Json::array();

@@ -48,7 +48,7 @@ Result<int> Heal(Context& context, const HostArgs& args) { return SetCut(context
 
 struct DrillArgs : ClusterArgs {
   std::string service, how, instance, confirm;
-  Duration most{0};
+  Duration most{-1};  // not given
 };
 
 struct Drilled {
@@ -91,6 +91,7 @@ Result<int> Drill(Context& context, const DrillArgs& args) {
     return Error::Invalid("bad-argument", "\"{}\" is no way to break something", wanted.how)
         .Hint("known are kill, freeze and cut");
   }
+  if (wanted.most == 0ms) return Error::Invalid("bad-argument", "--for 0s leaves no time for anything");
   MUSTER_TRY(const auto api, Connect(context, Need::kStore));
   MUSTER_TRY(const std::string key, ClusterFor(*api, args));
   MUSTER_TRY(const std::string confirm, Confirmed(context, key, args.confirm));
@@ -114,7 +115,7 @@ Result<int> Drill(Context& context, const DrillArgs& args) {
   } else {
     View view;
     view.color = context.console.color;
-    if (context.console.out_is_terminal) view.columns = static_cast<size_t>(context.console.size().columns);
+    view.columns = context.console.out_columns();
     view.cluster_option = context.console.cluster_option;
     context.console.out("\n" + DrillText(report, view));
   }

@@ -109,6 +109,19 @@ struct CheckArgs : FileArgs {
   bool file_only = false;
 };
 
+// What the file is warned of beside its rehearsal, where nobody reaches what runs and all hosts are this one:
+// "no-password, quorum-on-one-host". Up of the file itself would tell it first.
+std::string ToldOfHosts(const fs::path& file, const std::vector<Finding>& rehearsed) {
+  const auto bundle = LoadBundle(file, false);
+  std::set<std::string> told, more;
+  for (const Finding& finding : rehearsed) told.insert(finding.code);
+  if (!bundle.ok()) return "";
+  for (const Finding& finding : bundle->findings) {
+    if (!told.contains(finding.code)) more.insert(finding.code);
+  }
+  return Join(std::vector<std::string>(more.begin(), more.end()), ", ");
+}
+
 Result<int> Check(Context& context, const CheckArgs& args) {
   MUSTER_TRY(Bundle bundle, LoadBundle(args.file, args.rehearse));
   size_t instances = 0;
@@ -155,6 +168,12 @@ Result<int> Check(Context& context, const CheckArgs& args) {
   context.console.OutLine(
       fmt::format("{} is right: {} of {} on {}", bundle.file_name, CountText(instances, "instance"),
                   CountText(cluster.services.size(), "service"), CountText(cluster.hosts.size(), "host")));
+  if (args.rehearse) {
+    const std::string more = ToldOfHosts(args.file, bundle.findings);
+    if (!more.empty())
+      context.console.OutLine(
+          fmt::format("on its own hosts it is warned of {} too: muster check {}", more, bundle.file_name));
+  }
   return 0;
 }
 
@@ -205,7 +224,8 @@ Result<int> MakePlan(Context& context, const PlanArgs& args) {
   if (args.json) {
     PrintJson(context, {{"plan", api::ToJson(plan)}, {"findings", FindingsJson(bundle.findings)}});
   } else {
-    context.console.OutText(plan::FormatPlan(plan, context.console.color));
+    context.console.OutText(
+        PlanText(plan, {.color = context.console.color, .columns = context.console.out_columns()}));
     if (!plan.empty() && context.console.out_is_terminal && known) {
       context.console.OutLine(fmt::format("\nmuster up {}{} --plan {} does this and nothing else",
                                           args.file.string(), args.rehearse ? " --rehearse" : "", plan.id));
@@ -244,7 +264,7 @@ Status UploadBlobs(ApiClient& api, const Bundle& bundle) {
 
 Result<int> Summarise(Context& context, ApiClient& api, const std::string& key, Duration took) {
   MUSTER_TRY(const Json status, api.Ask("GET", ClusterTarget(key)));
-  const View view{context.console.color, 0, WallNow()};
+  const View view{context.console.color, context.console.out_columns(), WallNow()};
   context.console.OutLine("");
   context.console.out(SummaryText(status, context.console.cluster_option, took, view));
   return 0;
@@ -292,6 +312,18 @@ Result<int> NothingMoved(Context& context, ApiClient& api, const std::string& ke
   return 0;
 }
 
+// The same once more, for a shell.
+std::string UpAgain(const UpArgs& args) {
+  const std::string file = args.file.string();
+  const bool plain = std::all_of(file.begin(), file.end(), [](unsigned char letter) {
+    return std::isalnum(letter) != 0 ||
+           std::string_view("/._-+,@%:=").find(static_cast<char>(letter)) != std::string_view::npos;
+  });
+  std::string quoted;
+  for (const char letter : file) quoted += letter == '\'' ? std::string("'\\''") : std::string(1, letter);
+  return "muster up " + (plain ? file : "'" + quoted + "'") + (args.rehearse ? " --rehearse" : "");
+}
+
 Result<int> Up(Context& context, const UpArgs& args) {
   const Time start = Now();
   MUSTER_TRY(const Bundle bundle, LoadGood(context, args));
@@ -327,7 +359,7 @@ Result<int> Up(Context& context, const UpArgs& args) {
     MUSTER_TRY(const Plan plan, api::PlanFrom(Object(started, "plan")));
     if (plan.empty()) return NothingMoved(context, *api, key, bundle.file_name);
   }
-  const Followed followed = FollowRun(context, *api, started, args.json);
+  const Followed followed = FollowRun(context, *api, started, args.json, UpAgain(args));
   if (!followed.done || args.json) return followed.exit_code;
   return Summarise(context, *api, key, Now() - start);
 }

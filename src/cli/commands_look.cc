@@ -24,7 +24,7 @@ constexpr const char* kLook = "Looking";
 View ViewOf(const Context& context) {
   View view;
   view.color = context.console.color;
-  if (context.console.out_is_terminal) view.columns = static_cast<size_t>(context.console.size().columns);
+  view.columns = context.console.out_columns();
   view.now = WallNow();
   view.cluster_option = context.console.cluster_option;
   return view;
@@ -157,6 +157,7 @@ Result<int> Audit(Context& context, const LookArgs& args) {
 
 struct VerifyArgs : ClusterArgs {
   std::string service;
+  bool all = false;
 };
 
 Result<int> Verify(Context& context, const VerifyArgs& args) {
@@ -167,7 +168,7 @@ Result<int> Verify(Context& context, const VerifyArgs& args) {
     const std::string hint = Text(check, "hint");
     if (!hint.empty()) check["hint"] = NameCluster(hint, context.console.cluster_option);
   }
-  Show(context, args.json, answer, ChecksText);
+  Show(context, args.json, answer, args.all ? EachCheckText : ChecksText);
   return Flag(answer, "passed") ? 0 : 1;
 }
 
@@ -362,7 +363,7 @@ void AddLookCommands(std::vector<Command>& commands) {
       .Group(kLook);
   commands.push_back(history.Run(History));
 
-  Declare<LookArgs> audit("audit", "List who did what");
+  Declare<LookArgs> audit("audit", "List who did what, and what happened by itself");
   WithCluster(
       audit.Option("most", 'n', "COUNT", &LookArgs::most, "At most so many entries; 50 where left out"))
       .Group(kLook);
@@ -370,7 +371,9 @@ void AddLookCommands(std::vector<Command>& commands) {
 
   Declare<VerifyArgs> verify("verify", "Try whether the services do what they should");
   WithCluster(
-      verify.Positional("service", &VerifyArgs::service, "Only this service").Offers(Completes::kService))
+      verify.Positional("service", &VerifyArgs::service, "Only this service")
+          .Offers(Completes::kService)
+          .Flag("all", 0, &VerifyArgs::all, "A line for each check, also where many members pass many"))
       .Group(kLook)
       .More(
           "Sends requests to each route, counts how they spread, opens WebSockets. Exit code 1 where one "

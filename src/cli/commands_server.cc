@@ -12,6 +12,7 @@
 #include "base/text.h"
 #include "cli/answer.h"
 #include "cli/commands.h"
+#include "cli/confirm.h"
 #include "cli/home.h"
 #include "cli/machine.h"
 #include "cli/server_start.h"
@@ -117,7 +118,7 @@ Result<int> ServerLogs(Context& context, const ServerLogArgs& args) {
         .Hint("muster server start");
   }
   for (const std::string& line : LastLines(*text, static_cast<size_t>(std::max(0, args.tail)))) {
-    context.console.OutLine(line);
+    context.console.OutText(line);
   }
   size_t told = text->size();
   while (args.follow) {
@@ -239,6 +240,30 @@ Result<int> Version(Context& context, const JsonArgs& args) {
   return 0;
 }
 
+struct RuleArgs : ClusterArgs {
+  std::string confirm;
+};
+
+Result<int> Rule(Context& context, const RuleArgs& args) {
+  MUSTER_TRY(const auto api, Connect(context, Need::kStore));
+  MUSTER_TRY(const std::string key, ClusterFor(*api, args));
+  const Parting parting{
+      .command = "muster server rule --cluster " + key,
+      .act = "having this server obeyed",
+      .question =
+          "Another server that is there still will be obeyed no more. Type the cluster's name to go on: "};
+  MUSTER_TRY(const std::string confirm, Confirmed(context, key, args.confirm, parting));
+  const Json body = {{"confirm", confirm}};
+  MUSTER_TRY(const Json answer, api->Ask("POST", ClusterTarget(key, "/rule"), body));
+  if (args.json) {
+    PrintJson(context, answer);
+  } else {
+    context.console.OutLine(
+        fmt::format("{} obeys this server again, of epoch {}", key, Number(answer, "epoch")));
+  }
+  return 0;
+}
+
 Declare<JsonArgs>& WithJson(Declare<JsonArgs>& declare) {
   return declare.Flag("json", 0, &JsonArgs::json, "Print JSON");
 }
@@ -252,6 +277,17 @@ void AddServerCommands(std::vector<Command>& commands) {
   commands.push_back(WithJson(stop).Group(kServer).Run(ServerStop));
   Declare<JsonArgs> status("server status", "Tell whether a server runs; exit code 1 if not");
   commands.push_back(WithJson(status).Group(kServer).Run(ServerStatus));
+  Declare<RuleArgs> rule("server rule", "Have a cluster obey this server though it has seen a newer one");
+  WithCluster(
+      rule.Option("confirm", 0, "NAME", &RuleArgs::confirm, "The cluster's name, instead of typing it"))
+      .Group(kServer)
+      .More(
+          "For a server whose store was brought back from a backup: agents take it for an older one that was "
+          "replaced. End any other server of the cluster first. The cluster's name has to be typed, or given "
+          "with --confirm; else exit code 3.")
+      .Example("muster server rule --cluster shop --confirm shop");
+  commands.push_back(rule.Run(Rule));
+
   Declare<JsonArgs> run("server run", "Be the server, in the foreground");
   commands.push_back(run.Group(kServer).Run(ServerRun));
   Declare<ServerLogArgs> logs("server logs", "Show what the server has written");

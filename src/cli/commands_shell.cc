@@ -79,7 +79,7 @@ std::vector<std::string> NamesFrom(Context& context, const std::vector<std::stri
 Result<int> CompleteLine(Context& context, const WordsArgs& args) {
   const NamesOf names = [&](Completes what) { return NamesFrom(context, args.words, what); };
   for (const std::string& word : CompleteWords(*context.commands, args.words, names))
-    context.console.OutLine(word);
+    context.console.OutText(word);
   return 0;
 }
 

@@ -62,15 +62,6 @@ end
 complete -c muster -f -a '(__muster_complete)'
 )";
 
-const Argument* OptionNamed(const Command& command, const std::string& word) {
-  for (const Argument& argument : command.arguments) {
-    if (argument.positional) continue;
-    if (word == "--" + argument.name) return &argument;
-    if (argument.letter && word == std::string("-") + argument.letter) return &argument;
-  }
-  return nullptr;
-}
-
 std::vector<std::string> ValuesOf(const Argument& argument, const NamesOf& names) {
   switch (argument.completes) {
     case Completes::kNothing:

@@ -4,6 +4,7 @@
 #include <termios.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
 #include <cstdint>
 #include <cstdio>
@@ -12,6 +13,7 @@
 #include <optional>
 
 #include "cli/hints.h"
+#include "cli/wrap.h"
 
 namespace muster::cli {
 namespace {
@@ -152,18 +154,26 @@ Console Console::Standard() {
   console.out_broken = [] { return std::ferror(stdout) != 0; };
   console.size = [] {
     winsize size{};
-    if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_col == 0) return Size{};
-    return Size{size.ws_col, size.ws_row};
+    for (const int terminal : {STDOUT_FILENO, STDERR_FILENO}) {
+      if (ioctl(terminal, TIOCGWINSZ, &size) == 0 && size.ws_col > 0) return Size{size.ws_col, size.ws_row};
+    }
+    return Size{};
   };
   return console;
 }
 
-void Console::OutText(std::string_view text) const {
-  if (text.empty() || text.back() != '\n') return OutLine(text);
-  out(text);
+size_t Console::out_columns() const {
+  return out_is_terminal && size ? static_cast<size_t>(std::max(0, size().columns)) : 0;
 }
-void Console::OutLine(std::string_view line) const { out(std::string(line) + "\n"); }
-void Console::ErrLine(std::string_view line) const { err(std::string(line) + "\n"); }
+size_t Console::err_columns() const {
+  return err_is_terminal && size ? static_cast<size_t>(std::max(0, size().columns)) : 0;
+}
+
+void Console::OutText(std::string_view text) const {
+  out(text.empty() || text.back() != '\n' ? std::string(text) + "\n" : std::string(text));
+}
+void Console::OutLine(std::string_view line) const { out(WrapText(line, out_columns()) + "\n"); }
+void Console::ErrLine(std::string_view line) const { err(WrapText(line, err_columns()) + "\n"); }
 
 Error Addressed(const Console& console, const Error& error) {
   if (error.hint().empty()) return error;

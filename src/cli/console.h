@@ -43,8 +43,12 @@ struct Console {
 
   // The process's own.
   static Console Standard();
-  // Ends with a newline, whether `text` does or not.
+  // Columns that lines may take: of a terminal, else 0 for any number.
+  size_t out_columns() const;
+  size_t err_columns() const;
+  // For programs, or of a file: as it is. Ends with a newline, whether `text` does or not.
   void OutText(std::string_view text) const;
+  // For people: a line, or several, that a terminal shows broken between words.
   void OutLine(std::string_view line) const;
   void ErrLine(std::string_view line) const;
 };

@@ -6,6 +6,7 @@
 #include "cli/hints.h"
 #include "cli/table.h"
 #include "cli/views.h"
+#include "cli/wrap.h"
 
 namespace muster::cli {
 namespace {
@@ -25,10 +26,29 @@ Cell LostCell(const Json& writes, Color color) {
   return {std::to_string(lost), lost > 0 ? color : Color::kNone};
 }
 
+// Of all writers.
+int64_t Sum(const Json& report, const char* what) {
+  int64_t sum = 0;
+  for (const Json& range : List(report, "ranges")) {
+    sum += Number(Object(range, "plain"), what) + Number(Object(range, "wait"), what);
+  }
+  return sum;
+}
+
+// Redirects are no errors: a client of a Redis Cluster follows them.
+std::string FailuresText(const Json& report) {
+  const int64_t failed = Sum(report, "failed"), resets = Sum(report, "resets"),
+                refused = Sum(report, "refused"), redirects = Sum(report, "redirects");
+  const std::string errors =
+      failed == 0 ? std::string("none")
+                  : fmt::format("{} by a connection that was reset, {} that was refused, {} otherwise",
+                                resets, refused, failed - resets - refused);
+  return fmt::format("writes that failed: {}; redirects followed: {}\n", errors, redirects);
+}
+
 }  // namespace
 
 std::string DrillText(const Json& report, const View& view) {
-  std::string text;
   Table ranges({"RANGE", "OUTAGE", "LONGEST GAP", "WRITES", "LOST", "WITH WAIT", "LOST"});
   for (const Json& range : List(report, "ranges")) {
     const Json plain = Object(range, "plain"), wait = Object(range, "wait");
@@ -40,11 +60,12 @@ std::string DrillText(const Json& report, const View& view) {
                 {std::to_string(Number(wait, "acknowledged"))},
                 LostCell(wait, Color::kRed)});
   }
-  text += ranges.Text(view.color, view.columns) + "\n";
+  std::string text;
   for (const Json& range : List(report, "ranges")) {
     const std::string why = Text(Object(range, "plain"), "first_failure");
     if (!why.empty()) text += fmt::format("{}: first error: {}\n", Text(range, "name"), why);
   }
+  if (!List(report, "ranges").empty()) text += FailuresText(report);
   const auto& deeds = List(report, "did");
   if (!deeds.empty()) text += "what muster did:\n";
   for (const Json& deed : deeds) {
@@ -65,7 +86,7 @@ std::string DrillText(const Json& report, const View& view) {
     if (failure.is_string())
       text += fmt::format("{}  {}\n", Paint("FAIL", Color::kRed, view.color), failure.get<std::string>());
   }
-  return text;
+  return ranges.Text(view.color, view.columns) + "\n" + WrapText(text, view.columns);
 }
 
 }  // namespace muster::cli

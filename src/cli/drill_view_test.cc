@@ -20,6 +20,7 @@ json Writes(int acknowledged, int lost, const json& outage) {
 TEST(DrillText, TellsWhatItCostAndWhatWasDone) {
   json hit = Writes(402, 3, 110);
   hit["first_failure"] = "the connection was closed";
+  hit.update({{"failed", 9}, {"resets", 2}, {"refused", 6}, {"redirects", 1}});
   const json report = {
       {"service", "cache"},
       {"host", "node1"},
@@ -32,16 +33,19 @@ TEST(DrillText, TellsWhatItCostAndWhatWasDone) {
       {"healed_after_ms", nullptr},
       {"plan", json::array()},
       {"failures", json::array()}};
-  EXPECT_EQ(DrillText(report, kPlain),
-            "RANGE       OUTAGE  LONGEST GAP  WRITES  LOST  WITH WAIT  LOST\n"
-            "0-5460      0.11s   0.02s        402     3     231        0\n"
-            "5461-16383  -       0.02s        431     0     394        0\n"
-            "\n"
-            "0-5460: first error: the connection was closed\n"
-            "what muster did:\n"
-            "  +0.10s  cache-4 take-over: cache-1 is dead\n"
-            "cache was green again, whole and settled, after 1.62s\n"
-            "muster plan has nothing to do\n");
+  EXPECT_EQ(
+      DrillText(report, kPlain),
+      "RANGE       OUTAGE  LONGEST GAP  WRITES  LOST  WITH WAIT  LOST\n"
+      "0-5460      0.11s   0.02s        402     3     231        0\n"
+      "5461-16383  -       0.02s        431     0     394        0\n"
+      "\n"
+      "0-5460: first error: the connection was closed\n"
+      "writes that failed: 2 by a connection that was reset, 6 that was refused, 1 otherwise; redirects "
+      "followed: 1\n"
+      "what muster did:\n"
+      "  +0.10s  cache-4 take-over: cache-1 is dead\n"
+      "cache was green again, whole and settled, after 1.62s\n"
+      "muster plan has nothing to do\n");
 }
 
 TEST(DrillText, TellsWhyItFailed) {

@@ -65,6 +65,13 @@ Result<Event> EventFrom(const std::string& name, const api::Json& data) {
     fields.Text("service", paused.service).Text("reason", paused.reason);
     return fields.Give(Event(std::move(paused)));
   }
+  if (name == "waiting") {
+    WaitingEvent waiting;
+    api::Fields fields(data, "waiting event");
+    fields.Text("id", waiting.id).Text("instance", waiting.instance).Text("verb", waiting.verb);
+    fields.Text("reason", waiting.reason);
+    return fields.Give(Event(std::move(waiting)));
+  }
   if (name == "finished") {
     MUSTER_TRY(RunEvent run, RunFrom(data));
     return Event(std::move(run));

@@ -24,6 +24,10 @@ struct HostEvent {
 struct PausedEvent {
   std::string service, reason;
 };
+// What a step waits for that is under way.
+struct WaitingEvent {
+  std::string id, instance, verb, reason;
+};
 // A RUN of docs/api.md.
 struct RunEvent {
   std::string run, cluster, action, author;
@@ -36,7 +40,7 @@ struct RunEvent {
   std::string rolled_back_by;        // the run that does
   std::optional<Error> no_way_back;  // why none could begin
 };
-using Event = std::variant<StepEvent, Observed, HostEvent, PausedEvent, RunEvent>;
+using Event = std::variant<StepEvent, Observed, HostEvent, PausedEvent, WaitingEvent, RunEvent>;
 
 // `name` as in docs/api.md. Codes: "unknown-event" for one of a newer server, which can be passed over;
 // "bad-message".

@@ -15,6 +15,7 @@
 #include "cli/home.h"
 #include "cli/progress.h"
 #include "cli/session.h"
+#include "model/up_command.h"
 
 namespace muster::cli {
 namespace {
@@ -30,6 +31,7 @@ struct Following : std::enable_shared_from_this<Following> {
   ApiClient* api;
   std::string run;
   bool json = false;
+  std::string up;
   Progress progress;
   size_t drawn = 0;  // lines of the live picture on the screen
   int interrupts = 0;
@@ -71,7 +73,7 @@ struct Following : std::enable_shared_from_this<Following> {
     if (json) {
       Json line = data.is_object() ? data : Json::object();
       line["event"] = name;
-      context->console.OutLine(DumpJson(line));
+      context->console.OutText(DumpJson(line));
     }
     const auto event = EventFrom(name, data);
     if (!event.ok()) return;  // Of a newer server.
@@ -196,23 +198,25 @@ void SayCancelled(const Following& following, Context& context) {
   say("not on it", reach.not_yet);
   const std::string back =
       CanGoBack(run, *following.api) ? "muster rollback goes back" : "muster down stops what is there";
-  context.console.ErrLine("muster up goes on with the rest; " + NameCluster(back, option));
+  const std::string on = following.up.empty() ? NameCluster("muster resume", option) : following.up;
+  context.console.ErrLine(on + " goes on with the rest; " + NameCluster(back, option));
 }
 
 // What a release leaves that failed, and the ways on.
-void SayHowOn(const RunEvent& run, Context& context, ApiClient& api) {
+void SayHowOn(const RunEvent& run, Context& context, ApiClient& api, const std::string& up) {
   const std::string back = NameCluster("muster rollback", context.console.cluster_option);
   const bool brings = run.action == "up" || run.action == "scale" || run.action == "resume";
   if (!brings && run.action != "rollback") return;
+  const std::string again = up.empty() ? UpCommand(run.cluster) : up;
   if (!CanGoBack(run, api)) {
-    context.console.ErrLine(
-        "there is no earlier good revision to go back to; mend it and run muster up again");
+    context.console.ErrLine("there is no earlier good revision to go back to; mend it and run " + again +
+                            " again");
   } else if (brings) {
-    context.console.ErrLine("what was not touched runs on; mend it and run muster up again, or go back: " +
-                            back);
+    context.console.ErrLine("what was not touched runs on; mend it and run " + again +
+                            " again, or go back: " + back);
   } else {
     context.console.ErrLine("what was not touched runs on; go to the last revision that was good before: " +
-                            back + ", or mend the file and run muster up");
+                            back + ", or mend the file and run " + again);
   }
 }
 
@@ -253,8 +257,9 @@ Followed Conclude(const Following& following, Context& context) {
 
 // `end` as the run has ended, if it did.
 Followed FollowOne(Context& context, ApiClient& api, const std::string& run, const Plan& plan, bool json,
-                   RunEvent& end) {
+                   RunEvent& end, std::string up = "") {
   const auto following = std::make_shared<Following>(context, api, run, json, plan);
+  following->up = std::move(up);
   for (const int signal : {SIGINT, SIGTERM}) {
     api.loop().OnSignal(signal, [weak = std::weak_ptr<Following>(following)] {
       if (const Shared shared = weak.lock()) OnInterrupt(shared);
@@ -288,16 +293,16 @@ RunEvent AwaitWayBack(ApiClient& api, RunEvent end) {
 
 }  // namespace
 
-Followed FollowRun(Context& context, ApiClient& api, const Json& started, bool json) {
+Followed FollowRun(Context& context, ApiClient& api, const Json& started, bool json, const std::string& up) {
   const auto plan = api::PlanFrom(Object(started, "plan"));
   if (json) {
     Json line = started;
     line["event"] = "started";
-    context.console.OutLine(DumpJson(line));
+    context.console.OutText(DumpJson(line));
   }
   RunEvent end;
   const Followed followed =
-      FollowOne(context, api, Text(started, "run"), plan.ok() ? *plan : Plan{}, json, end);
+      FollowOne(context, api, Text(started, "run"), plan.ok() ? *plan : Plan{}, json, end, up);
   if (!followed.failed) return followed;
   end = AwaitWayBack(api, std::move(end));
   if (end.rolled_back_by.empty()) {
@@ -305,7 +310,7 @@ Followed FollowRun(Context& context, ApiClient& api, const Json& started, bool j
       PrintError(context.console, Error(*end.no_way_back).While("going back to the last good revision"));
     }
     // What was not reached yet goes on as it was: nobody has to hurry.
-    if (!json) SayHowOn(end, context, api);
+    if (!json) SayHowOn(end, context, api, up);
     return followed;
   }
   if (!json) context.console.OutLine("going back to the last good revision");
@@ -320,7 +325,7 @@ Followed FollowRun(Context& context, ApiClient& api, const Json& started, bool j
       FollowOne(context, api, end.rolled_back_by, way_back.ok() ? *way_back : Plan{}, json, gone_back);
   if (json) return followed;
   if (back.done) context.console.OutLine("went back: the last good revision runs again");
-  if (back.failed) SayHowOn(gone_back, context, api);
+  if (back.failed) SayHowOn(gone_back, context, api, up);
   return followed;
 }
 

@@ -19,7 +19,9 @@ struct Followed {
 // `started` is a STARTED of docs/api.md with a run. Draws or prints its events (as JSON lines with `json`),
 // and where it failed its error with the evidence. Where `started` says that it goes back, the server
 // begins a run back to the last good revision after a failure (`on_failure: rollback`), which is followed
-// too.
-Followed FollowRun(Context& context, ApiClient& api, const Json& started, bool json);
+// too. `up`: the command that goes on with it where it is cancelled, and brings the mended file up where it
+// failed, "muster up shop.yaml --rehearse"; left out of a run that no file was given for.
+Followed FollowRun(Context& context, ApiClient& api, const Json& started, bool json,
+                   const std::string& up = "");
 
 }  // namespace muster::cli

@@ -79,7 +79,7 @@ class FollowTest : public testing::Test {
     fs::remove_all(folder_);
   }
 
-  Followed Follow(bool json = false, bool goes_back = false) {
+  Followed Follow(bool json = false, bool goes_back = false, const std::string& up = "") {
     Json started = {
         {"cluster", "demo"},
         {"run", "r1"},
@@ -88,7 +88,7 @@ class FollowTest : public testing::Test {
           {"steps",
            {{{"id", "web-1.start"}, {"instance", "web-1"}, {"host", "local"}, {"verb", "start"}}}}}}};
     if (goes_back) started["goes_back"] = true;
-    return FollowRun(context_, api_, started, json);
+    return FollowRun(context_, api_, started, json, up);
   }
 
   fs::path folder_;
@@ -221,18 +221,33 @@ TEST_F(FollowTest, AwaitsTheWayBackThatTheNextServerTakes) {
 TEST_F(FollowTest, SaysTheWaysOnWhereAResumeFailed) {
   run_->events = {{"finished", Failed({{"action", "resume"}})}};
   EXPECT_EQ(Follow().exit_code, 1);
-  EXPECT_THAT(err_, HasSubstr("mend it and run muster up again, or go back: muster rollback"));
+  EXPECT_THAT(err_, HasSubstr("mend it and run muster up FILE again, or go back: muster rollback"));
+}
+
+TEST_F(FollowTest, NamesTheFileThatIsToBeMended) {
+  run_->events = {{"finished", Failed({{"action", "up"}})}};
+  EXPECT_EQ(Follow(false, false, "muster up shop.yaml --rehearse").exit_code, 1);
+  EXPECT_THAT(err_, HasSubstr("mend it and run muster up shop.yaml --rehearse again, or go back"));
 }
 
 TEST_F(FollowTest, SaysWhoKeepsTheReleaseOfACancelledRun) {
   context_.console.cluster_option = " -c demo";
   run_->events = {{"step", Step("sent")},
                   {"finished", {{"run", "r1"}, {"action", "up"}, {"state", "cancelled"}, {"revision", 2}}}};
-  EXPECT_EQ(Follow().exit_code, 1);
+  EXPECT_EQ(Follow(false, false, "muster up 'my shop.yaml'").exit_code, 1);
   EXPECT_THAT(err_, HasSubstr("the run was cancelled; who has the new release keeps it\n"
                               "  on the new release, not ready yet: web-1\n"
-                              "muster up goes on with the rest; muster rollback -c demo goes back\n"));
+                              "muster up 'my shop.yaml' goes on with the rest; "
+                              "muster rollback -c demo goes back\n"));
   EXPECT_THAT(err_, testing::Not(HasSubstr("put back")));
+}
+
+TEST_F(FollowTest, SaysThatAResumeGoesOnWithWhatNoFileWasGivenFor) {
+  context_.console.cluster_option = " -c demo";
+  run_->events = {
+      {"finished", {{"run", "r1"}, {"action", "scale"}, {"state", "cancelled"}, {"revision", 2}}}};
+  EXPECT_EQ(Follow().exit_code, 1);
+  EXPECT_THAT(err_, HasSubstr("muster resume -c demo goes on with the rest; muster rollback -c demo"));
 }
 
 TEST_F(FollowTest, SaysWhoTookTheClusterDown) {

@@ -7,13 +7,14 @@ namespace muster::cli {
 namespace {
 
 constexpr std::string_view kProgram = "muster ";
-constexpr std::array<std::string_view, 20> kOfOneCluster = {
-    "host heal", "host cut", "drill",   "secret delete", "secret list", "secret set", "audit",
-    "down",      "exec",     "history", "logs",          "ps",          "restart",    "resume",
-    "rollback",  "scale",    "start",   "status",        "stop",        "verify"};
+constexpr std::array<std::string_view, 22> kOfOneCluster = {
+    "host heal", "host cut", "drill",      "secret delete", "secret list", "secret set",
+    "audit",     "down",     "exec",       "history",       "logs",        "ps",
+    "restart",   "resume",   "rollback",   "scale",         "start",       "status",
+    "stop",      "verify",   "switchover", "failover"};
 
 bool EndsWord(std::string_view text, size_t at) {
-  return at == text.size() || text[at] == ' ' || text[at] == '\n';
+  return at == text.size() || std::string_view(" \n;,").find(text[at]) != std::string_view::npos;
 }
 
 }  // namespace

@@ -12,6 +12,10 @@ TEST(Hints, NameTheClusterBehindTheCommand) {
   EXPECT_EQ(NameCluster("muster secret set token", " -c mall"), "muster secret set -c mall token");
   EXPECT_EQ(NameCluster("muster scale web 2, or: muster stop web", " -c a@rehearsal"),
             "muster scale -c a@rehearsal web 2, or: muster stop -c a@rehearsal web");
+  EXPECT_EQ(NameCluster("muster ps; muster logs cache-1", " -c mall"),
+            "muster ps -c mall; muster logs -c mall cache-1");
+  EXPECT_EQ(NameCluster("muster switchover cache, or muster failover cache --force", " -c mall"),
+            "muster switchover -c mall cache, or muster failover -c mall cache --force");
 }
 
 TEST(Hints, LeaveAloneWhatIsAboutNoClusterOrNamesOne) {

@@ -256,6 +256,26 @@ void CheckLowPorts(const Service& service, const Instance& instance, const Machi
   }
 }
 
+// A port that nobody wrote, such as that of a cluster bus, 10000 above the one in the file.
+void CheckBusPort(const Service& service, const Instance& instance, const LocalPorts& local_ports,
+                  std::set<std::string>& told, std::vector<Finding>& findings) {
+  const auto bus = instance.ports.find("bus");
+  if (bus == instance.ports.end() || !local_ports.Gives(bus->second.first)) return;
+  if (!told.insert("bus port " + service.name).second) return;
+  const int port = bus->second.first;
+  findings.push_back(MachineFinding(
+      service, "bus-port-local",
+      fmt::format(
+          "the cluster bus of {} has the port {}, which the kernel may give to any connection of this "
+          "machine ({} to {}): the member can't start for as long as one has it",
+          instance.name, port, local_ports.first, local_ports.last),
+      fmt::format("write a port whose one 10000 above lies outside, or keep the kernel from it: sysctl "
+                  "net.ipv4.ip_local_reserved_ports={}",
+                  port)));
+  findings.back().severity = Severity::kWarning;
+  findings.back().mark = MarkOfPort(service, "bus");
+}
+
 void CheckLimits(const Service& service, const Instance& instance, const LimitSupport& support,
                  std::set<std::string>& told, std::vector<Finding>& findings) {
   const bool memory = instance.limits.memory_bytes > 0 && !support.memory;
@@ -366,6 +386,7 @@ Machine LookAtMachine(const fs::path& home, const Owners& owners, bool ports) {
                   .addresses = AddressesHere(),
                   .limits = LookAtLimits(),
                   .first_free_port = FirstFreePort(),
+                  .local_ports = LocalPortsHere(),
                   .namespaces = geteuid() == 0 && !FindProgram("ip").empty(),
                   .find = FindProgram,
                   .is_file = IsFile,
@@ -422,6 +443,7 @@ std::vector<Finding> CheckMachine(const Cluster& cluster, const std::vector<Inst
     CheckUser(*service, machine, told, findings);
     CheckWorkingFolder(*service, instance, machine, told, findings);
     if (!standing.contains(instance.name)) CheckLowPorts(*service, instance, machine, told, findings);
+    CheckBusPort(*service, instance, machine.local_ports, told, findings);
     // Ports of a namespace are nobody else's.
     const bool apart = cluster.rehearsal && machine.namespaces;
     if (!apart && !standing.contains(instance.name)) {

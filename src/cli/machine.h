@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "cli/limits.h"
+#include "cli/local_ports.h"
 #include "model/cluster.h"
 #include "model/finding.h"
 #include "model/instance.h"
@@ -45,7 +46,8 @@ struct Machine {
   std::vector<Listener> listeners;
   std::vector<std::string> addresses;
   LimitSupport limits;
-  int first_free_port = 0;                              // whoever wants one below it has to be root
+  int first_free_port = 0;  // whoever wants one below it has to be root
+  LocalPorts local_ports;
   bool namespaces = true;                               // rehearsed hosts can get a network of their own
   bool apart = false;                                   // and will, unless the server was told otherwise
   std::function<std::string(const std::string&)> find;  // the path of a program, or ""

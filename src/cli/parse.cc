@@ -59,6 +59,42 @@ Chosen ChooseCommand(const std::vector<Command>& commands, const std::vector<std
   return chosen;
 }
 
+bool IsHelp(const std::string& word) { return word == "--help" || word == "-h"; }
+
+// Whether these are options of the command, each with its value.
+bool AreOptionsOf(const Command& command, const std::vector<std::string>& words) {
+  for (size_t i = 0; i < words.size(); ++i) {
+    if (IsHelp(words[i])) continue;
+    const size_t equals = words[i].find('=');
+    const Argument* option = OptionNamed(command, words[i].substr(0, equals));
+    if (!option) return false;
+    const bool value_follows = !option->value.empty() && equals == std::string::npos;
+    if (value_follows && ++i == words.size()) return false;
+  }
+  return true;
+}
+
+// Options may stand before the command, as many are used to; they are put behind its name.
+Result<std::vector<std::string>> CommandFirst(const std::vector<Command>& commands,
+                                              const std::vector<std::string>& words) {
+  if (words[0].empty() || words[0][0] != '-') return words;
+  Chosen first;
+  for (size_t i = 1; i < words.size() && words[i - 1] != "--"; ++i) {
+    const auto at = words.begin() + static_cast<std::ptrdiff_t>(i);
+    const std::vector<std::string> before(words.begin(), at), rest(at, words.end());
+    const Chosen chosen = ChooseCommand(commands, rest);
+    if (!chosen.command || chosen.command->hidden) continue;
+    if (!first.command) first = chosen;
+    if (!AreOptionsOf(*chosen.command, before)) continue;
+    std::vector<std::string> ordered = rest;
+    ordered.insert(ordered.begin() + static_cast<std::ptrdiff_t>(chosen.words), before.begin(), before.end());
+    return ordered;
+  }
+  if (first.command) return UnknownOption(*first.command, words[0]);
+  return Error::Invalid("unknown-command", "which command? {} is an option", words[0])
+      .Hint("write a command first, such as: muster ps -c NAME; muster --help lists them");
+}
+
 bool IsGroup(const std::vector<Command>& commands, const std::string& word) {
   return std::any_of(commands.begin(), commands.end(),
                      [&](const Command& command) { return command.name.rfind(word + " ", 0) == 0; });
@@ -134,12 +170,21 @@ Result<Values> ReadWords(const Command& command, std::vector<std::string> words)
 
 }  // namespace
 
+const Argument* OptionNamed(const Command& command, const std::string& word) {
+  for (const Argument& argument : command.arguments) {
+    if (argument.positional) continue;
+    if (word == "--" + argument.name) return &argument;
+    if (argument.letter && word == std::string("-") + argument.letter) return &argument;
+  }
+  return nullptr;
+}
+
 Result<Invocation> ParseInvocation(const std::vector<Command>& commands,
-                                   const std::vector<std::string>& words) {
+                                   const std::vector<std::string>& typed) {
   Invocation invocation;
-  if (words.empty()) return invocation;
-  if (words[0] == "--help" || words[0] == "-h" || words[0] == "help") {
-    const std::vector<std::string> topic(words.begin() + 1, words.end());
+  if (typed.empty()) return invocation;
+  if (IsHelp(typed[0]) || typed[0] == "help") {
+    const std::vector<std::string> topic(typed.begin() + 1, typed.end());
     invocation.help = true;
     if (!topic.empty()) {
       invocation.command = ChooseCommand(commands, topic).command;
@@ -148,6 +193,7 @@ Result<Invocation> ParseInvocation(const std::vector<Command>& commands,
     }
     return invocation;
   }
+  MUSTER_TRY(const std::vector<std::string> words, CommandFirst(commands, typed));
   const Chosen chosen = ChooseCommand(commands, words);
   if (!chosen.command) {
     if (IsGroup(commands, words[0])) {
@@ -171,9 +217,7 @@ Result<Invocation> ParseInvocation(const std::vector<Command>& commands,
   }
   invocation.command = &command;
   invocation.args = command.make();
-  if (!command.hidden && std::any_of(own.begin(), own.end(), [](const std::string& word) {
-        return word == "--help" || word == "-h";
-      })) {
+  if (!command.hidden && std::any_of(own.begin(), own.end(), IsHelp)) {
     invocation.help = true;
     return invocation;
   }

@@ -18,6 +18,7 @@ std::string Argument(const Step& step, const char* name) {
   return found == step.args.end() ? "a member" : found->second;
 }
 
+constexpr Duration kTellWaitAfter = 5s;  // of a step, in lines; and so often
 constexpr std::string_view kPutBack = ".put-back";
 
 bool IsTrouble(InstanceState state) {
@@ -62,6 +63,9 @@ std::string Progress::Doing(const std::string& step_id) const {
   if (step.verb == "restore") return "puts " + Argument(step, "member") + " back";
   if (step.verb == "admit") return "sends to " + Argument(step, "member") + ", too";
   if (step.verb == "dismiss") return "lets " + Argument(step, "member") + " go";
+  if (step.verb == "step-down") return "steps down";
+  if (step.verb == "leave") return "leaves";
+  if (step.verb == "settle") return "settles";
   return step.verb;
 }
 
@@ -75,6 +79,9 @@ std::string Progress::Did(const Step& step) const {
   if (step.verb == "restore") return "put " + Argument(step, "member") + " back";
   if (step.verb == "admit") return "sends to " + Argument(step, "member") + ", too";
   if (step.verb == "dismiss") return "let " + Argument(step, "member") + " go";
+  if (step.verb == "step-down") return "stepped down";
+  if (step.verb == "leave") return "left";
+  if (step.verb == "settle") return "settled";
   return step.verb + " done";
 }
 
@@ -95,6 +102,7 @@ std::vector<std::string> Progress::On(const Event& event, Time now) {
     notices_.push_back(line);
     return {line};
   }
+  if (const auto* waiting = std::get_if<WaitingEvent>(&event)) return OnWaiting(*waiting, now);
   finished_ = std::get<RunEvent>(event);
   return {};
 }
@@ -129,6 +137,11 @@ std::vector<std::string> Progress::OnStep(const StepEvent& event, Time now) {
   const auto opened = row.open.find(event.id);
   const Time since = opened == row.open.end() ? now : opened->second;
   row.open.erase(event.id);
+  row.waits.erase(event.id);
+  if (event.state == "again") {  // no end of it: the run goes back, and comes to it once more
+    return {fmt::format("[{}/{}] {}  hands over once more: {}", done_, total_, row.name,
+                        event.error ? event.error->message() : event.verb + " was refused")};
+  }
   if (in_plan && row.steps_left > 0) --row.steps_left;
   if (event.state == "done") {
     row.last = Did(step);
@@ -153,6 +166,17 @@ std::vector<std::string> Progress::OnStep(const StepEvent& event, Time now) {
   const Error error = event.error ? *event.error : Error::Internal("step-failed", "{} failed", event.verb);
   failures_.emplace_back(row.name, error);
   return {fmt::format("[{}/{}] {}  failed: {} [{}]", done_, total_, row.name, error.message(), error.code())};
+}
+
+std::vector<std::string> Progress::OnWaiting(const WaitingEvent& event, Time now) {
+  Row& row = RowOf(event.instance);
+  const auto opened = row.open.find(event.id);
+  if (opened == row.open.end()) return {};
+  row.waits[event.id] = event.reason;
+  const Time last = waits_told_.try_emplace(event.id, opened->second).first->second;
+  if (now - std::max(last, opened->second) < kTellWaitAfter) return {};
+  waits_told_[event.id] = now;
+  return {fmt::format("[{}/{}] {}  {}: {}", done_, total_, row.name, Doing(event.id), event.reason)};
 }
 
 bool Progress::Begun(const std::string& step_id) const {
@@ -226,6 +250,8 @@ std::string Progress::DrawRow(const Row& row, Time now, bool color, size_t name_
       sign = over ? "·" : "●";
       what = Doing(row.open.begin()->first);
       if (row.open.size() > 1) what += fmt::format(" and {} more", row.open.size() - 1);
+      if (const auto waits = row.waits.find(row.open.begin()->first); waits != row.waits.end() && !over)
+        what += ": " + waits->second;
       if (row.state_known && IsTrouble(row.state)) what += ", " + std::string(StateName(row.state));
       if (over) what += ", left at that";
       time = Seconds(row.open.begin()->second, now);

@@ -42,8 +42,9 @@ class Progress {
   struct Row {
     std::string name, host;
     int steps_left = 0;
-    std::map<std::string, Time> open;  // step ids in motion, since when
-    std::string last;                  // what was done last, "ready in 1.2s"
+    std::map<std::string, Time> open;          // step ids in motion, since when
+    std::map<std::string, std::string> waits;  // of those, what they wait for
+    std::string last;                          // what was done last, "ready in 1.2s"
     bool failed = false;
     std::string failure;
     bool cancelled = false;  // its step ended for the run's sake, not for its own
@@ -54,6 +55,7 @@ class Progress {
   static Phase PhaseOf(const Row& row);
   Row& RowOf(const std::string& instance);
   std::vector<std::string> OnStep(const StepEvent& event, Time now);
+  std::vector<std::string> OnWaiting(const WaitingEvent& event, Time now);
   std::vector<std::string> OnInstance(const Observed& observed);
   std::string Doing(const std::string& step_id) const;
   std::string Did(const Step& step) const;
@@ -67,6 +69,7 @@ class Progress {
   std::map<std::string, size_t> row_of_;
   std::map<std::string, std::string> seen_;  // step id -> the last state told
   std::map<std::string, std::string> told_;  // instance -> the last trouble told
+  std::map<std::string, Time> waits_told_;   // step id -> when a line told what it waits for
   std::vector<std::pair<std::string, Error>> failures_;
   std::vector<std::string> notices_;  // pauses and silent hosts, for the live picture
   std::optional<RunEvent> finished_;

@@ -248,6 +248,30 @@ TEST(Progress, ForgetsAPauseOnceTheServiceGoesOn) {
               testing::Not(testing::Contains("web waits: web-9 died")));
 }
 
+TEST(Progress, TellsWhatALongStepWaitsForNowAndThen) {
+  Plan plan;
+  muster::Step settle;
+  settle.id = "cache-1.settle";
+  settle.instance = "cache-1";
+  settle.verb = "settle";
+  plan.steps.push_back(settle);
+  Progress progress(plan, At(0s));
+  const auto waiting = [](const std::string& reason) {
+    return WaitingEvent{.id = "cache-1.settle", .instance = "cache-1", .verb = "settle", .reason = reason};
+  };
+  EXPECT_THAT(progress.On(waiting("0 of 4096 slots moved"), At(0s)), IsEmpty());  // of nothing that is open
+  progress.On(Step("cache-1", "settle", "sent"), At(0s));
+  EXPECT_THAT(progress.On(waiting("512 of 4096 slots moved"), At(1s)), IsEmpty());
+  EXPECT_THAT(progress.Draw(At(1s), {80, 24}, false)[0], HasSubstr("settles: 512 of 4096 slots moved  1.0s"));
+  EXPECT_THAT(progress.On(waiting("1024 of 4096 slots moved"), At(5s)),
+              ElementsAre("[0/1] cache-1  settles: 1024 of 4096 slots moved"));
+  EXPECT_THAT(progress.On(waiting("1536 of 4096 slots moved"), At(6s)), IsEmpty());
+  EXPECT_THAT(progress.On(waiting("2048 of 4096 slots moved"), At(10s)), SizeIs(1));
+  progress.On(Step("cache-1", "settle", "done", 1), At(11s));
+  EXPECT_THAT(progress.On(waiting("2048 of 4096 slots moved"), At(17s)), IsEmpty());
+  EXPECT_THAT(progress.Draw(At(17s), {80, 24}, false)[0], testing::Not(HasSubstr("slots")));
+}
+
 TEST(Redraw, GoesBackOverWhatItDrewAndClearsTheRest) {
   EXPECT_EQ(Redraw(0, {"a"}), "a\x1b[K\n\x1b[J");
   EXPECT_THAT(Redraw(3, {"a", "b"}), AllOf(StartsWith("\x1b[3A\r"), HasSubstr("b\x1b[K\n")));

@@ -32,13 +32,29 @@ std::string KeyOf(const std::string& name, bool rehearse) {
   return rehearse && !is_key ? name + std::string(kRehearsal) : name;
 }
 
+// That both are rehearsals makes two names no more alike; and one that is another's but for that is meant so.
+std::optional<std::string> NearestKey(const std::vector<KnownCluster>& known, const std::string& key) {
+  const auto split = [](const std::string& whole) {
+    const size_t at = std::min(whole.find('@'), whole.size());
+    return std::pair(whole.substr(0, at), whole.substr(at));
+  };
+  const auto [name, kind] = split(key);
+  std::vector<std::string> names;
+  for (const KnownCluster& cluster : known) {
+    const auto [other, other_kind] = split(cluster.key);
+    if (other != name && other_kind == kind) names.push_back(other);
+  }
+  const auto near = Nearest(name, names);
+  return near ? std::optional(*near + kind) : std::nullopt;
+}
+
 Result<std::string> NamedCluster(const std::vector<KnownCluster>& known, const std::string& name,
                                  bool rehearse) {
   const std::string key = KeyOf(name, rehearse);
   if (Knows(known, key)) return key;
   if (!rehearse && Knows(known, KeyOf(name, true))) return KeyOf(name, true);
   Error error = Error::NotFound("no-cluster", "there is no cluster {}", key);
-  const auto nearest = Nearest(key, Keys(known));
+  const auto nearest = NearestKey(known, key);
   if (nearest) return std::move(error).Hint("did you mean {}", *nearest);
   if (known.empty()) return std::move(error).Hint("bring one up: muster up FILE");
   return std::move(error).Hint("there is {}", Join(Keys(known), ", "));
@@ -160,7 +176,7 @@ Result<std::string> FindCluster(const std::vector<KnownCluster>& known, const Cl
       auto existing = NamedCluster(known, name, args.rehearse);
       if (existing.ok()) return existing;
       const std::string key = KeyOf(name, args.rehearse);
-      if (const auto near = Nearest(key, Keys(known))) {
+      if (const auto near = NearestKey(known, key)) {
         return Error::NotFound("no-cluster", "there is no cluster {}", key)
             .Hint("did you mean {}? For a cluster to come name its file: --file FILE", *near);
       }
@@ -202,7 +218,7 @@ Result<std::string> ClusterToBe(Context& context, const ClusterArgs& args) {
 }
 
 void PrintJson(const Context& context, const Json& json) {
-  context.console.OutLine(json.dump(2, ' ', false, Json::error_handler_t::replace));
+  context.console.OutText(json.dump(2, ' ', false, Json::error_handler_t::replace));
 }
 
 }  // namespace muster::cli

@@ -55,6 +55,9 @@ TEST(ChooseCluster, TakesTheNamedOneOrTheOnlyOne) {
   EXPECT_EQ(ChooseCluster(both, "", "", false).error().code(), "which-cluster");
   EXPECT_EQ(ChooseCluster({}, "", "", false).error().code(), "no-cluster");
   EXPECT_THAT(ChooseCluster(both, "dmeo", "", false).error().hint(), HasSubstr("demo"));
+  EXPECT_EQ(ChooseCluster(both, "dmeo", "", true).error().hint(), "did you mean demo@rehearsal");
+  EXPECT_EQ(ChooseCluster(rehearsal, "cache@rehearsal", "", false).error().hint(), "there is demo@rehearsal")
+      << "two rehearsals aren't alike for that";
 }
 
 TEST(ChooseCluster, RefusesToActOnAnotherThanTheFolderNames) {
@@ -219,6 +222,25 @@ TEST(CheckMachine, TellsPortsThatOnlyRootMayHave) {
   EXPECT_THAT(CheckMachine(HereAndThere(), one, machine, {"web-1"}), IsEmpty());
   machine.first_free_port = 80;
   EXPECT_THAT(CheckMachine(HereAndThere(), one, machine), IsEmpty());
+}
+
+TEST(CheckMachine, TellsOnceThatABusMayFindItsPortTaken) {
+  Machine machine = MachineWith({}, true);
+  machine.local_ports = {.first = 32768, .last = 60999, .reserved = {}};
+  Instance first = InstanceOn("here", "redis-server", 27001), second = first;
+  first.ports["bus"] = {.first = 37001};
+  second.name = "web-2";
+  second.ports["bus"] = {.first = 37002};
+  const auto findings = CheckMachine(HereAndThere(), {first, second}, machine);
+  ASSERT_THAT(findings, SizeIs(1));
+  EXPECT_EQ(findings[0].code, "bus-port-local");
+  EXPECT_EQ(findings[0].severity, Severity::kWarning);
+  EXPECT_THAT(findings[0].message, HasSubstr("37001"));
+  EXPECT_THAT(findings[0].fix, HasSubstr("ip_local_reserved_ports=37001"));
+  machine.local_ports.reserved = {{.first = 37001, .count = 2}};
+  EXPECT_THAT(CheckMachine(HereAndThere(), {first, second}, machine), IsEmpty());
+  first.ports["bus"] = {.first = 17001};
+  EXPECT_THAT(CheckMachine(HereAndThere(), {first}, machine), IsEmpty());
 }
 
 TEST(CheckMachine, TellsARelativeProgramThatNothingBrings) {

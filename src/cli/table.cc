@@ -4,9 +4,23 @@
 
 #include <algorithm>
 
+#include "cli/wrap.h"
+
 namespace muster::cli {
 
-std::string Table::Text(bool color, size_t columns) const {
+namespace {
+
+constexpr size_t kWrapLeast =
+    20;  // narrower, text is no pleasure to read: it begins further to the left then
+constexpr size_t kWrapIndent = 4;
+
+}  // namespace
+
+std::string Table::Text(bool color, size_t columns) const { return Lines(color, columns, false); }
+
+std::string Table::WrappedText(bool color, size_t columns) const { return Lines(color, columns, true); }
+
+std::string Table::Lines(bool color, size_t columns, bool wrap) const {
   std::vector<size_t> widths;
   for (const std::string& head : heads_) widths.push_back(Width(head));
   for (const auto& row : rows_) {
@@ -25,8 +39,27 @@ std::string Table::Text(bool color, size_t columns) const {
     return (columns ? Fit(text, columns) : text) + "\n";
   };
   std::string text = line([&](size_t i) { return Cell{heads_[i], Color::kBold}; }, heads_.size());
+  size_t before_last = 0;
+  for (size_t i = 0; i + 1 < widths.size(); ++i) before_last += widths[i] + 2;
   for (const auto& row : rows_) {
-    text += line([&](size_t i) { return row[i]; }, std::min(row.size(), widths.size()));
+    const bool whole = row.size() == widths.size();
+    if (!wrap || !whole || columns == 0 || before_last + Width(row.back().text) <= columns) {
+      text += line([&](size_t i) { return row[i]; }, std::min(row.size(), widths.size()));
+      continue;
+    }
+    const bool beside = before_last + kWrapLeast <= columns;
+    const size_t indent = beside ? before_last : std::min(kWrapIndent, columns - 1);
+    std::vector<std::string> lines = WrapWords(row.back().text, columns - indent);
+    std::string first = beside ? lines.front() : "";
+    if (beside) lines.erase(lines.begin());
+    text += line(
+        [&](size_t i) {
+          return i + 1 < row.size() ? row[i] : Cell{first, row.back().color};
+        },
+        row.size());
+    for (const std::string& more : lines) {
+      text += Fit(std::string(indent, ' ') + Paint(more, row.back().color, color), columns) + "\n";
+    }
   }
   return text;
 }

@@ -21,8 +21,12 @@ class Table {
   bool empty() const { return rows_.empty(); }
   // Lines with a newline each. `columns` 0: as wide as it comes out.
   std::string Text(bool color, size_t columns = 0) const;
+  // Like Text, but what doesn't fit into the last column goes on below it, instead of being cut off.
+  std::string WrappedText(bool color, size_t columns = 0) const;
 
  private:
+  std::string Lines(bool color, size_t columns, bool wrap) const;
+
   std::vector<std::string> heads_;
   std::vector<std::vector<Cell>> rows_;
 };

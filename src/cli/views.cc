@@ -3,12 +3,17 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <map>
 #include <nlohmann/json.hpp>
+#include <sstream>
 
+#include "base/text.h"
 #include "cli/answer.h"
 #include "cli/hints.h"
 #include "cli/table.h"
+#include "cli/wrap.h"
 #include "model/up_command.h"
+#include "plan/plan.h"
 
 namespace muster::cli {
 namespace {
@@ -22,32 +27,10 @@ Color HealthColor(const std::string& health) {
   return health == "green" ? Color::kGreen : health == "yellow" ? Color::kYellow : Color::kRed;
 }
 
-Color StateColor(const std::string& state) {
-  if (state == "ready") return Color::kGreen;
-  if (state == "failed" || state == "unhealthy") return Color::kRed;
-  if (state == "stopped" || state == "absent") return Color::kDim;
-  return Color::kYellow;
-}
-
 // "1.1s", "2m5s"
 std::string Took(Duration duration) {
   if (duration < 60s) return fmt::format("{:.1f}s", static_cast<double>(duration.count()) / 1000);
   return FormatDuration(std::chrono::duration_cast<std::chrono::seconds>(duration));
-}
-
-std::string Ports(const Json& instance) {
-  std::string text;
-  const auto ports = instance.find("ports");
-  if (ports == instance.end() || !ports->is_object()) return text;
-  for (const auto& [name, port] : ports->items()) {
-    if (!text.empty()) text += " ";
-    text += name + "=";
-    const int64_t first = port.is_number() ? port.get<int64_t>() : Number(port, "first");
-    const int64_t count = port.is_number() ? Number(Object(instance, "port_counts"), name.c_str(), 1)
-                                           : Number(port, "count", 1);
-    text += count > 1 ? fmt::format("{}-{}", first, first + count - 1) : std::to_string(first);
-  }
-  return text;
 }
 
 int CountReady(const Json& status) {
@@ -64,6 +47,59 @@ std::string Join(const Json& texts, std::string_view separator) {
     joined += text.get<std::string>();
   }
   return joined;
+}
+
+std::string Address(const Json& instance) {
+  const std::string address = Text(instance, "address");
+  const int64_t port = Number(Object(instance, "ports"), "port");
+  if (address.empty() || port == 0) return "";
+  return HostPort(address, static_cast<int>(port));
+}
+
+// Of one that the cluster file doesn't have any more the kind isn't told.
+bool Stays(const Json& instance) { return !Text(instance, "kind").empty(); }
+
+// Where clients of a Redis connect: to its primary, wherever that is at the moment.
+std::string RedisClients(const Json& status, const std::string& service, Color color, const View& view) {
+  std::string primary, name;
+  std::vector<std::string> others;
+  for (const Json& instance : List(status, "instances")) {
+    if (Text(instance, "service") != service || Address(instance).empty()) continue;
+    const bool is_primary = primary.empty() && Text(instance, "role") == "primary";
+    if (!is_primary) {
+      if (Stays(instance)) others.push_back(Address(instance));
+      continue;
+    }
+    primary = Address(instance);
+    name = Text(instance, "name");
+  }
+  if (primary.empty()) return "";  // the health tells why
+  const std::string where = Paint(primary, color, view.color);
+  if (others.empty()) return fmt::format("  {}  ({})\n", where, service);
+  return fmt::format("  {}  ({}: {}, the primary; should it move, ROLE tells, asked of it or of {})\n", where,
+                     service, name, Join(others, ", "));
+}
+
+// Of a Redis Cluster any member will do: it tells who has which slots.
+std::string ClusterClients(const Json& status, const std::string& service, Color color, const View& view) {
+  std::vector<std::string> members;
+  for (const Json& instance : List(status, "instances")) {
+    if (Text(instance, "service") != service || Address(instance).empty() || !Stays(instance)) continue;
+    members.push_back(Paint(Address(instance), color, view.color));
+  }
+  if (members.empty()) return "";
+  return fmt::format("  {}  any of {}: {}\n", service, members.size(), Join(members, ", "));
+}
+
+// Where to point clients that are no browsers, a line a service.
+std::string ClientsText(const Json& status, Color color, const View& view) {
+  std::string text;
+  for (const Json& service : List(status, "services")) {
+    const std::string kind = Text(service, "kind"), name = Text(service, "name");
+    if (kind == "redis") text += RedisClients(status, name, color, view);
+    if (kind == "redis-cluster") text += ClusterClients(status, name, color, view);
+  }
+  return text;
 }
 
 // What became of the last run, where it didn't do what it was to.
@@ -101,6 +137,16 @@ std::string WhyText(const Json& service) {
 
 }  // namespace
 
+std::string PlanText(const Plan& plan, const View& view) {
+  constexpr std::string_view kDifference = "    ";
+  const std::string formatted = plan::FormatPlan(plan, view.color);
+  std::string text, line;
+  for (std::istringstream lines(formatted); std::getline(lines, line);) {
+    text += (line.starts_with(kDifference) ? line : WrapText(line, view.columns)) + "\n";
+  }
+  return text;
+}
+
 std::string ClustersText(const Json& clusters, const View& view) {
   Table table({"CLUSTER", "HEALTH", "REVISION", "RUN"});
   for (const Json& cluster : List(clusters, "clusters")) {
@@ -131,6 +177,7 @@ std::string StatusText(const Json& status, const View& view) {
   }
   text += RunText(status, option);
   text += LastRunText(Object(status, "last_run"), option);
+  text = WrapText(text, view.columns);
   Table services({"SERVICE", "KIND", "HEALTH", "READY", "WHY"});
   for (const Json& service : List(status, "services")) {
     const std::string word = Text(service, "health");
@@ -140,7 +187,7 @@ std::string StatusText(const Json& status, const View& view) {
                   {fmt::format("{}/{}", Number(service, "ready"), Number(service, "wanted"))},
                   {WhyText(service)}});
   }
-  if (!services.empty()) text += "\n" + services.Text(view.color, view.columns);
+  if (!services.empty()) text += "\n" + services.WrappedText(view.color, view.columns);
   Table hosts({"HOST", "ADDRESS", "AGENT"});
   for (const Json& host : List(status, "hosts")) {
     const bool connected = Flag(host, "connected");
@@ -156,6 +203,10 @@ std::string StatusText(const Json& status, const View& view) {
   std::string tail;
   for (const Json& endpoint : List(status, "endpoints")) {
     tail += fmt::format("{}: {}\n", Text(endpoint, "service"), Text(endpoint, "url"));
+  }
+  if (const std::string clients = ClientsText(status, Color::kNone, view);
+      !clients.empty() && !Flag(status, "down")) {
+    tail += "clients connect to\n" + clients;
   }
   for (const Json& host : List(status, "hosts")) {
     if (!Flag(host, "cut")) continue;
@@ -185,39 +236,7 @@ std::string StatusText(const Json& status, const View& view) {
       if (line.is_string()) tail += "  | " + line.get<std::string>() + "\n";
     }
   }
-  return tail.empty() ? text : text + "\n" + tail;
-}
-
-std::string InstancesText(const Json& answer, const View& view) {
-  const auto& instances = List(answer, "instances");
-  const bool roles = std::any_of(instances.begin(), instances.end(),
-                                 [](const Json& instance) { return !Text(instance, "role").empty(); });
-  std::vector<std::string> head{"NAME", "STATE", "HOST", "PORTS", "PID", "FOR", "RESTARTS", "MEMORY"};
-  if (roles) head.insert(head.begin() + 2, "ROLE");
-  Table table(std::move(head));
-  for (const Json& instance : instances) {
-    const std::string state = Text(instance, "state");
-    const int64_t pid = Number(instance, "pid"), memory = Number(instance, "memory_bytes");
-    const WallTime since = Moment(instance, "since");
-    std::string shown = state;
-    if (Flag(instance, "held")) shown += " (by hand)";
-    const std::string last_exit = Text(instance, "last_exit");
-    if ((state == "backoff" || state == "failed") && !last_exit.empty()) shown += " (" + last_exit + ")";
-    std::string restarts = std::to_string(Number(instance, "restarts"));
-    if (state == "ready" && restarts != "0" && !last_exit.empty()) restarts += " (" + last_exit + ")";
-    const std::string role = Text(instance, "role");
-    std::vector<Cell> row{{Text(instance, "name")},
-                          {shown, StateColor(state)},
-                          {Text(instance, "host")},
-                          {Ports(instance)},
-                          {pid > 0 ? std::to_string(pid) : "-"},
-                          {since.time_since_epoch().count() > 0 ? ShortDuration(view.now - since) : "-"},
-                          {restarts},
-                          {memory > 0 ? ShortSize(memory) : "-"}};
-    if (roles) row.insert(row.begin() + 2, Cell{role.empty() ? "-" : role});
-    table.Add(std::move(row));
-  }
-  return table.empty() ? "no instance\n" : table.Text(view.color, view.columns);
+  return tail.empty() ? text : text + "\n" + WrapText(tail, view.columns);
 }
 
 std::string HistoryText(const Json& answer, const View& view) {
@@ -268,12 +287,46 @@ std::string AuditText(const Json& answer, const View& view) {
                {Text(entry, "action")},
                {Text(entry, "detail")}});
   }
-  return table.empty() ? "nothing was done yet\n" : table.Text(view.color, view.columns);
+  return table.empty() ? "nothing was done yet\n" : table.WrappedText(view.color, view.columns);
 }
 
-std::string ChecksText(const Json& answer, const View& view) {
+namespace {
+
+constexpr size_t kChecksFolded = 3;  // fewer of a member are listed
+
+// Whom a check was asked of: "cache-1" of "cache-1: sees the cluster well"; "" where its name says no more.
+std::string AskedOf(const Json& check) {
+  const std::string name = Text(check, "name");
+  const size_t colon = name.find(": ");
+  const bool one_word = colon != std::string::npos && name.find(' ') > colon;
+  return one_word ? Text(check, "service") + "/" + name.substr(0, colon) : "";
+}
+
+struct Asked {
+  size_t checks = 0, passed = 0;
+};
+
+// Members that get one line for what went well.
+std::map<std::string, Asked> FoldedMembers(const Json& answer) {
+  std::map<std::string, Asked> members;
+  for (const Json& check : List(answer, "checks")) {
+    const std::string member = AskedOf(check);
+    if (member.empty()) continue;
+    ++members[member].checks;
+    members[member].passed += Flag(check, "passed") && !Flag(check, "skipped") ? 1 : 0;
+  }
+  std::erase_if(members, [](const auto& one) { return one.second.checks < kChecksFolded; });
+  std::map<std::string, int> of_service;
+  for (const auto& [member, asked] : members) ++of_service[member.substr(0, member.find('/'))];
+  std::erase_if(members,
+                [&](const auto& one) { return of_service[one.first.substr(0, one.first.find('/'))] < 2; });
+  return members;
+}
+
+std::string ChecksShown(const Json& answer, const View& view, std::map<std::string, Asked> folded) {
   std::string text;
   int passed = 0, failed = 0, skipped = 0;
+  const bool folds = !folded.empty();
   for (const Json& check : List(answer, "checks")) {
     const bool skip = Flag(check, "skipped");
     const bool good = Flag(check, "passed");
@@ -281,6 +334,15 @@ std::string ChecksText(const Json& answer, const View& view) {
     const std::string word = skip   ? Paint("skip", Color::kYellow, view.color)
                              : good ? Paint("pass", Color::kGreen, view.color)
                                     : Paint("FAIL", Color::kRed, view.color);
+    const auto member = folded.find(AskedOf(check));
+    if (good && !skip && member != folded.end()) {
+      const Asked& asked = member->second;
+      if (asked.passed == 0) continue;  // said already
+      const std::string name = Text(check, "name").substr(0, Text(check, "name").find(": "));
+      text += fmt::format("{}  {}: {} of {} checks\n", word, name, asked.passed, asked.checks);
+      member->second.passed = 0;
+      continue;
+    }
     text += fmt::format("{}  {}\n", word, Text(check, "name"));
     if (good && !skip) continue;
     for (const Json& line : List(check, "evidence")) {
@@ -291,8 +353,17 @@ std::string ChecksText(const Json& answer, const View& view) {
   }
   text += fmt::format("{} passed, {} failed", passed, failed);
   if (skipped > 0) text += fmt::format(", {} skipped", skipped);
-  return text + "\n";
+  text += folds ? " (--all lists each)\n" : "\n";
+  return WrapText(text, view.columns);
 }
+
+}  // namespace
+
+std::string ChecksText(const Json& answer, const View& view) {
+  return ChecksShown(answer, view, FoldedMembers(answer));
+}
+
+std::string EachCheckText(const Json& answer, const View& view) { return ChecksShown(answer, view, {}); }
 
 std::string SummaryText(const Json& status, const std::string& option, Duration took, const View& view) {
   const std::string health = Text(status, "health");
@@ -314,6 +385,9 @@ std::string SummaryText(const Json& status, const std::string& option, Duration 
     text += fmt::format("  {}  ({})\n", Paint(Text(endpoint, "url"), Color::kCyan, view.color),
                         Text(endpoint, "service"));
   }
+  if (const std::string clients = ClientsText(status, Color::kCyan, view); !clients.empty()) {
+    text += "\npoint clients to\n" + clients;
+  }
   const auto scaled = [&]() -> std::string {
     for (const Json& service : List(status, "services")) {
       if (Text(service, "kind") == "app") return Text(service, "name");
@@ -332,7 +406,7 @@ std::string SummaryText(const Json& status, const std::string& option, Duration 
     width = std::max(width, Width(command));
   }
   for (const auto& [command, meaning] : tries) text += "  " + Pad(command, width) + "  " + meaning + "\n";
-  return text;
+  return WrapText(text, view.columns);
 }
 
 }  // namespace muster::cli

@@ -34,6 +34,25 @@ TEST(Table, AlignsByWhatIsSeenNotByBytes) {
   EXPECT_EQ(table.Text(false, 8), "NAME   …\n网关-1 …\nweb-10 …\n");
 }
 
+TEST(Table, GoesOnBelowWhatDoesNotFitIntoTheLastColumn) {
+  Table table({"SERVICE", "WHY"});
+  table.Add({{"cache"}, {"slots 0-5460 are out: cache-1 is gone"}});
+  table.Add({{"web"}, {"a-word-that-has-no-place-to-be-broken"}});
+  EXPECT_EQ(table.WrappedText(false, 30),
+            "SERVICE  WHY\n"
+            "cache    slots 0-5460 are out:\n"
+            "         cache-1 is gone\n"
+            "web      a-word-that-has-no-p…\n");
+  EXPECT_EQ(table.WrappedText(false, 24),
+            "SERVICE  WHY\n"
+            "cache\n"
+            "    slots 0-5460 are\n"
+            "    out: cache-1 is gone\n"
+            "web\n"
+            "    a-word-that-has-no-…\n");
+  EXPECT_EQ(table.WrappedText(false), table.Text(false));
+}
+
 TEST(Console, CutsAtTheWidthAndKeepsEscapesWhole) {
   EXPECT_EQ(Fit("abcdef", 6), "abcdef");
   EXPECT_EQ(Fit("abcdef", 4), "abc…");
@@ -79,9 +98,9 @@ TEST(Views, ListInstancesWithTheirPortsAndTroubles) {
          {"memory_bytes", 1 << 20}},
         {{"name", "web-2"}, {"state", "failed"}, {"last_exit", "exit 1"}, {"restarts", 5}}}}};
   EXPECT_EQ(InstancesText(answer, kPlain),
-            "NAME   STATE            HOST   PORTS      PID  FOR    RESTARTS  MEMORY\n"
-            "web-1  ready            node1  http=8101  77   1m00s  0         1.0 MB\n"
-            "web-2  failed (exit 1)                    -    -      5         -\n");
+            "NAME   STATE            HOST   PID  FOR    RESTARTS  MEMORY  PORTS\n"
+            "web-1  ready            node1  77   1m00s  0         1.0 MB  http=8101\n"
+            "web-2  failed (exit 1)         -    -      5         -\n");
 }
 
 TEST(Views, ShowStatusWithReasonsDriftAndEvidence) {
@@ -137,13 +156,74 @@ TEST(Views, TellWhyWhatRunsWasRestarted) {
                           {"restarts", 2},
                           {"last_exit", "killed as hung: no answer"}}}}};
   EXPECT_THAT(InstancesText(answer, kPlain), HasSubstr("2 (killed as hung: no answer)"));
+  const View narrow{false, 70, kPlain.now};
+  EXPECT_THAT(InstancesText(answer, narrow), HasSubstr("2 (killed as hung)"));
+}
+
+TEST(InstancesText, LeavesOutABusThatFollowsFromThePort) {
+  json answer = {{"instances", {{{"name", "cache-1"}, {"ports", {{"port", 7001}, {"bus", 17001}}}}}}};
+  EXPECT_THAT(InstancesText(answer, kPlain),
+              AllOf(HasSubstr("port=7001\n"), testing::Not(HasSubstr("17001"))));
+  answer["instances"][0]["ports"]["bus"] = 9001;
+  EXPECT_THAT(InstancesText(answer, kPlain), HasSubstr("bus=9001 port=7001\n"));
+}
+
+json ChecksOf(int members, int checks) {
+  json answer = {{"checks", json::array()}};
+  for (int i = 1; i <= members; ++i) {
+    for (int j = 1; j <= checks; ++j) {
+      answer["checks"].push_back({{"service", "cache"},
+                                  {"name", fmt::format("cache-{}: does {} well", i, j)},
+                                  {"passed", true},
+                                  {"skipped", false}});
+    }
+  }
+  return answer;
+}
+
+TEST(ChecksText, HasOneLineForEachOfManyMembersThatPassManyChecks) {
+  json answer = ChecksOf(3, 4);
+  answer["checks"].push_back({{"service", "web"}, {"name", "web-1 answers"}, {"passed", true}});
+  EXPECT_EQ(ChecksText(answer, kPlain),
+            "pass  cache-1: 4 of 4 checks\npass  cache-2: 4 of 4 checks\npass  cache-3: 4 of 4 checks\n"
+            "pass  web-1 answers\n13 passed, 0 failed (--all lists each)\n");
+  EXPECT_THAT(EachCheckText(answer, kPlain),
+              AllOf(HasSubstr("pass  cache-2: does 3 well\n"), HasSubstr("13 passed, 0 failed\n")));
+}
+
+TEST(ChecksText, ShowsWhatFailedOfWhoElsePasses) {
+  json answer = ChecksOf(2, 3);
+  answer["checks"][1]["passed"] = false;
+  answer["checks"][1]["evidence"] = {"nobody is there"};
+  answer["checks"][1]["hint"] = "look";
+  EXPECT_EQ(
+      ChecksText(answer, kPlain),
+      "pass  cache-1: 2 of 3 checks\nFAIL  cache-1: does 2 well\n      | nobody is there\n      fix: look\n"
+      "pass  cache-2: 3 of 3 checks\n5 passed, 1 failed (--all lists each)\n");
+}
+
+TEST(ChecksText, ListsTheFewOfAnyAndTheManyOfOne) {
+  EXPECT_THAT(ChecksText(ChecksOf(1, 9), kPlain),
+              HasSubstr("pass  cache-1: does 9 well\n9 passed, 0 failed\n"));
+  EXPECT_THAT(ChecksText(ChecksOf(9, 1), kPlain),
+              HasSubstr("pass  cache-9: does 1 well\n9 passed, 0 failed\n"));
+}
+
+TEST(InstancesText, TellsOffsetsWhereThereAreSome) {
+  json answer = {{"instances",
+                  {{{"name", "cache-1"}, {"state", "ready"}, {"facts", {{"offset", "1234"}}}},
+                   {{"name", "web-1"}, {"state", "ready"}}}}};
+  EXPECT_THAT(InstancesText(answer, kPlain),
+              AllOf(HasSubstr("MEMORY  OFFSET  PORTS\n"), HasSubstr("-       1234\n")));
+  answer["instances"].erase(0);
+  EXPECT_THAT(InstancesText(answer, kPlain), testing::Not(HasSubstr("OFFSET")));
 }
 
 TEST(Views, BearAnswersOfAnyShape) {
   for (const json& odd : {json(), json(3), json::array({1}), json{{"instances", {1, "a", nullptr}}},
                           json{{"services", 3}, {"health", 7}}}) {
-    for (const auto view :
-         {ClustersText, StatusText, InstancesText, HistoryText, RunsText, AuditText, ChecksText}) {
+    for (const auto view : {ClustersText, StatusText, InstancesText, HistoryText, RunsText, AuditText,
+                            ChecksText, EachCheckText}) {
       EXPECT_FALSE(view(odd, kPlain).empty());
     }
     EXPECT_FALSE(SummaryText(odd, "", 1s, kPlain).empty());
@@ -165,6 +245,52 @@ TEST(Views, SumUpWhereToLookAndWhatToTry) {
   EXPECT_THAT(text, HasSubstr("demo is green: 1 of 1 instances ready after 2.1s"));
   EXPECT_THAT(text, HasSubstr("http://127.0.0.1:8080/  (edge)"));
   EXPECT_THAT(text, HasSubstr("muster restart -c demo web "));
+}
+
+json RedisStatus() {
+  json status = {{"cluster", "shop"},
+                 {"health", "green"},
+                 {"services", {{{"name", "cache"}, {"kind", "redis"}}}},
+                 {"instances", json::array()}};
+  for (int i = 1; i <= 3; ++i) {
+    status["instances"].push_back({{"name", fmt::format("cache-{}", i)},
+                                   {"service", "cache"},
+                                   {"kind", "redis"},
+                                   {"state", "ready"},
+                                   {"role", i == 2 ? "primary" : "replica of cache-2, 0 B behind"},
+                                   {"address", fmt::format("10.0.0.{}", i)},
+                                   {"ports", {{"port", 6379}}}});
+  }
+  return status;
+}
+
+TEST(SummaryText, TellsClientsOfARedisItsPrimaryAndWhomToAskOnceItMoves) {
+  json status = RedisStatus();
+  EXPECT_THAT(SummaryText(status, "", 1s, kPlain),
+              HasSubstr("\npoint clients to\n  10.0.0.2:6379  (cache: cache-2, the primary; should it move, "
+                        "ROLE tells, asked of it or of 10.0.0.1:6379, 10.0.0.3:6379)\n\ntry next\n"));
+  EXPECT_THAT(StatusText(status, kPlain), HasSubstr("\nclients connect to\n  10.0.0.2:6379  (cache: "));
+  status["down"] = true;
+  EXPECT_THAT(StatusText(status, kPlain), testing::Not(HasSubstr("10.0.0.2:6379")));
+  status["instances"][1]["role"] = "stale primary, beside cache-9";
+  EXPECT_THAT(SummaryText(status, "", 1s, kPlain), testing::Not(HasSubstr("point clients")));
+}
+
+TEST(SummaryText, TellsClientsOfALoneRedisNothingOfMoves) {
+  json status = RedisStatus();
+  status["instances"] = json::array({status["instances"][1]});
+  status["instances"][0]["address"] = "fd00::2";
+  EXPECT_THAT(SummaryText(status, "", 1s, kPlain), HasSubstr("  [fd00::2]:6379  (cache)\n"));
+}
+
+TEST(SummaryText, TellsClientsOfARedisClusterAllMembers) {
+  json status = RedisStatus();
+  status["services"][0]["kind"] = "redis-cluster";
+  EXPECT_THAT(
+      SummaryText(status, "", 1s, kPlain),
+      HasSubstr("\npoint clients to\n  cache  any of 3: 10.0.0.1:6379, 10.0.0.2:6379, 10.0.0.3:6379\n"));
+  status["instances"][0].erase("kind");  // it is to leave
+  EXPECT_THAT(SummaryText(status, "", 1s, kPlain), HasSubstr("  any of 2: 10.0.0.2:6379, 10.0.0.3:6379\n"));
 }
 
 TEST(LogMerge, OrdersByTimeAndKeepsEachInstancesOwnOrder) {

@@ -36,7 +36,7 @@ Error Unreachable(const std::string& host) {
 
 Error OtherAnswer() {
   return Error::Internal("bad-message", "the agent answered with a message of another type")
-      .Hint("an agent of another release may be running: muster server stop, then muster up");
+      .Hint("an agent of another release may be running: muster server stop, then muster up FILE");
 }
 
 }  // namespace
@@ -48,6 +48,7 @@ struct Agents::State : std::enable_shared_from_this<Agents::State> {
     std::function<void(Error)> failed;
     net::Loop::TimerId timer = 0;
     bool resend = true;
+    Time until = Time::max();  // what it asks for is no longer wanted after that
   };
   struct Streaming {
     std::function<void(const api::Chunk&)> on_chunk;
@@ -66,6 +67,7 @@ struct Agents::State : std::enable_shared_from_this<Agents::State> {
     std::vector<net::Promised<bool>> reaching;
     int knows_streams = 0;                 // as its hello says
     int pid = 0;                           // of the agent, by its hello
+    int64_t epoch_seen = 0;                // as its hello says
     net::Loop::TimerId ping_timer = 0;     // 0: it knows no pings, or is away
     int unanswered = 0;                    // pings since it was last heard of
     std::deque<std::string> blobs_wanted;  // sent one after another, since their bytes come without a name
@@ -127,7 +129,7 @@ struct Agents::State : std::enable_shared_from_this<Agents::State> {
     Link& link = links[key];
     if (!link.is_wanted) {
       links.erase(key);
-      if (callbacks.released(hello.cluster, hello.host)) {
+      if (callbacks.released(hello.cluster, hello.host, hello.epoch_seen)) {
         Send(*channel, api::Leave{.epoch = hello.epoch_seen + 1});
         leaving.push_back(channel);
       } else {
@@ -146,6 +148,7 @@ struct Agents::State : std::enable_shared_from_this<Agents::State> {
     link.channel = channel;
     link.knows_streams = hello.streams;
     link.pid = hello.pid;
+    link.epoch_seen = hello.epoch_seen;
     link.unanswered = 0;
     loop.Cancel(link.ping_timer);
     link.ping_timer = 0;
@@ -248,6 +251,12 @@ struct Agents::State : std::enable_shared_from_this<Agents::State> {
     ScheduleStart(key);  // until its hello cancels this
   }
 
+  // An agent that was away may get an order late, and has no clock to tell by.
+  static bool IsWanted(const Link& link, const std::string& order) {
+    const auto found = link.pending.find(order);
+    return found != link.pending.end() && Now() < found->second.until;
+  }
+
   void OnMessage(Link& link, const AgentMessage& message) {
     const auto answer = [&](const std::string& id) {
       const auto found = link.pending.find(id);
@@ -263,7 +272,9 @@ struct Agents::State : std::enable_shared_from_this<Agents::State> {
             [&](const api::ObservedMessage& observed) { answer(observed.id); },
             [&](const api::Verified& verified) { answer(verified.id); },
             // Who isn't the link's channel any more isn't answered: OnFrame leaves that out.
-            [&](const api::Ping&) { Send(*link.channel, api::Pong{}); },
+            [&](const api::Ping& ping) {
+              Send(*link.channel, api::Pong{.wanted = ping.order.empty() || IsWanted(link, ping.order)});
+            },
             [&](const api::Changed& changed) { callbacks.changed(link.wanted.cluster, changed.instance); },
             [&](const api::WantBlob& want) {
               link.blobs_wanted.push_back(want.sha256);
@@ -357,15 +368,18 @@ struct Agents::State : std::enable_shared_from_this<Agents::State> {
   // Sends `message` under `id` and keeps it until it is answered, its agent stays away, or `timeout` has
   // passed.
   void Ask(const std::string& key, const std::string& id, const AgentMessage& message, Duration timeout,
-           std::function<void(const AgentMessage&)> answered, std::function<void(Error)> failed) {
+           std::function<void(const AgentMessage&)> answered, std::function<void(Error)> failed,
+           Time until = Time::max()) {
     const auto found = links.find(key);
     if (found == links.end()) {
       failed(Unreachable(key));
       return;
     }
     Link& link = found->second;
-    Pending pending{
-        .text = api::Encode(message), .answered = std::move(answered), .failed = std::move(failed)};
+    Pending pending{.text = api::Encode(message),
+                    .answered = std::move(answered),
+                    .failed = std::move(failed),
+                    .until = until};
     pending.timer = loop.After(timeout, [this, key, id] {
       const auto late = links.find(key);
       if (late == links.end()) return;
@@ -448,6 +462,11 @@ bool Agents::connected(const std::string& cluster, const std::string& host) cons
   return found != state_->links.end() && found->second.channel != nullptr;
 }
 
+int64_t Agents::epoch_seen(const std::string& cluster, const std::string& host) const {
+  const auto found = state_->links.find(LinkKey(cluster, host));
+  return found == state_->links.end() ? 0 : found->second.epoch_seen;
+}
+
 net::Task<Status> Agents::Reach(std::string cluster, std::string host, Duration timeout) {
   if (connected(cluster, host)) co_return Done();
   const auto found = state_->links.find(LinkKey(cluster, host));
@@ -467,6 +486,7 @@ net::Task<Result<std::map<std::string, std::string>>> Agents::Perform(std::strin
   const net::Promised<Answer> answer;
   const std::string key = LinkKey(cluster, order.step.host);
   const Duration timeout = order.step.deadline + kAwayMost;  // the agent keeps the deadline itself
+  const Time until = Now() + order.step.deadline;
   state_->Ask(
       key, order.id, order, timeout,
       [answer](const AgentMessage& message) {
@@ -479,7 +499,7 @@ net::Task<Result<std::map<std::string, std::string>>> Agents::Perform(std::strin
           answer.Set(outcome->values);
         }
       },
-      [answer](Error error) { answer.Set(std::move(error)); });
+      [answer](Error error) { answer.Set(std::move(error)); }, until);
   co_return co_await answer;
 }
 

@@ -34,8 +34,9 @@ class Agents {
     // Of one that is there and answers no pings any more: it is to be ended, so that another can take over.
     std::function<void(const Wanted&, int pid)> hung;
     // Whether the host is known to have nothing of the cluster any more. An agent that nobody wants is told
-    // to leave only then: a server that has lost its store must not take clusters down.
-    std::function<bool(const std::string& cluster, const std::string& host)> released;
+    // to leave only then: a server that has lost its store must not take clusters down, and one of an epoch
+    // below that which the agent has seen knows nothing of what the newer server put there.
+    std::function<bool(const std::string& cluster, const std::string& host, int64_t epoch_seen)> released;
   };
 
   // Codes as for net::ChannelListener::Listen.
@@ -52,6 +53,8 @@ class Agents {
   // cut.
   void Cut(const std::string& cluster, const std::string& host, bool cut);
   bool connected(const std::string& cluster, const std::string& host) const;
+  // The newest that its agent had seen when it last came; 0: it hasn't come.
+  int64_t epoch_seen(const std::string& cluster, const std::string& host) const;
   // Waits until it is connected; code "host-unreachable" after `timeout`.
   net::Task<Status> Reach(std::string cluster, std::string host, Duration timeout);
 

@@ -24,7 +24,7 @@ class AgentsTest : public ::testing::Test {
       hung += fmt::format("{}/{} {} ", wanted.cluster, wanted.host, pid);
     };
     callbacks.blob_path = [this](const std::string& sha256) { return folder + "/" + sha256; };
-    callbacks.released = [](const std::string&, const std::string&) { return false; };
+    callbacks.released = [](const std::string&, const std::string&, int64_t) { return false; };
     agents = Agents::Listen(loop, folder + "/agents.sock", std::move(callbacks), 10ms).value();
     agents->Want({.cluster = "c", .host = "h", .address = "127.0.0.1"});
   }
@@ -39,6 +39,10 @@ class AgentsTest : public ::testing::Test {
       if (frame.kind == 'J' && std::holds_alternative<api::Ping>(*message)) {
         ++pings;
         if (answers) Send(api::Pong{});
+      } else if (const auto* pong = frame.kind == 'J' ? std::get_if<api::Pong>(&*message) : nullptr) {
+        wanted.push_back(pong->wanted);
+      } else if (frame.kind == 'J' && std::holds_alternative<api::OrderMessage>(*message)) {
+        ++orders;
       } else if (frame.kind == 'B') {
         EXPECT_LE(frame.payload.size(), 1u << 20);
         ++pieces;
@@ -76,7 +80,8 @@ class AgentsTest : public ::testing::Test {
   std::shared_ptr<net::Channel> channel;
   std::string said, bytes, hung;
   bool here = false, answers = true;
-  int pings = 0;
+  int pings = 0, orders = 0;
+  std::vector<bool> wanted;  // what was answered to its own pings
   std::vector<size_t> ends;  // how many bytes had come before each blob
   int pieces = 0;
   std::function<bool()> enough = [] { return false; };
@@ -143,6 +148,42 @@ TEST_F(AgentsTest, TakeOneThatAnswersNoPingsForAway) {
   loop.Post([this] { loop.Stop(); });
   loop.Run();
   EXPECT_EQ(hung, "c/h 77 ");
+}
+
+TEST_F(AgentsTest, TellWhetherAnOrderIsStillWaitedFor) {
+  Connect();
+  channel->Open();
+  enough = [this] { return here; };
+  Wait();
+  int refused = 0;
+  const auto perform = [&](std::string id, Duration deadline) -> net::Task<void> {
+    api::OrderMessage order{.id = std::move(id)};
+    order.step.id = "cache-1.take-over";
+    order.step.instance = "cache-1";
+    order.step.host = "h";
+    order.step.verb = "take-over";
+    order.step.deadline = deadline;
+    const auto outcome = co_await agents->Perform("c", std::move(order));
+    refused += outcome.ok() ? 0 : 1;
+    if (enough()) loop.Stop();
+  };
+  net::Spawn(perform("late", 0ms));  // the agent may take longer to answer, but not to begin
+  net::Spawn(perform("in-time", 60s));
+  net::Spawn(perform("done", 60s));
+  enough = [this] { return orders == 3; };
+  Wait();
+  const auto refuse = [&](const char* id) {
+    Send(api::Outcome{.id = id, .error = Error::Conflict("no", "no"), .values = {}});
+  };
+  refuse("done");
+  for (const char* id : {"late", "in-time", "done", "another", ""}) Send(api::Ping{.order = id});
+  enough = [this] { return wanted.size() == 5; };
+  Wait();
+  EXPECT_EQ(wanted, (std::vector<bool>{false, true, false, false, true}));
+  refuse("late");
+  refuse("in-time");
+  enough = [&] { return refused == 3; };
+  Wait();
 }
 
 TEST_F(AgentsTest, DoNotPingOneOfAnEarlierRelease) {

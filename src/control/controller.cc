@@ -10,10 +10,12 @@
 #include "control/outcomes.h"
 #include "control/run_machine.h"
 #include "control/superseded.h"
+#include "model/not_asked.h"
 #include "model/secret.h"
 #include "model/up_command.h"
 #include "model/words.h"
 #include "plan/secrets.h"
+#include "recipes/common/member_work.h"
 
 namespace muster::control {
 namespace {
@@ -60,6 +62,14 @@ Controller::~Controller() = default;
 void Controller::Keep(Kept kept) {
   kept_ = std::move(kept);
   row_.extra = TextOf(kept_);
+}
+
+void Controller::KeepLeftOut(std::set<std::string> hosts) {
+  if (kept_.left_out == hosts) return;
+  Kept kept = kept_;
+  kept.left_out = std::move(hosts);
+  Keep(std::move(kept));
+  (void)deps_.store->PutCluster(row_);
 }
 
 Status Controller::Adopt(Cluster cluster) {
@@ -262,6 +272,7 @@ net::Task<Result<StartedRun>> Controller::Begin(Bundle bundle, std::string actio
   if (const Status rules = Rule(); !rules.ok() && !options.plan_only) co_return rules.error();
   co_await Settled();
   if (!run_.id.empty() || deciding_) co_return InTheWay();
+  if (const auto replaced = Replaced(); replaced && !options.plan_only) co_return *replaced;
   deciding_ = true;
   deciding_who_ = fmt::format("{} is planning {} right now", bundle.author, action);
   struct Release {
@@ -567,19 +578,33 @@ std::vector<ServiceStatus> Controller::ServiceStates() const {
   };
   if (trouble_) add_own(trouble_->message());
   if (unruled_) add_own(unruled_->message());
+  if (const auto replaced = Replaced()) add_own(replaced->message() + "; " + replaced->hint());
   if (going_down()) add_own("is going down, and waits for hosts that do not answer");
-  std::set<std::string> silent;
+  std::set<std::string> silent, come;  // those who have come and haven't told yet
   for (const auto& [host, wanted] : hosts_) {
-    if (!connected(host)) silent.insert(host);
+    if (!connected(host)) {
+      silent.insert(host);
+    } else if (!heard_.contains(host)) {
+      come.insert(host);
+    }
   }
+  const bool differs = !silent.empty() || !come.empty() || !held().empty();
   std::map<std::string, Observed> told;  // otherwise than observed
-  if (!silent.empty() || !held().empty()) told = observed_;
+  if (differs) told = observed_;
   for (auto& [name, observed] : told) {
-    if (silent.contains(observed.host)) observed.state = InstanceState::kUnknown;
+    if (silent.contains(observed.host)) {
+      observed.state = InstanceState::kUnknown;
+      observed.facts.erase(kNotAskedFact);
+    }
+    // Of one that ran when it was last heard of; an end that has been told of is certain.
+    if (come.contains(observed.host) && common::Runs(observed.state)) {
+      observed.state = InstanceState::kUnknown;
+      observed.facts[kNotAskedFact] = "yes";
+    }
     // How its process ended when it was told to is no reason.
     if (held().contains(name) && observed.state == InstanceState::kStopped) observed.last_exit = "by hand";
   }
-  const std::map<std::string, Observed>& known = silent.empty() && held().empty() ? observed_ : told;
+  const std::map<std::string, Observed>& known = differs ? told : observed_;
   for (const Service& service : cluster_.services) {
     const Recipe* recipe = FindRecipe(service.kind);
     if (!recipe) continue;

@@ -15,6 +15,7 @@
 
 #include "base/time.h"
 #include "control/agents.h"
+#include "control/incidents.h"
 #include "control/kept.h"
 #include "model/cluster.h"
 #include "model/plan.h"
@@ -120,6 +121,7 @@ struct Dependencies {
   Duration reach_within = 10s;    // an agent that is to tell what stands on its host
   Duration observe_within = 12s;  // with the time it takes to reach it
   Duration proves_itself = 5s;    // so long a member that died after its release has to be ready again
+  Duration silent_after = 3s;     // so long an agent may be away before it is told of
   Duration down_again = 5s;       // between two looks at hosts that were silent while the cluster went down
 };
 
@@ -133,6 +135,11 @@ class Controller : public std::enable_shared_from_this<Controller> {
   // open. Where the store can't be written (a full disk), what runs is seen all the same; acts are refused
   // with that error, and it is tried again by itself.
   Status TakeOver();
+
+  // For a server that isn't the newest any more and is to be obeyed all the same, as its store was brought
+  // back from a backup: raises the epoch above all that agents have seen. Codes: "not-replaced" where none
+  // has seen a newer one, those of the store.
+  Status RuleAgain(const std::string& author);
 
   // Waits until what a run left open is settled, at most `settle_within`.
   net::Task<void> Settled();
@@ -167,8 +174,8 @@ class Controller : public std::enable_shared_from_this<Controller> {
   // Breaks a member while a client writes, waits until all is well again, and tells what it came to. `tell`
   // is called with what goes on, for people; once `given_up` is true nothing new is begun, what was broken is
   // put right and what was written removed. Codes: "unknown-service", "unknown-instance", "nothing-to-drill",
-  // "unknown-break", "drill-active", "run-active", "drill-unwell", "drill-client", "cluster-down", those of
-  // CutHost and the agent's own.
+  // "unknown-break", "drill-active", "run-active", "drill-unwell", "nobody-elsewhere", "drill-client",
+  // "cluster-down", those of CutHost and the agent's own.
   net::Task<Result<DrillReport>> Drill(DrillOptions options, std::string author,
                                        std::function<void(const std::string& text)> tell,
                                        std::shared_ptr<const bool> given_up);
@@ -178,7 +185,7 @@ class Controller : public std::enable_shared_from_this<Controller> {
 
   // Asks the mender of a service for something beside runs (Recipe::takes), and waits until it has come to
   // that. Codes "unknown-service", "no-primary" where its kind takes no such request, "unknown-instance" of
-  // the argument `to`, "run-active", "not-settled", and the mender's own.
+  // the argument `to`, "run-active", "epoch-old", "not-settled", and the mender's own.
   net::Task<Status> Ask(std::string verb, std::string service, std::map<std::string, std::string> args,
                         std::string author);
 
@@ -228,7 +235,9 @@ class Controller : public std::enable_shared_from_this<Controller> {
   struct Awaited {
     Step step;
     net::Promised<Status> settled;
-    std::string why;  // not yet
+    std::string why;   // not yet
+    std::string told;  // of that, to whoever follows the run
+    Time told_at{};
   };
   struct Verification;
   struct SettledStep {
@@ -238,10 +247,13 @@ class Controller : public std::enable_shared_from_this<Controller> {
   };
 
   Error InTheWay() const;
+  int64_t EpochSeen() const;              // the newest that an agent has told of
+  std::optional<Error> Replaced() const;  // by a server of a newer epoch, as agents tell: "epoch-old"
   Status BeginToRule();
   Status Rule();
   void RuleSoon();
   void Keep(Kept kept);  // in row_, too, to be written with it
+  void KeepLeftOut(std::set<std::string> hosts);
   void KeepHosts();
   Status Adopt(Cluster cluster);  // the model that desired_ is laid out from
   plan::SecretDigests Digests() const;
@@ -254,6 +266,11 @@ class Controller : public std::enable_shared_from_this<Controller> {
   net::Task<std::set<std::string>> ObserveAll();  // returns hosts that don't answer
   net::Task<bool> ObserveHost(std::string host, Time until);
   void LookAtHealth(const Observed& observed);
+  void LookForIncidents(const Observed& observed);
+  void LookForSilence(const std::string& host);
+  void AskWhatStands(const std::string& host);
+  void AskAgain(const std::string& host);
+  void Tell(const std::vector<Incident>& incidents);  // in the audit
   void ProvesItself(const std::string& instance, uint64_t turn);
   void IsWellAgain(const std::string& instance);
   net::Task<void> GiveUpOn(std::string instance, uint64_t number, Duration waited);
@@ -298,6 +315,7 @@ class Controller : public std::enable_shared_from_this<Controller> {
   net::Task<void> PutBackWhatIsLeft(std::string run);
 
   Status KeepCut(const std::string& host, bool cut);
+  std::optional<Error> WhyNoCutDrill(const Service& service) const;
   std::optional<Error> WhyNotCut(const std::string& host) const;
   net::Task<void> CutLinkAgain(Agents::Wanted host);
   void CutAgain();
@@ -313,6 +331,7 @@ class Controller : public std::enable_shared_from_this<Controller> {
   net::Task<void> Conclude(std::shared_ptr<Drilling> drilling);
 
   net::Task<Status> Await(Step step);
+  void TellWaiting(Awaited& awaited);
   void SettleAwaited(const std::string& id, Status status);
   void GiveUpAwaited();
   void MendSoon();
@@ -337,14 +356,19 @@ class Controller : public std::enable_shared_from_this<Controller> {
   std::map<std::string, std::string> held_;
   std::map<std::string, std::unique_ptr<Mender>> menders_;  // by service
   std::set<std::string> mending_;                           // instances under an order
-  std::set<std::string> away_;                              // hosts whose agent is not connected
-  std::set<std::string> told_;                              // hosts whose agent has told what stands there
-  std::map<std::string, Agents::Wanted> hosts_;             // those whose agents are wanted
+  struct Stuck {
+    std::string service, verb, why;
+    Time at;
+  };
+  std::map<std::string, Stuck> stuck_;           // by instance: orders that a person must help
+  std::set<std::string> away_;                   // hosts whose agent is not connected
+  std::set<std::string> told_;                   // hosts whose agent has told what stands there
+  std::set<std::string> heard_;                  // those that have since they are connected
+  std::map<std::string, Agents::Wanted> hosts_;  // those whose agents are wanted
   Run run_;
   std::optional<Error> trouble_;             // why the revision that stands could not be taken over
   bool rules_ = true;                        // false from TakeOver until the raised epoch is written
   std::optional<Error> unruled_;             // why it could not be
-  std::set<std::string> left_out_;           // hosts that the last run went on without
   std::vector<net::Promised<bool>> ending_;  // who waits for the run's end
   bool looked_ = true;                       // false from TakeOver until the first look around has ended
   std::vector<net::Promised<bool>> looking_;
@@ -363,6 +387,7 @@ class Controller : public std::enable_shared_from_this<Controller> {
   net::Loop::TimerId mend_timer_ = 0;
   Time mend_at_{};  // of mend_timer_
   bool down_again_posted_ = false;
+  Incidents incidents_;
 };
 
 }  // namespace muster::control

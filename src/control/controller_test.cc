@@ -152,6 +152,51 @@ TEST_F(ControllerTest, WhatIsPlannedAtTheSameMomentIsRefusedToo) {
   RunUntilFinished(1);
 }
 
+TEST_F(ControllerTest, OneThatAnotherHasReplacedSaysSoAndTakesNoRelease) {
+  BringUpFirst();
+  world_.hosts["a"].epoch = 9;
+  StartNextServer();
+  RunUntil([&] { return server_->agents->epoch_seen("mall", "a") == 9; });
+  const auto up = Up(File("v2", Mall({Web("run new"), Edge()})));
+  ASSERT_FALSE(up.ok());
+  EXPECT_EQ(up.error().code(), "epoch-old");
+  const std::vector<ServiceStatus> states = server_->controller->ServiceStates();
+  ASSERT_FALSE(states.empty());
+  EXPECT_EQ(states[0].health.health, Health::kRed);
+  EXPECT_THAT(states[0].health.reasons, ElementsAre(HasSubstr("another server has taken mall over")));
+}
+
+TEST_F(ControllerTest, OneWhoseStoreCameFromABackupIsObeyedAgainOnceAPersonSaysSo) {
+  BringUpFirst();
+  const Status early = server_->controller->RuleAgain("test");
+  ASSERT_FALSE(early.ok());
+  EXPECT_EQ(early.error().code(), "not-replaced");
+  world_.hosts["a"].epoch = 9;
+  StartNextServer();
+  RunUntil([&] { return server_->agents->epoch_seen("mall", "a") == 9; });
+  ASSERT_TRUE(server_->controller->RuleAgain("test").ok());
+  EXPECT_EQ(StoredCluster().epoch, 10);
+  RunUntil([&] { return world_.hosts["a"].epoch == 10; });
+  ASSERT_TRUE(Up(File("v2", Mall({Web("run new"), Edge()}))).ok());
+  RunUntilFinished(1);
+  EXPECT_EQ(world_.orders.back().second.epoch, 10);
+}
+
+TEST_F(ControllerTest, AServiceKeepsItsKindAsLongAsItIsThere) {
+  BringUpFirst();
+  Service edge = Edge();
+  edge.kind = "app";
+  edge.settings = Web("run").settings;
+  const auto refused = Up(File("v2", Mall({Web("run"), edge})));
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(refused.error().code(), "kind-changed");
+  EXPECT_THAT(refused.error().Text(), HasSubstr("edge is of kind"));
+  EXPECT_EQ(StoredCluster().revision, 1);
+  ASSERT_TRUE(Act("down").ok());
+  RunUntilFinished(2);
+  EXPECT_EQ(Up(File("v2", Mall({Web("run"), edge}))).error().code(), "kind-changed") << "its data is there still";
+}
+
 TEST_F(ControllerTest, ARunThatItsServerLeftIsSettledByTheNext) {
   BringUpFirst();
   const std::string run = UpHeldAt("web-1.install");

@@ -14,12 +14,28 @@ using Json = nlohmann::json;
 
 constexpr int kRunsLookedAt = 100;
 
+// One kind's servers would be started in the other's place and upon its data, and neither knows how to hand over to
+// the other.
+Status KindsAreAsBefore(const Cluster& before, const Cluster& now) {
+  for (const Service& service : now.services) {
+    for (const Service& former : before.services) {
+      if (former.name != service.name || former.kind == service.kind) continue;
+      return Error::Conflict("kind-changed", "{} is of kind {} and can't become {}", service.name, former.kind,
+                             service.kind)
+          .Hint("give the new one a name of its own, and take {} out of the file once nobody needs it any more",
+                service.name);
+    }
+  }
+  return Done();
+}
+
 }  // namespace
 
 Result<Plan> Controller::Decide(const Bundle& bundle, const PlanOptions& options,
                                 std::set<std::string> unreachable, int64_t revision, plan::Desired* desired,
                                 bool* partial) const {
   const Cluster& cluster = bundle.cluster;
+  if (row_.revision > 0) MUSTER_DO(KindsAreAsBefore(cluster_, cluster));
   Placement so_far;
   const Json placement = Json::parse(row_.placement, nullptr, false);
   if (placement.is_object()) {
@@ -33,17 +49,20 @@ Result<Plan> Controller::Decide(const Bundle& bundle, const PlanOptions& options
     laid_out = plan::LayOutCluster(cluster, so_far, digests);
   }
   MUSTER_TRY(*desired, std::move(laid_out));
+  const bool brought_up = IsBroughtUp();
   plan::Situation situation{.observed = observed_,
                             .unreachable = std::move(unreachable),
                             .held = held_,
                             .restart = options.restart,
                             .revision = revision,
                             .refresh = options.refresh,
-                            .same_file = IsCurrent(bundle) && IsBroughtUp(),
+                            .same_file = IsCurrent(bundle) && brought_up,
+                            .unfinished = !brought_up,
+                            .act = options.act.has_value(),
                             .remove_all = options.remove_all,
                             .delete_data = options.delete_data};
   std::optional<plan::Scope> scope;
-  const bool half_done = (options.act || !bundle.scales.empty()) && !IsBroughtUp();
+  const bool half_done = (options.act || !bundle.scales.empty()) && !brought_up;
   if (options.act) {
     scope = plan::Scope{.instances = *options.act, .install = !half_done && !options.as_installed};
   } else if (!bundle.scales.empty()) {
@@ -66,7 +85,8 @@ Result<Plan> Controller::Decide(const Bundle& bundle, const PlanOptions& options
     plan.notes.push_back(plan::LeftNote(narrowed.left));
     if (partial) *partial = true;
   }
-  plan::ExplainChanges(desired_.instances, desired->instances, observed_, plan);
+  plan::ExplainChanges({.cluster = &cluster_, .instances = &desired_.instances},
+                       {.cluster = &cluster, .instances = &desired->instances}, observed_, plan);
   plan.cluster = row_.key;
   return plan;
 }

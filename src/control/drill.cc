@@ -49,6 +49,18 @@ Result<std::shared_ptr<DrillClient>> Controller::MakeDrillClient(const std::stri
   return recipe->drill.make_client(std::move(setup));
 }
 
+// Where all members are cut off together nobody is left to take over, nor to be written to: nothing is seen
+// but that the host is gone.
+std::optional<Error> Controller::WhyNoCutDrill(const Service& service) const {
+  std::set<std::string> hosts;
+  for (const Instance& member : MembersOf(service)) hosts.insert(member.host);
+  if (hosts.size() != 1) return std::nullopt;
+  return Error::Conflict("nobody-elsewhere",
+                         "all of {} stands on {}: with that host cut off nobody is left to take over",
+                         service.name, *hosts.begin())
+      .Hint("give {} two hosts or more, or drill it with kill or freeze", service.name);
+}
+
 Result<std::shared_ptr<Controller::Drilling>> Controller::ChooseDrill(DrillOptions options) const {
   if (options.how != "kill" && options.how != "freeze" && options.how != "cut") {
     return Error::Invalid("unknown-break", "nothing is broken by \"{}\"", options.how)
@@ -84,9 +96,12 @@ Result<std::shared_ptr<Controller::Drilling>> Controller::ChooseDrill(DrillOptio
                            options.service.empty()
                                ? "no service of " + row_.key + " can be drilled"
                                : options.service + " is of a kind that can't be drilled (yet)")
-        .Hint("redis-cluster can");
+        .Hint("redis and redis-cluster can");
   }
   options.service = service->name;
+  if (options.how == "cut" && row_.rehearsal) {
+    if (const auto why = WhyNoCutDrill(*service)) return *why;
+  }
   if (const std::string why = WhyUnwell(service->name); !why.empty()) {
     return Error::Conflict("drill-unwell", "{} is not well as it is: {}", service->name, why)
         .Hint("a drill shows something only where all was well before; muster status shows when it is");

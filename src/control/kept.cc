@@ -21,6 +21,14 @@ T Member(const Json& json, const char* key, T otherwise) {
   if constexpr (std::is_integral_v<T>) return found->is_number_integer() ? found->get<T>() : otherwise;
 }
 
+std::set<std::string> Names(const Json& json, const char* key) {
+  std::set<std::string> names;
+  for (const Json& name : json.value(key, Json::array())) {
+    if (name.is_string()) names.insert(name.get<std::string>());
+  }
+  return names;
+}
+
 }  // namespace
 
 Kept KeptOf(const store::ClusterRow& row) {
@@ -48,10 +56,10 @@ Kept KeptOf(const store::ClusterRow& row) {
       if (host.is_string()) kept.going_down->silent.push_back(host.get<std::string>());
     }
   }
-  for (const Json& host : json.value("cut", Json::array())) {
-    if (host.is_string()) kept.cut.insert(host.get<std::string>());
-  }
-  for (const char* known : {"hosts", "numbers", "good", "down", "going_down", "cut"}) json.erase(known);
+  kept.cut = Names(json, "cut");
+  kept.left_out = Names(json, "left_out");
+  for (const char* known : {"hosts", "numbers", "good", "down", "going_down", "cut", "left_out"})
+    json.erase(known);
   kept.others = json.dump();
   return kept;
 }
@@ -66,6 +74,7 @@ std::string TextOf(const Kept& kept) {
   json["numbers"] = kept.numbers;
   if (kept.good > 0) json["good"] = kept.good;
   if (!kept.cut.empty()) json["cut"] = kept.cut;
+  if (!kept.left_out.empty()) json["left_out"] = kept.left_out;
   if (kept.down) json["down"] = true;
   if (kept.going_down) {
     json["going_down"] = {{"delete_data", kept.going_down->delete_data}, {"silent", kept.going_down->silent}};

@@ -30,8 +30,9 @@ struct Kept {
   int64_t good = 0;                    // the revision that `on_failure: rollback` goes back to; 0: none
   bool down = false;
   std::optional<GoingDown> going_down;
-  std::set<std::string> cut;  // rehearsed hosts that were cut off on purpose
-  std::string others = "{}";  // a JSON object: what a later release wrote there, which stays
+  std::set<std::string> cut;       // rehearsed hosts that were cut off on purpose
+  std::set<std::string> left_out;  // hosts that the last run went on without
+  std::string others = "{}";       // a JSON object: what a later release wrote there, which stays
 };
 Kept KeptOf(const store::ClusterRow& row);
 std::string TextOf(const Kept& kept);

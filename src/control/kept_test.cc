@@ -18,7 +18,8 @@ TEST(Kept, IsReadAsItWasWritten) {
                   .good = 4,
                   .down = true,
                   .going_down = Kept::GoingDown{.delete_data = true, .silent = {"a", "b"}},
-                  .cut = {"a"}};
+                  .cut = {"a"},
+                  .left_out = {"b", "c"}};
   const Kept read = KeptOf({.extra = TextOf(kept)});
   ASSERT_TRUE(read.hosts.contains("a"));
   EXPECT_EQ(read.hosts.at("a").address, "127.77.3.2");
@@ -30,6 +31,7 @@ TEST(Kept, IsReadAsItWasWritten) {
   EXPECT_TRUE(read.going_down->delete_data);
   EXPECT_THAT(read.going_down->silent, ElementsAre("a", "b"));
   EXPECT_THAT(read.cut, ElementsAre("a"));
+  EXPECT_THAT(read.left_out, ElementsAre("b", "c"));
 }
 
 TEST(Kept, HasTheNumbersOfTheHostsInUseInAStoreOfAnEarlierRelease) {

@@ -14,8 +14,14 @@ namespace {
 using Json = nlohmann::json;
 
 constexpr Duration kMendAgain = 1s;
+// What a person has to mend is said until an order gets through, or for so long after the last one that
+// didn't.
+constexpr Duration kStuckFor = 20s;
+constexpr std::string_view kNeedsAPerson = "keys-differ";
 constexpr Duration kRequestWithin = 60s;
+constexpr Duration kTellEvery = 1s;                // what a step waits for
 constexpr std::string_view kRequest = "request/";  // ids of what people ask for
+constexpr std::string_view kLook = "look";         // an order that changes nothing
 
 }  // namespace
 
@@ -41,14 +47,13 @@ void Controller::MendAgainAfter(Duration pause) {
   });
 }
 
-// Nobody has told of them, and it isn't for want of asking: they were stopped by hand before they were
-// installed, or their host has told of what it has. A run brings those that it has come to.
+// Their host has told of what it has, and they aren't among it: they were stopped by hand before they were
+// installed, or are gone. A run brings those that it has come to.
 std::set<std::string> Controller::Missing() const {
   std::set<std::string> missing;
   for (const Instance& instance : desired_.instances) {
-    if (observed_.contains(instance.name)) continue;
-    if (held_.contains(instance.name) || (idle() && told_.contains(instance.host)))
-      missing.insert(instance.name);
+    if (observed_.contains(instance.name) || !told_.contains(instance.host)) continue;
+    if (held_.contains(instance.name) || idle()) missing.insert(instance.name);
   }
   return missing;
 }
@@ -56,6 +61,12 @@ std::set<std::string> Controller::Missing() const {
 void Controller::Mend() {
   if (run_.machine && run_.options.remove_all) return;  // nothing is kept well that is to go
   if (!rules_) return;                                  // an earlier server's orders have the same ids
+  if (const auto replaced = Replaced()) {
+    std::vector<std::string> waiting;
+    for (const auto& [id, awaited] : awaited_) waiting.push_back(id);
+    for (const std::string& id : waiting) SettleAwaited(id, *replaced);
+    return;
+  }
   std::vector<std::string> busy(mending_.begin(), mending_.end());
   if (run_.machine) {
     const std::set<std::string> under_step = run_.machine->busy();
@@ -84,10 +95,11 @@ void Controller::Mend(const Service& service, const std::vector<std::string>& bu
                       .now = Now()};
   for (const auto& [name, why] : held_) input.held.insert(name);
   for (const auto& [host, wanted] : hosts_) {
-    if (connected(host)) continue;
+    if (heard_.contains(host)) continue;
+    // One that has come, and hasn't told yet, is as unknown as it was: a member there may be anything by now.
     input.silent.insert(host);
     // One that hasn't come since the server's start may have been heard by the one before, and not later.
-    input.silent_since[host] = silent_since_.try_emplace(host, Now()).first->second;
+    input.silent_since[host] = connected(host) ? Now() : silent_since_.try_emplace(host, Now()).first->second;
   }
   for (const auto& [id, awaited] : awaited_) {
     if (awaited.step.service == service.name) input.awaited.push_back(&awaited.step);
@@ -98,9 +110,13 @@ void Controller::Mend(const Service& service, const std::vector<std::string>& bu
       SettleAwaited(id, Done());
     } else if (const auto found = awaited_.find(id); found != awaited_.end()) {
       found->second.why = *why;
+      TellWaiting(found->second);
     }
   }
   for (const auto& [id, error] : mending.refused) SettleAwaited(id, error);
+  for (const auto& [instance, stuck] : stuck_) {
+    if (stuck.service == service.name && Now() - stuck.at < kStuckFor) mending.says.push_back(stuck.why);
+  }
   if (said_[service.name] != mending.says) {
     said_[service.name] = mending.says;
     Json event{{"service", service.name}, {"says", mending.says}};
@@ -116,7 +132,7 @@ void Controller::Mend(const Service& service, const std::vector<std::string>& bu
 // A step that no agent is sent: its service's mender says when it is done.
 net::Task<Status> Controller::Await(Step step) {
   auto self = shared_from_this();
-  const Awaited awaited{.step = step, .settled = {}, .why = ""};
+  const Awaited awaited{.step = step, .settled = {}, .why = "", .told = "", .told_at = Now()};
   awaited_.insert_or_assign(step.id, awaited);
   const auto late = deps_.loop->After(step.deadline, [weak = weak_from_this(), id = step.id] {
     const auto controller = weak.lock();
@@ -134,6 +150,18 @@ net::Task<Status> Controller::Await(Step step) {
   const Status status = co_await awaited.settled;
   deps_.loop->Cancel(late);
   co_return status;
+}
+
+// Whoever follows the run sees that it gets on. Most waits are over before there is anything to tell.
+void Controller::TellWaiting(Awaited& awaited) {
+  if (awaited.step.id.starts_with(kRequest) || awaited.why == awaited.told) return;
+  if (Now() - awaited.told_at < kTellEvery) return;
+  awaited.told = awaited.why;
+  awaited.told_at = Now();
+  const Step& step = awaited.step;
+  Json event{{"run", run_.id},          {"id", step.id},     {"instance", step.instance},
+             {"service", step.service}, {"verb", step.verb}, {"reason", awaited.why}};
+  deps_.publish(row_.key, "waiting", event.dump());
 }
 
 void Controller::SettleAwaited(const std::string& id, Status status) {
@@ -181,6 +209,7 @@ net::Task<Status> Controller::Ask(std::string verb, std::string service,
   if (down() || going_down()) co_return Error::Conflict("cluster-down", "{} is down", row_.key);
   if (!idle()) co_return InTheWay();
   if (unruled_) co_return *unruled_;
+  if (const auto replaced = Replaced()) co_return *replaced;
   Step step{.id = fmt::format("{}{}/{}", kRequest, service, ++requests_),
             .instance = service,
             .service = service,
@@ -219,8 +248,10 @@ net::Task<void> Controller::PerformOrder(Order order) {
                             .epoch = row_.epoch,
                             .step = step,
                             .instance = std::nullopt};
+  if (order.verb != kLook) incidents_.Ordered(order.instance);
   auto outcome = co_await deps_.agents->Perform(row_.key, message);
   mending_.erase(order.instance);
+  if (order.verb != kLook) Tell(incidents_.OrderEnded(order.instance, outcome.ok(), Now()));
   Json event{{"instance", order.instance}, {"service", step.service},
              {"verb", order.verb},         {"args", order.args},
              {"reason", order.reason},     {"state", outcome.ok() ? "done" : "failed"}};
@@ -228,13 +259,26 @@ net::Task<void> Controller::PerformOrder(Order order) {
   deps_.publish(row_.key, "mend", event.dump());
   if (drilling_) drilling_->Saw(order, outcome.ok() ? std::nullopt : std::optional<Error>(outcome.error()));
   if (order.notable) {
-    const std::string end = outcome.ok() ? "" : ": " + outcome.error().message();
+    // By which of several means it was done.
+    const auto means = order.args.find("how");
+    const std::string how = means == order.args.end() ? "" : fmt::format(" ({})", means->second);
+    const std::string end = how + (outcome.ok() ? "" : "; failed: " + outcome.error().message());
     (void)deps_.store->AddAudit({.id = 0,
                                  .at = WallNow(),
                                  .who = "muster",
                                  .cluster = row_.key,
                                  .action = order.verb,
                                  .detail = fmt::format("{}: {}{}", order.instance, order.reason, end)});
+  }
+  if (!outcome.ok() && outcome.error().code() == kNeedsAPerson) {
+    stuck_[order.instance] = {
+        .service = step.service,
+        .verb = order.verb,
+        .why = fmt::format("{}: {}: {}", order.instance, outcome.error().message(), outcome.error().hint()),
+        .at = Now()};
+  } else if (const auto stuck = stuck_.find(order.instance);
+             outcome.ok() && stuck != stuck_.end() && stuck->second.verb == order.verb) {
+    stuck_.erase(stuck);
   }
   if (outcome.ok()) {
     MendSoon();

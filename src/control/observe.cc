@@ -4,7 +4,9 @@
 #include "api/json.h"
 #include "base/digest.h"
 #include "control/controller.h"
+#include "control/member_names.h"
 #include "control/run_machine.h"
+#include "model/up_command.h"
 
 namespace muster::control {
 namespace {
@@ -13,6 +15,8 @@ using Json = nlohmann::json;
 
 constexpr Duration kVerifyWithin = 60s;  // of one instance
 constexpr size_t kVerifiedAtOnce = 16;
+constexpr Duration kToldWithin = 10s;
+constexpr Duration kAskAgain = 1s;
 constexpr Duration kLogWithin = 5s;
 constexpr int kEvidenceLines = 20;
 
@@ -74,18 +78,58 @@ net::Task<bool> Controller::ObserveHost(std::string host, Time until) {
   auto answer = co_await deps_.agents->Observe(row_.key, host, true, left);
   if (!answer.ok()) co_return false;
   std::erase_if(observed_, [&](const auto& item) { return item.second.host == host; });
-  for (Observed& one : *answer) observed_[one.name] = std::move(one);
+  for (Observed& one : *answer) {
+    LookForIncidents(one);
+    observed_[one.name] = std::move(one);
+  }
   told_.insert(host);
+  heard_.insert(host);
+  MendSoon();  // nobody else tells of those that have vanished, and ages count from now
   co_return true;
 }
 
 void Controller::OnChanged(const Observed& observed) {
+  LookForIncidents(observed);
   Observed& known = observed_[observed.name];
   const InstanceState before = known.state;
+  // An agent looks for drift only when it is asked to; what it tells by itself says nothing of it. In a run
+  // it may just have been mended.
+  const bool drift_stays = !run_.machine && observed.drift.empty() && observed.hash == known.hash;
+  std::vector<Drift> drift = drift_stays ? known.drift : observed.drift;
   known = observed;
+  known.drift = std::move(drift);
   deps_.publish(row_.key, "instance", api::ToJson(observed).dump());
   if (run_.machine && before != observed.state) LookAtHealth(observed);
   MendSoon();
+}
+
+void Controller::LookForIncidents(const Observed& observed) {
+  const Instance* desired = FindDesired(observed.name);
+  const Incidents::About about{.kind = desired ? desired->kind : "",
+                               .killed_when_hung = !desired || desired->probe.kill_when_hung};
+  Tell(incidents_.Saw(observed, about, Now()));
+}
+
+// An agent that is replaced at once is no news, and who cuts a host off is told of.
+void Controller::LookForSilence(const std::string& host) {
+  deps_.loop->After(deps_.silent_after, [weak = weak_from_this(), host, since = silent_since_.at(host)] {
+    const auto self = weak.lock();
+    if (!self || !self->hosts_.contains(host) || self->kept_.cut.contains(host)) return;
+    const auto still = self->silent_since_.find(host);
+    if (still == self->silent_since_.end() || still->second != since) return;
+    self->Tell(self->incidents_.Silent(host, since, Now()));
+  });
+}
+
+void Controller::Tell(const std::vector<Incident>& incidents) {
+  for (const Incident& incident : incidents) {
+    (void)deps_.store->AddAudit({.id = 0,
+                                 .at = WallNow(),
+                                 .who = incident.who,
+                                 .cluster = row_.key,
+                                 .action = incident.action,
+                                 .detail = incident.detail});
+  }
 }
 
 // An instance that no step made unwell holds the run back, in what it has for others of its service, until it
@@ -181,7 +225,8 @@ net::Task<void> Controller::GiveUpOn(std::string instance, uint64_t number, Dura
     error = Error::Unavailable("health-wrong", "{} passes its changed health check no more{}", instance, why)
                 .Evidence(error.evidence());
   }
-  const char* back = CanGoBack() ? "muster rollback goes back" : "mend it and run muster up again";
+  const std::string back =
+      CanGoBack() ? "muster rollback goes back" : "mend it and run " + UpCommand(row_.key) + " again";
   error = wrong_check ? std::move(error).Hint("{}", kMendCheck)
           : released
               ? std::move(error).Hint("what is released does not live: {}", back)
@@ -208,39 +253,52 @@ net::Task<std::vector<std::string>> Controller::LastLines(std::string instance, 
 }
 
 void Controller::OnConnected(const std::string& host, bool connected) {
+  heard_.erase(host);
   if (connected) {
     silent_since_.erase(host);
     away_.erase(host);
-    auto self = shared_from_this();
-    net::SpawnThen(deps_.agents->Observe(row_.key, host, false, 10s),
-                   [self, host](Result<std::vector<Observed>> answer) {
-                     if (!answer.ok()) return;
-                     self->told_.insert(host);
-                     for (const Observed& one : *answer) self->OnChanged(one);
-                     self->MendSoon();
-                     self->Converge(host);
-                   });
+    Tell(incidents_.Back(host, Now()));
+    AskWhatStands(host);
   } else {
     away_.insert(host);
     silent_since_[host] = Now();
+    LookForSilence(host);
     MendSoon();
   }
   deps_.publish(row_.key, "host", Json{{"host", host}, {"connected", connected}}.dump());
 }
 
+// Of an agent that has just come. What is known of its host is from before, or nothing.
+void Controller::AskWhatStands(const std::string& host) {
+  auto self = shared_from_this();
+  net::SpawnThen(deps_.agents->Observe(row_.key, host, false, kToldWithin),
+                 [self, host](Result<std::vector<Observed>> answer) {
+                   if (!answer.ok()) return self->AskAgain(host);
+                   self->told_.insert(host);
+                   self->heard_.insert(host);
+                   for (const Observed& one : *answer) self->OnChanged(one);
+                   self->MendSoon();
+                   self->Converge(host);
+                 });
+}
+
+void Controller::AskAgain(const std::string& host) {
+  deps_.loop->After(kAskAgain, [weak = weak_from_this(), host] {
+    const auto self = weak.lock();
+    if (self && self->connected(host) && !self->heard_.contains(host)) self->AskWhatStands(host);
+  });
+}
+
 // A host that the last run went on without is back: the revision is brought to it.
 void Controller::Converge(const std::string& host) {
-  if (!left_out_.contains(host) || !idle() || down() || going_down() || !IsBroughtUp()) return;
-  left_out_.erase(host);
+  if (!kept_.left_out.contains(host) || !idle() || down() || going_down() || !IsBroughtUp()) return;
   auto bundle = CurrentBundle();
   if (!bundle.ok()) return;
   bundle->author = "muster";
   bundle->note = host + " is back";
   bundle->action = "converge";
-  auto self = shared_from_this();
-  net::SpawnThen(Up(std::move(*bundle), "", {}), [self, host](Result<StartedRun> started) {
-    if (!started.ok()) self->left_out_.insert(host);
-  });
+  // What it left out is told by its end: until then this host stays to be brought up to date.
+  net::SpawnThen(Up(std::move(*bundle), "", {}), [](const Result<StartedRun>&) {});
 }
 
 struct Controller::Verification {
@@ -268,9 +326,21 @@ net::Task<Result<std::vector<std::pair<std::string, api::CheckResult>>>> Control
   for (const net::Promised<bool>& done : waiting) co_await done;
   std::vector<std::pair<std::string, api::CheckResult>> all;
   for (size_t i = 0; i < work->instances.size(); ++i) {
+    if (!FindDesired(work->instances[i].name)) continue;  // it has begun to leave meanwhile
     for (api::CheckResult& check : work->results[i]) {
       all.emplace_back(work->instances[i].service, std::move(check));
     }
+  }
+  for (const auto& [name, seen] : observed_) {
+    const bool left = seen.state != InstanceState::kAbsent && !FindDesired(name);
+    if (!left || (!service.empty() && seen.service != service)) continue;
+    api::CheckResult skipped;
+    skipped.name = name + " is not asked";
+    skipped.passed = skipped.skipped = true;
+    skipped.evidence = {fmt::format("the cluster file has it no more; it is {} until a run removes it",
+                                    StateName(seen.state))};
+    skipped.hint = "muster status tells what the run waits for; " + UpCommand(row_.key) + " begins another";
+    all.emplace_back(seen.service, std::move(skipped));
   }
   co_return all;
 }
@@ -289,6 +359,9 @@ net::Task<bool> Controller::VerifyNext(std::shared_ptr<Verification> work) {
                                      .passed = false,
                                      .evidence = {checks.error().message()},
                                      .hint = checks.error().hint()});
+    }
+    for (api::CheckResult& check : work->results[turn]) {
+      check.name = NameMembers(std::move(check.name), instance.service, desired_.instances);
     }
     // Why it isn't ready is known: it needn't be looked for in logs.
     const auto seen = observed_.find(instance.name);

@@ -38,6 +38,24 @@ class ObserveTest : public ControllerTest {
     world_.hold.clear();
     server_->fakes.at("a")->Release("web-1.start");
   }
+  // A row of the audit wakes nobody up.
+  void LookOften() {
+    server_->loop.After(10ms, [this] {
+      server_->Look();
+      LookOften();
+    });
+  }
+  // Rows of the audit that nobody asked for, oldest first.
+  Lines Incidents() {
+    Lines lines;
+    const auto rows = store_->Audit("mall", 99);
+    if (!rows.ok()) return {"the audit can't be read"};
+    for (const store::AuditRow& row : *rows) {
+      if (row.who == "ann" || row.who == "muster") continue;
+      lines.insert(lines.begin(), row.who + " | " + row.action + " | " + row.detail);
+    }
+    return lines;
+  }
   bool Paused() const {
     return std::any_of(server_->events.begin(), server_->events.end(),
                        [](const auto& event) { return event.first == "paused"; });
@@ -182,6 +200,25 @@ TEST_F(ObserveTest, VerifySaysWhatTheHealthCheckOfOneThatIsNotReadySays) {
   EXPECT_EQ(failed, 1u);
 }
 
+TEST_F(ObserveTest, VerifySaysThatItDoesNotAskWhoIsNoMemberAnyMore) {
+  BringUpFirst();
+  Observed& left = world_.hosts["b"].instances["web-9"];
+  left.name = "web-9";
+  left.service = "web";
+  left.host = "b";
+  server_->fakes["b"]->Become("web-9", InstanceState::kReady);
+  RunUntil([&] { return server_->controller->observed().contains("web-9"); });
+  const auto checks = server_->loop.RunTask(server_->controller->Verify("web"));
+  ASSERT_TRUE(checks.ok());
+  const api::CheckResult& last = checks->back().second;
+  EXPECT_EQ(last.name, "web-9 is not asked");
+  EXPECT_TRUE(last.skipped && last.passed);
+  EXPECT_THAT(last.evidence, ElementsAre(testing::HasSubstr("has it no more; it is ready")));
+  const auto others = server_->loop.RunTask(server_->controller->Verify("edge"));
+  ASSERT_TRUE(others.ok());
+  EXPECT_EQ(others->size(), 1u);
+}
+
 TEST_F(ObserveTest, WhatCannotBeVerifiedFailsAndHidesNothing) {
   BringUpFirst();
   world_.unverifiable = {"web-1"};
@@ -193,6 +230,134 @@ TEST_F(ObserveTest, WhatCannotBeVerifiedFailsAndHidesNothing) {
   EXPECT_THAT(told,
               ElementsAre("web web-1 can be asked failed", "web answers passed", "edge answers passed"));
   EXPECT_THAT((*checks)[0].second.evidence, ElementsAre("nobody is there"));
+}
+
+TEST_F(ObserveTest, TheAuditTellsWhoDiedAndCameBack) {
+  BringUpFirst();
+  EXPECT_THAT(Incidents(), ElementsAre());
+  world_.hosts["b"].instances["web-2"].last_exit = "signal 9";
+  Becomes("b", "web-2", InstanceState::kBackoff);
+  RunUntil([this] { return Incidents().size() == 1; });
+  Becomes("b", "web-2", InstanceState::kReady);
+  RunUntil([this] { return Incidents().size() == 2; });
+  EXPECT_THAT(Incidents(), ElementsAre("agent of b | died | web-2: signal 9",
+                                       HasSubstr("agent of b | ready again | web-2: after ")));
+  ASSERT_TRUE(Act("restart", {"web-2"}).ok());
+  RunUntilFinished(2);
+  EXPECT_EQ(Incidents().size(), 2u) << "what a run stops has not died";
+}
+
+TEST_F(ObserveTest, TheAuditTellsOfAHostThatFellSilentAndOfItsReturn) {
+  BringUpFirst();
+  LookOften();
+  server_->agents->Cut("mall", "b", true);
+  RunUntil([this] { return Incidents().size() == 1; });
+  server_->agents->Cut("mall", "b", false);
+  RunUntil([this] { return Incidents().size() == 2; });
+  EXPECT_THAT(Incidents(), ElementsAre(HasSubstr("server | silent | host b: "),
+                                       HasSubstr("server | answers again | host b: ")));
+}
+
+// While roles were changed the last server died: who is primary by now only the one agent knows.
+TEST_F(ObserveTest, NobodyIsMadePrimaryBeforeAHostWhoseAgentHasComeHasTold) {
+  Service cache;
+  cache.name = "cache";
+  cache.kind = "redis";
+  cache.settings = Map({{"kind", Scalar("redis")}, {"replicas", Scalar("1")}, {"port", Scalar("6379")}});
+  ASSERT_TRUE(Up(File("v1", Mall({cache}))).ok());
+  RunUntil([this] {
+    return world_.StateOf("cache-1") == InstanceState::kReady &&
+           world_.StateOf("cache-2") == InstanceState::kReady;
+  });
+  KillServer();
+  world_.hosts["a"].instances["cache-1"].facts = {{"role", "fenced"}, {"term", "3"},     {"copy", "3"},
+                                                  {"was", "primary"}, {"synced", "yes"}, {"offset", "10"}};
+  world_.hosts["b"].instances["cache-2"].facts = {{"role", "primary"}, {"term", "4"},     {"copy", "4"},
+                                                  {"was", "primary"},  {"synced", "yes"}, {"offset", "20"}};
+  world_.hosts["b"].silent = true;
+  StartNextServer();
+  RunUntil([this] { return server_->controller->connected("a") && server_->controller->connected("b"); });
+  // Another host tells of something: the mender looks again.
+  bool later = false;
+  server_->fakes.at("a")->Become("cache-1", InstanceState::kReady);
+  server_->loop.After(100ms, [&] {
+    later = true;
+    server_->Look();
+  });
+  RunUntil([&] { return later; });
+  EXPECT_THAT(world_.Told(), ElementsAre());
+  world_.hosts["b"].silent = false;
+  server_->agents->Cut("mall", "b", true);
+  server_->agents->Cut("mall", "b", false);
+  RunUntil([this] { return !world_.orders.empty(); });
+  EXPECT_EQ(world_.Told().front(), "follow cache-1");
+}
+
+TEST_F(ObserveTest, AHostThatARunWentOnWithoutIsBroughtUpToDateAlsoByTheNextServer) {
+  BringUpFirst();
+  reach_within_ = 300ms;
+  KillServer();
+  StartNextServer();
+  RunUntil([this] { return server_->controller->connected("a") && server_->controller->connected("b"); });
+  world_.hosts["b"].silent = true;
+  const size_t before = server_->finished.size();
+  ASSERT_TRUE(Up(File("v2", Mall({Web("run new"), Edge()}))).ok());
+  RunUntilFinished(before + 1);
+  ASSERT_EQ(server_->finished.back().row.state, "done");
+  world_.orders.clear();
+  KillServer();
+  world_.hosts["b"].silent = false;
+  StartNextServer();
+  RunUntilFinished(1);
+  EXPECT_EQ(server_->finished[0].row.action, "converge");
+  EXPECT_EQ(server_->finished[0].row.state, "done");
+  EXPECT_THAT(world_.orders, testing::Contains(testing::Pair("b", testing::_)));
+}
+
+// What is known is older than its agent: a member may have died since.
+TEST_F(ObserveTest, NothingIsSaidToBeWellOnAHostWhoseAgentHasComeBeforeItHasTold) {
+  BringUpFirst();
+  const auto web = [this] { return server_->controller->ServiceStates().at(0); };
+  ASSERT_EQ(web().health.health, Health::kGreen);
+  world_.hosts["b"].silent = true;
+  server_->agents->Cut("mall", "b", true);
+  server_->agents->Cut("mall", "b", false);
+  RunUntil([this] { return server_->controller->connected("b"); });
+  EXPECT_EQ(web().health.health, Health::kYellow);
+  EXPECT_THAT(web().health.reasons, ElementsAre(HasSubstr("web-2 is unknown")));
+  EXPECT_EQ(web().ready, 1);
+  LookOften();
+  world_.hosts["b"].silent = false;
+  server_->agents->Cut("mall", "b", true);
+  server_->agents->Cut("mall", "b", false);
+  RunUntil([&] { return web().health.health == Health::kGreen; });
+}
+
+TEST_F(ObserveTest, TheAuditDoesNotTellOfAnAgentThatIsBackSoon) {
+  silent_after_ = 1h;
+  StartServer({.key = "mall", .name = "mall", .epoch = 1});
+  BringUpFirst();
+  server_->agents->Cut("mall", "b", true);
+  EXPECT_FALSE(server_->controller->connected("b"));
+  server_->agents->Cut("mall", "b", false);
+  RunUntil([this] { return server_->controller->connected("b"); });
+  EXPECT_THAT(Incidents(), ElementsAre());
+}
+
+TEST_F(ObserveTest, TheAuditTellsOfAHostThatWasCutByWhoCutIt) {
+  StartServer({.key = "mall", .name = "mall", .rehearsal = true, .block = 3, .epoch = 1});
+  Cluster mall = Mall({Web("run old"), Edge()});
+  mall.hosts[0].address = "127.77.3.1";
+  mall.hosts[1].address = "127.77.3.2";
+  BringUp("v1", mall);
+  ASSERT_TRUE(server_->loop.RunTask(server_->controller->CutHost("b", true, "ann")).ok());
+  bool later = false;
+  server_->loop.After(100ms, [&] {
+    later = true;
+    server_->Look();
+  });
+  RunUntil([&] { return later; });
+  EXPECT_THAT(Incidents(), ElementsAre());
 }
 
 TEST_F(ObserveTest, ARehearsedHostsNumberIsRememberedWhenItsFileLeavesItOut) {

@@ -141,6 +141,9 @@ net::Task<void> Controller::Perform(Step step, std::string run) {
   auto self = shared_from_this();
   api::OrderMessage order{
       .id = run + "/" + step.id, .epoch = row_.epoch, .step = step, .instance = std::nullopt};
+  // An agent answers an order that it knows as it did before.
+  if (const int times = run_.machine ? run_.machine->times_back(step.id) : 0; times > 0)
+    order.id += fmt::format("/{}", times + 1);
   std::optional<Error> error;
   const WallTime intent = WallNow();
   const Instance* desired = FindDesired(step.instance);
@@ -161,8 +164,9 @@ net::Task<void> Controller::Perform(Step step, std::string run) {
   }
   MUSTER_FAULT("control.outcome.arrived");
   const bool current = run == run_.id && run_.machine;
+  const bool again = current && error && run_.machine->GoesBack(step.id, *error);
   if (current) settled_.push_back({.step = step, .intent = intent, .error = error});
-  PublishStep(run, step, error ? "failed" : "done", error ? &*error : nullptr);
+  PublishStep(run, step, again ? "again" : error ? "failed" : "done", error ? &*error : nullptr);
   if (!current) co_return;
   Flush();
 }
@@ -210,9 +214,9 @@ void Controller::Finish() {
   const bool was_down = takes_down && state == RunState::kDone && !LeftByDown();
   const bool back = AwaitsWayBack(run_.row);
   if (takes_down) {
-    left_out_.clear();
+    KeepLeftOut({});
   } else if (state == RunState::kDone) {
-    left_out_ = {run_.silent.begin(), run_.silent.end()};
+    KeepLeftOut({run_.silent.begin(), run_.silent.end()});
   }
   // An act on what stands says nothing about its revision.
   if (BroughtUp(run_.row)) RevisionIsGood();

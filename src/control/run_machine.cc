@@ -19,6 +19,9 @@ Step PutBackOf(const Step& step) {
   return put_back;
 }
 
+constexpr int kBackMost = 2;
+constexpr std::string_view kOwnsAgain = "owns-slots";  // see Operator::MayStop
+
 // The instance it is about: of a drain, the member.
 const std::string& SubjectOf(const Step& step) {
   const auto member = step.args.find("member");
@@ -223,10 +226,66 @@ void RunMachine::Failed(const std::string& step_id, Error error) {
     if (!error_ && error.code() != "cancelled") error_ = std::move(error).While("putting back {}", step_id);
     return;
   }
+  if (GoesBack(step_id, error)) {
+    const size_t stop = index_.at(step_id);
+    return GoBack(stop, *StepDownOf(stop));
+  }
   Settle(step_id, Progress::kFailed);
   ending_ = true;
   if (cancelled_ && error.code() == "cancelled") return;  // what Cancel asked for
   if (!error_) error_ = std::move(error);
+}
+
+// What a stop of one that has handed over waited for, of its own.
+std::optional<size_t> RunMachine::StepDownOf(size_t stop) const {
+  for (const std::string& need : plan_.steps[stop].needs) {
+    const auto found = index_.find(need);
+    if (found == index_.end()) continue;
+    const Step& step = plan_.steps[found->second];
+    if (step.awaited && step.instance == plan_.steps[stop].instance) return found->second;
+  }
+  return std::nullopt;
+}
+
+int RunMachine::times_back(const std::string& step_id) const {
+  const auto found = index_.find(step_id);
+  const auto times = found == index_.end() ? back_.end() : back_.find(found->second);
+  return times == back_.end() ? 0 : times->second;
+}
+
+bool RunMachine::GoesBack(const std::string& step_id, const Error& error) const {
+  const auto found = index_.find(step_id);
+  if (ending_ || error.code() != kOwnsAgain || found == index_.end()) return false;
+  if (progress_[found->second] != Progress::kOpen || times_back(step_id) >= kBackMost) return false;
+  const auto step_down = StepDownOf(found->second);
+  return step_down && progress_[*step_down] == Progress::kDone;
+}
+
+// It is as if it had not been begun with.
+void RunMachine::Reopen(size_t step) {
+  progress_[step] = Progress::kWaiting;
+  ++left_[service_[step]];
+}
+
+void RunMachine::GoBack(size_t stop, size_t step_down) {
+  const Step& step = plan_.steps[stop];
+  ++back_[stop];
+  open_.erase(stop);
+  --in_flight_[step.host];
+  if (--open_of_[step.instance] == 0) open_of_.erase(step.instance);
+  if (const auto full = host_full_.find(step.host); full != host_full_.end()) LetGo(full->second, 1);
+  Forget(step.id + ".put-back");  // nothing was taken away
+  Reopen(stop);
+  Reopen(step_down);
+  --done_;
+  for (const size_t follower : followers_[step_down]) {
+    if (progress_[follower] != Progress::kWaiting) continue;
+    ++needs_[follower];
+    ready_.erase(follower);
+    for (auto& [host, held] : host_full_) held.erase(follower);
+    for (auto& [service, held] : held_back_) held.erase(follower);
+  }
+  ready_.insert(step_down);
 }
 
 void RunMachine::Pause(const std::string& service, const std::string& instance, std::string reason) {

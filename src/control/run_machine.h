@@ -33,6 +33,9 @@ bool NeedsInstance(std::string_view verb);
 // and only then the run has failed. Putting a member back that is not ready is harmless: a balancer lets it
 // in once it is.
 //
+// A member that has again what it had handed over isn't stopped ("owns-slots"): the run goes back to the
+// step-down that the stop waited for, a few times, and fails only then.
+//
 // Each step is looked at a few times in the whole run, however many there are.
 class RunMachine {
  public:
@@ -51,6 +54,9 @@ class RunMachine {
   void Succeeded(const std::string& step_id);
   void Failed(const std::string& step_id, Error error);
   void Cancel();
+  // Whether Failed with this would send the run back, and how often it has gone back from this step.
+  bool GoesBack(const std::string& step_id, const Error& error) const;
+  int times_back(const std::string& step_id) const;
 
   // An instance is unwell, and no step made it so: until it Recovers, no other instance of its service is
   // begun with. What the run has begun with goes on (a stopped member is started again), and so does whatever
@@ -80,6 +86,9 @@ class RunMachine {
   };
 
   bool Waits(size_t step) const;
+  std::optional<size_t> StepDownOf(size_t stop) const;
+  void Reopen(size_t step);
+  void GoBack(size_t stop, size_t step_down);
   bool StartedOnesAreWell() const;
   void Settle(const std::string& step_id, Progress progress);
   void SendReady(Actions& actions);
@@ -114,6 +123,7 @@ class RunMachine {
   std::unordered_map<std::string, std::set<std::string>> put_backs_of_;  // their ids, by who they are about
   std::set<std::string> open_put_backs_;
   std::vector<std::string> forget_;
+  std::map<size_t, int> back_;  // how often it went back, by step
   std::optional<Error> error_;
   size_t done_ = 0;
   size_t looked_at_ = 0;

@@ -68,6 +68,84 @@ TEST(RunMachine, AnAwaitedStepIsNoWorkOfItsInstance) {
   EXPECT_THAT(Ids(machine.Next().send), ElementsAre("b.start"));
 }
 
+// a hands over, is stopped and started; then b is.
+Plan HandOverAndRestart() {
+  Step step_down = Make("a", "step-down");
+  step_down.awaited = true;
+  Step stop = Make("a", "stop", {"a.step-down"});
+  stop.put_back = "start";
+  return {.steps = {step_down, stop, Make("a", "start", {"a.stop"}), Make("b", "stop", {"a.start"})}};
+}
+
+Error OwnsAgain() { return Error::Conflict("owns-slots", "a is master of 0-5460 again: it isn't stopped"); }
+
+TEST(RunMachine, GoesBackToTheStepDownOfOneThatHasAgainWhatItHandedOver) {
+  RunMachine machine(HandOverAndRestart(), 1);
+  EXPECT_THAT(Ids(machine.Next().send), ElementsAre("a.step-down"));
+  machine.Succeeded("a.step-down");
+  for (int times = 0; times < 2; ++times) {
+    RunMachine::Actions stop = machine.Next();
+    EXPECT_THAT(Ids(stop.send), ElementsAre("a.stop"));
+    EXPECT_THAT(Ids(stop.remember_put_back), ElementsAre("a.stop.put-back"));
+    EXPECT_EQ(machine.steps_done(), 1u);
+    EXPECT_TRUE(machine.GoesBack("a.stop", OwnsAgain()));
+    EXPECT_FALSE(machine.GoesBack("a.stop", Broken()));
+    machine.Failed("a.stop", OwnsAgain());
+    EXPECT_EQ(machine.times_back("a.stop"), times + 1);
+    EXPECT_EQ(machine.steps_done(), 0u);
+    EXPECT_THAT(machine.busy(), IsEmpty()) << "its mender may send it orders";
+    EXPECT_TRUE(machine.WillGetTo("a"));
+    RunMachine::Actions back = machine.Next();
+    EXPECT_THAT(Ids(back.send), ElementsAre("a.step-down"));
+    EXPECT_THAT(back.forget_put_back, ElementsAre("a.stop.put-back"));
+    EXPECT_EQ(machine.state(), RunState::kRunning);
+    EXPECT_THAT(machine.Next().send, IsEmpty());
+    machine.Succeeded("a.step-down");
+  }
+  EXPECT_THAT(Ids(machine.Next().send), ElementsAre("a.stop"));
+  EXPECT_EQ(machine.times_back("a.step-down"), 0);
+  machine.Succeeded("a.stop");
+  EXPECT_THAT(Ids(machine.Next().send), ElementsAre("a.start"));
+  machine.Succeeded("a.start");
+  EXPECT_THAT(Ids(machine.Next().send), ElementsAre("b.stop"));
+  machine.Succeeded("b.stop");
+  EXPECT_TRUE(machine.Next().finished);
+  EXPECT_EQ(machine.state(), RunState::kDone);
+  EXPECT_EQ(machine.steps_done(), 4u);
+}
+
+TEST(RunMachine, FailsWhereItWouldGoBackAgainAndAgain) {
+  RunMachine machine(HandOverAndRestart());
+  for (int times = 0; times < 3; ++times) {
+    EXPECT_THAT(Ids(machine.Next().send), ElementsAre("a.step-down"));
+    machine.Succeeded("a.step-down");
+    EXPECT_THAT(Ids(machine.Next().send), ElementsAre("a.stop"));
+    machine.Failed("a.stop", OwnsAgain());
+  }
+  EXPECT_THAT(Ids(machine.Next().send), ElementsAre("a.stop.put-back"));
+  machine.Succeeded("a.stop.put-back");
+  EXPECT_TRUE(machine.Next().finished);
+  EXPECT_EQ(machine.state(), RunState::kFailed);
+  EXPECT_EQ(machine.error()->code(), "owns-slots");
+}
+
+TEST(RunMachine, DoesNotGoBackOnceItIsEndingOrWhereNothingWasHandedOver) {
+  RunMachine cancelled(HandOverAndRestart());
+  cancelled.Next();
+  cancelled.Succeeded("a.step-down");
+  cancelled.Next();
+  cancelled.Cancel();
+  EXPECT_FALSE(cancelled.GoesBack("a.stop", OwnsAgain()));
+  cancelled.Failed("a.stop", OwnsAgain());
+  EXPECT_EQ(cancelled.error()->code(), "owns-slots");
+  RunMachine plain({.steps = {Make("a", "stop")}});
+  plain.Next();
+  EXPECT_FALSE(plain.GoesBack("a.stop", OwnsAgain()));
+  plain.Failed("a.stop", OwnsAgain());
+  EXPECT_TRUE(plain.Next().finished);
+  EXPECT_EQ(plain.state(), RunState::kFailed);
+}
+
 TEST(RunMachine, AnEmptyPlanIsDoneAtOnce) {
   RunMachine machine({});
   EXPECT_TRUE(machine.Next().finished);

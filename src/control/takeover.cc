@@ -78,6 +78,58 @@ Status Controller::Rule() {
   return Done();
 }
 
+// One agent that has seen a newer epoch is enough: the others may not have heard of it yet, and would obey.
+int64_t Controller::EpochSeen() const {
+  int64_t seen = 0;
+  for (const auto& [name, host] : hosts_) {
+    seen = std::max(seen, deps_.agents->epoch_seen(row_.key, name));
+  }
+  return seen;
+}
+
+std::optional<Error> Controller::Replaced() const {
+  const int64_t seen = EpochSeen();
+  if (seen <= row_.epoch) return std::nullopt;
+  return Error::Conflict(
+             "epoch-old",
+             "another server has taken {} over: this one is of epoch {}, and its agents have seen {}",
+             row_.key, row_.epoch, seen)
+      .Hint(
+          "use the other one, and end this one: muster server stop. Where there is no other, as this one's "
+          "store "
+          "came from a backup: muster server rule --cluster {}",
+          row_.key);
+}
+
+Status Controller::RuleAgain(const std::string& author) {
+  if (unruled_) return *unruled_;
+  const int64_t seen = EpochSeen();
+  if (!Replaced()) {
+    return Error::Refused("not-replaced",
+                          "no agent of {} that is heard has seen a newer server than this one", row_.key);
+  }
+  store::ClusterRow raised = row_;
+  raised.epoch = seen + 1;
+  MUSTER_DO(deps_.store->Transaction([&]() -> Status {
+    MUSTER_DO(deps_.store->PutCluster(raised));
+    return deps_.store->AddAudit(
+        {.id = 0,
+         .at = WallNow(),
+         .who = author,
+         .cluster = row_.key,
+         .action = "rule",
+         .detail =
+             fmt::format("this server rules again: its epoch is {}, {} had been seen", raised.epoch, seen)});
+  }));
+  row_ = std::move(raised);
+  for (auto& [name, host] : hosts_) {
+    host.epoch = row_.epoch;
+    deps_.agents->Want(host);
+  }
+  MendSoon();
+  return Done();
+}
+
 net::Task<void> Controller::Settled() {
   auto self = shared_from_this();
   if (!recovering_) co_return;

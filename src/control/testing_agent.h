@@ -216,7 +216,7 @@ class FakeAgent : public std::enable_shared_from_this<FakeAgent> {
     } else if (step.verb == "backends") {
       observed.facts["health"] = step.args.at("out");
       Become(step.instance, observed.state);
-    } else {
+    } else if (step.args.contains("member")) {
       const char* fact = step.verb == "admit" || step.verb == "dismiss" ? "guests" : "run";
       std::vector<std::string> out;
       for (const std::string& one : Split(observed.facts[fact], ',')) {

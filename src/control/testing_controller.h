@@ -122,7 +122,7 @@ class ControllerTest : public testing::Test {
       server.controller->OnConnected(host, connected);
     };
     callbacks.blob_path = [](const std::string&) { return ""; };
-    callbacks.released = [](const std::string&, const std::string&) { return false; };
+    callbacks.released = [](const std::string&, const std::string&, int64_t) { return false; };
     auto agents = Agents::Listen(server.loop, server.socket, std::move(callbacks));
     ASSERT_TRUE(agents.ok()) << agents.error().Text();
     server.agents = std::move(agents).value();
@@ -150,6 +150,7 @@ class ControllerTest : public testing::Test {
     dependencies.reach_within = reach_within_;
     dependencies.observe_within = reach_within_;
     dependencies.down_again = 10ms;
+    dependencies.silent_after = silent_after_;
     dependencies.proves_itself = 20ms;
     server.controller = std::make_shared<Controller>(std::move(dependencies), std::move(row));
   }
@@ -294,6 +295,7 @@ class ControllerTest : public testing::Test {
   World world_;
   Duration settle_within_ = 30s;
   Duration reach_within_ = 10s;
+  Duration silent_after_ = 20ms;
   std::unique_ptr<store::Store> store_;
   std::unique_ptr<Server> server_;
   std::map<std::string, Cluster> files_;  // by text

@@ -6,18 +6,17 @@
 #include <unistd.h>
 
 #include "base/files.h"
+#include "base/text.h"
 
 namespace muster::net {
 
 std::string EndpointName(const Endpoint& endpoint) {
   if (!endpoint.socket_path.empty()) return endpoint.socket_path;
-  return fmt::format("{}:{}", endpoint.host, endpoint.port);
+  return HostPort(endpoint.host, endpoint.port);
 }
 
 std::string HostHeader(const Endpoint& endpoint) {
-  if (!endpoint.socket_path.empty()) return "localhost";
-  const bool is_ipv6 = endpoint.host.find(':') != std::string::npos;
-  return is_ipv6 ? fmt::format("[{}]:{}", endpoint.host, endpoint.port) : EndpointName(endpoint);
+  return endpoint.socket_path.empty() ? EndpointName(endpoint) : "localhost";
 }
 
 namespace {

@@ -348,10 +348,9 @@ Result<std::unique_ptr<HttpServer>> HttpServer::Listen(Loop& loop, const Endpoin
     if (!error) acceptor.bind(place, error);
     if (!error) acceptor.listen(asio::socket_base::max_listen_connections, error);
     if (error == asio::error::address_in_use) {
-      return Error::Conflict("address-in-use", "somebody already listens on {}:{}", endpoint.host,
-                             endpoint.port);
+      return Error::Conflict("address-in-use", "somebody already listens on {}", EndpointName(endpoint));
     }
-    if (error) return Error::Os(fmt::format("listen on {}:{}", endpoint.host, endpoint.port), error.value());
+    if (error) return Error::Os("listen on " + EndpointName(endpoint), error.value());
     state->tcp_acceptor.emplace(std::move(acceptor));
   }
   state->Accept();

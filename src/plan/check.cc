@@ -5,9 +5,12 @@
 #include "plan/plan.h"
 #include "recipes/common/values.h"
 #include "recipes/recipe.h"
+#include "recipes/size.h"
 
 namespace muster::plan {
 namespace {
+
+constexpr size_t kMembersOnAHost = 500;
 
 Mark PortMark(const Service& service, const std::string& port) {
   if (const Value* ports = service.settings.Find("ports")) {
@@ -84,6 +87,30 @@ void CheckQuorum(const Service& service, const Placement& members, std::vector<F
   }
 }
 
+// Each member costs its agent a process to watch, a log and checks of its own; a number mistyped by three
+// zeros costs the host more than `down` gives back in time.
+void CheckCrowds(const std::vector<std::pair<const Service*, Placement>>& placements,
+                 std::vector<Finding>& findings) {
+  std::map<std::string, size_t> by_host;
+  for (const auto& [service, members] : placements) {
+    std::map<std::string, size_t> own;
+    for (const auto& [name, place] : members) ++own[place.host];
+    for (const auto& [host, count] : own) {
+      const size_t before = std::exchange(by_host[host], by_host[host] + count);
+      if (before > kMembersOnAHost || before + count <= kMembersOnAHost) continue;
+      const std::string size = SizeKeyOf(*FindRecipe(service->kind));
+      const Value* key = size.empty() ? nullptr : service->settings.Find(size);
+      findings.push_back({.severity = Severity::kError,
+                          .code = "too-many-on-host",
+                          .mark = key ? key->mark : service->mark,
+                          .message = fmt::format("{} would hold {} members with those of {}: more than {}",
+                                                 host, before + count, service->name, kMembersOnAHost),
+                          .fix = "write a smaller number, or give it more hosts",
+                          .file = ""});
+    }
+  }
+}
+
 }  // namespace
 
 std::vector<Finding> CheckCluster(const Cluster& cluster, WallTime now) {
@@ -109,6 +136,7 @@ std::vector<Finding> CheckCluster(const Cluster& cluster, WallTime now) {
     placements.emplace_back(&service, std::move(*places));
   }
   CheckPorts(cluster, placements, findings);
+  CheckCrowds(placements, findings);
   return findings;
 }
 

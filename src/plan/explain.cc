@@ -4,6 +4,7 @@
 #include <unordered_map>
 
 #include "base/text.h"
+#include "model/template.h"
 
 namespace muster::plan {
 namespace {
@@ -30,14 +31,45 @@ bool SaysEnvChanged(const std::string& reason) {
   return std::any_of(parts.begin(), parts.end(), [](const auto& part) { return Trim(part) == kEnv; });
 }
 
+const Value* EnvOf(const Cluster& cluster, const std::string& service) {
+  const Service* found = cluster.FindService(service);
+  return found ? found->settings.Find("env") : nullptr;
+}
+
+// Variables for which both files have the same words, with the services that those name.
+std::map<std::string, std::string> Follows(const LaidOut& before, const LaidOut& after,
+                                           const std::string& service) {
+  std::map<std::string, std::string> follows;
+  const Value* old = EnvOf(*before.cluster, service);
+  const Value* wanted = EnvOf(*after.cluster, service);
+  if (!old || !wanted) return follows;
+  for (const Value::Entry& entry : wanted->entries) {
+    const Value* same = old->Find(entry.key);
+    if (!same || same->text != entry.value.text) continue;
+    std::vector<std::string> named;
+    for (const Variable& variable : VariablesIn(entry.value.text)) {
+      std::string other = variable.name.substr(0, variable.name.find('.'));
+      const bool known = other != variable.name && after.cluster->FindService(other);
+      if (known && std::find(named.begin(), named.end(), other) == named.end())
+        named.push_back(std::move(other));
+    }
+    if (!named.empty()) follows[entry.key] = Join(named, " and ");
+  }
+  return follows;
+}
+
 }  // namespace
 
-std::string ChangesOfEnv(const Instance& before, const Instance& after) {
+std::string ChangesOfEnv(const Instance& before, const Instance& after,
+                         const std::map<std::string, std::string>& follows) {
   std::vector<std::string> changed, added, removed, same;
+  std::map<std::string, std::vector<std::string>> following;  // by the services
   for (const auto& [name, value] : after.env) {
     const auto old = before.env.find(name);
     if (old == before.env.end()) {
       added.push_back(name);
+    } else if (const auto other = follows.find(name); old->second != value && other != follows.end()) {
+      following[other->second].push_back(name);
     } else if (old->second != value) {
       changed.push_back(name);
     } else if (value.find('\x01') != std::string::npos) {
@@ -47,11 +79,14 @@ std::string ChangesOfEnv(const Instance& before, const Instance& after) {
   for (const auto& [name, value] : before.env) {
     if (!after.env.contains(name)) removed.push_back(name);
   }
-  if (changed.empty() && added.empty() && removed.empty()) {
+  if (changed.empty() && added.empty() && removed.empty() && following.empty()) {
     return same.empty() ? "" : "a secret in " + Named(same, "changed");
   }
   std::vector<std::string> texts;
   if (!changed.empty()) texts.push_back(Named(changed, "changed"));
+  for (const auto& [services, names] : following) {
+    texts.push_back(Named(names, (names.size() == 1 ? "follows " : "follow ") + services));
+  }
   if (!added.empty()) texts.push_back(Named(added, "added"));
   if (!removed.empty()) texts.push_back(Named(removed, "removed"));
   return Join(texts, ", ");
@@ -71,11 +106,11 @@ std::vector<Drift> ShownDrift(const Instance* desired, std::vector<Drift> drifts
   return drifts;
 }
 
-void ExplainChanges(const std::vector<Instance>& before, const std::vector<Instance>& after,
-                    const std::map<std::string, Observed>& observed, Plan& plan) {
+void ExplainChanges(LaidOut before, LaidOut after, const std::map<std::string, Observed>& observed,
+                    Plan& plan) {
   std::unordered_map<std::string_view, const Instance*> old, wanted;
-  for (const Instance& instance : before) old[instance.name] = &instance;
-  for (const Instance& instance : after) wanted[instance.name] = &instance;
+  for (const Instance& instance : *before.instances) old[instance.name] = &instance;
+  for (const Instance& instance : *after.instances) wanted[instance.name] = &instance;
   for (Step& step : plan.steps) {
     if (!SaysEnvChanged(step.reason)) continue;
     const auto member = step.args.find("member");
@@ -84,7 +119,8 @@ void ExplainChanges(const std::vector<Instance>& before, const std::vector<Insta
     const auto stands = observed.find(name);
     if (from == old.end() || to == wanted.end() || stands == observed.end()) continue;
     if (PartOf(stands->second.parts) != PartOf(from->second->parts)) continue;  // of another revision yet
-    const std::string changes = ChangesOfEnv(*from->second, *to->second);
+    const std::string changes =
+        ChangesOfEnv(*from->second, *to->second, Follows(before, after, to->second->service));
     if (changes.empty()) continue;
     step.reason = step.reason == "env changed" ? "env: " + changes : step.reason + "; env: " + changes;
   }

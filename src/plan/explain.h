@@ -10,16 +10,25 @@
 namespace muster::plan {
 
 // "PORT changed, NEW added, OLD removed": the names, never the values, which may be secret. A name whose text
-// is the same has another secret in it; empty where there is none of either.
-std::string ChangesOfEnv(const Instance& before, const Instance& after);
+// is the same has another secret in it; empty where there is none of either. One of `follows` "follows" the
+// services that stand beside it there, instead of having changed.
+std::string ChangesOfEnv(const Instance& before, const Instance& after,
+                         const std::map<std::string, std::string>& follows = {});
 
 // The drift without what stands in files that hold a secret or are for their owner only: an agent that an
 // earlier release has left behind shows it. `desired` may be null: nothing of any file is shown.
 std::vector<Drift> ShownDrift(const Instance* desired, std::vector<Drift> drifts);
 
+// A revision with its desired members.
+struct LaidOut {
+  const Cluster* cluster;
+  const std::vector<Instance>* instances;
+};
+
 // Says in the reasons of `plan` which variables of the environment changed, for those instances that stand as
-// `before`, the desired members of the revision before, has them.
-void ExplainChanges(const std::vector<Instance>& before, const std::vector<Instance>& after,
-                    const std::map<std::string, Observed>& observed, Plan& plan);
+// `before`, the revision before, has them; and which did though the file has the same words for them, since
+// those name another service.
+void ExplainChanges(LaidOut before, LaidOut after, const std::map<std::string, Observed>& observed,
+                    Plan& plan);
 
 }  // namespace muster::plan

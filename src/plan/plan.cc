@@ -123,7 +123,9 @@ void ChangeAll(const Cluster& cluster, std::map<std::string, Group>& groups, con
                         .unreachable = unreachable,
                         .restart = {},
                         .refresh = situation.refresh,
-                        .same_file = situation.same_file};
+                        .same_file = situation.same_file,
+                        .unfinished = situation.unfinished,
+                        .act = situation.act};
     for (const Instance& instance : group.desired) {
       if (situation.restart.contains(instance.name) || situation.restart.contains(instance.service)) {
         input.restart.push_back(instance.name);

@@ -47,6 +47,8 @@ struct Situation {
   int64_t revision = 0;
   bool refresh = false;
   bool same_file = false;   // the file is the revision that stands: what differs comes from the renderer
+  bool unfinished = false;  // that revision was never brought up to its end
+  bool act = false;         // on some instances, which is to change nothing else
   bool remove_all = false;  // `muster down`
   bool delete_data = false;
 };

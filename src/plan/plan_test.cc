@@ -159,7 +159,8 @@ TEST(Explain, NamesWhatChangedInTheEnvironmentAndNoValue) {
   auto plan = MakePlan(after, *wanted, situation);
   ASSERT_TRUE(plan.ok());
   const std::string id = plan->id;
-  ExplainChanges(stood->instances, wanted->instances, situation.observed, *plan);
+  ExplainChanges({.cluster = &before, .instances = &stood->instances},
+                 {.cluster = &after, .instances = &wanted->instances}, situation.observed, *plan);
   EXPECT_EQ(plan->steps[0].reason, "env: PORT_X changed, NEW added, OLD removed");
   EXPECT_EQ(plan->id, id);
   EXPECT_THAT(FormatPlan(*plan, false), testing::Not(testing::HasSubstr("v3")));
@@ -172,8 +173,35 @@ TEST(Explain, NamesWhatChangedInTheEnvironmentAndNoValue) {
   situation.observed["web-1"].parts["env"] = "other";
   plan = MakePlan(after, *wanted, situation);
   ASSERT_TRUE(plan.ok());
-  ExplainChanges(stood->instances, wanted->instances, situation.observed, *plan);
+  ExplainChanges({.cluster = &before, .instances = &stood->instances},
+                 {.cluster = &after, .instances = &wanted->instances}, situation.observed, *plan);
   EXPECT_EQ(plan->steps[0].reason, "env changed");
+}
+
+TEST(Explain, NamesTheServiceThatAVariableFollows) {
+  const auto with = [](const std::string& count, const std::string& nodes) {
+    Service app = App("web", "1");
+    app.settings.entries.push_back(
+        {.key = "env", .key_mark = {}, .value = Map({{"NODES", Scalar(nodes)}, {"LEVEL", Scalar("low")}})});
+    return Two({App("cache", count, "8201"), app});
+  };
+  const auto reason = [&](const Cluster& before, const Cluster& after) -> std::string {
+    const auto stood = LayOutCluster(before, {}, {});
+    const auto wanted = LayOutCluster(after, stood->placement, {});
+    Situation situation = AllReady(*stood);
+    for (const Instance& instance : stood->instances)
+      situation.observed[instance.name].parts = instance.parts;
+    auto plan = MakePlan(after, *wanted, situation);
+    if (!plan.ok()) return plan.error().Text();
+    ExplainChanges({.cluster = &before, .instances = &stood->instances},
+                   {.cluster = &after, .instances = &wanted->instances}, situation.observed, *plan);
+    const auto step = std::find_if(plan->steps.begin(), plan->steps.end(),
+                                   [](const Step& one) { return one.instance == "web-1"; });
+    return step == plan->steps.end() ? "" : step->reason;
+  };
+  const std::string text = "{{cache.endpoints}}";
+  EXPECT_EQ(reason(with("1", text), with("2", text)), "env: NODES follows cache");
+  EXPECT_EQ(reason(with("1", text), with("2", text + ",x")), "env: NODES changed") << "by hand, too";
 }
 
 TEST(Plan, ShowsNoDifferenceOfAFileThatHoldsASecret) {
@@ -475,6 +503,14 @@ TEST(Check, TellsWhichTwoWantAPort) {
   EXPECT_EQ(findings[0].code, "port-twice");
   EXPECT_EQ(findings[0].message, "port 8102 on a is wanted by web-2 and api-1");
   EXPECT_EQ(findings[0].mark, (Mark{7, 14}));
+}
+
+TEST(Check, TellsAHostWithTooManyMembers) {
+  EXPECT_TRUE(CheckOf(Two({App("web", "250 per host"), App("api", "250 per host", "9101")})).empty());
+  const auto findings = CheckOf(Two({App("web", "250 per host"), App("api", "501", "9101")}));
+  ASSERT_EQ(findings.size(), 1u);
+  EXPECT_EQ(findings[0].code, "too-many-on-host");
+  EXPECT_EQ(findings[0].message, "a would hold 501 members with those of api: more than 500");
 }
 
 TEST(Check, TellsAHostThatHoldsTheMajority) {

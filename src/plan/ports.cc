@@ -208,7 +208,7 @@ class Handovers {
     return Error::Refused("port-held",
                           "port {} at {} that {} wants is still held by {}, which stays as it is", one.port,
                           address, one.taker->name, one.holder->name)
-        .Hint("muster up goes on with the whole release; or muster stop {} first", one.holder->name);
+        .Hint("muster up FILE goes on with the whole release; or muster stop {} first", one.holder->name);
   }
 
   // Whether `step` comes after `other` in any case.

@@ -257,6 +257,41 @@ TEST(Ports, ThatSomebodyKeepsAreRefused) {
   EXPECT_TRUE(MakePlan(after, wanted, situation).ok());
 }
 
+TEST(Ports, OfOneThatLeftWhileItsHostWasAwayAreFreedBeforeTheNewOneStartsThere) {
+  struct Case {
+    std::vector<Service> before, after;
+    std::string holder, taker;
+  };
+  const Case renamed{{App("web", "2", "8101")}, {App("site", "2", "8101")}, "web-2", "site-2"};
+  const Case fewer{
+      {App("web", "4", "8101")}, {App("web", "2", "8101"), App("pay", "2", "8102")}, "web-4", "pay-2"};
+  for (const Case& one : {renamed, fewer}) {
+    const auto two_hosts = [](const std::vector<Service>& services) {
+      Cluster cluster = One(services);
+      cluster.hosts.push_back({.name = "b", .address = "10.0.0.2", .mark = {}});
+      return cluster;
+    };
+    const Cluster after = two_hosts(one.after);
+    const Desired stood = LaidOut(two_hosts(one.before));
+    const Desired wanted = LaidOut(after, stood.placement);
+    Situation situation = AllReady(stood);
+    ASSERT_EQ(situation.observed.at(one.holder).host, "b");
+    situation.unreachable = {"b"};
+    const auto away = MakePlan(after, wanted, situation);
+    ASSERT_TRUE(away.ok()) << away.error().Text();
+    ASSERT_FALSE(away->steps.empty());
+    for (const Step& step : away->steps) EXPECT_EQ(step.host, "a") << step.id;
+    // Later runs know nothing of who has left but what its agent tells once it is back.
+    const Desired later = LaidOut(after, wanted.placement);
+    EXPECT_FALSE(later.placement.contains(one.holder));
+    situation.unreachable.clear();
+    const auto back = MakePlan(after, later, situation);
+    ASSERT_TRUE(back.ok()) << back.error().Text();
+    EXPECT_EQ(Find(*back, one.taker + ".start").host, "b");
+    EXPECT_THAT(Find(*back, one.taker + ".start").needs, Contains(one.holder + ".stop"));
+  }
+}
+
 TEST(Ports, OfManyMembersAreOrderedInTime) {
   const Cluster before = One({App("web", "3000", "10000")});
   const Cluster after = One({App("site", "3000", "10000")});

@@ -116,8 +116,8 @@ std::string LeftNote(const std::vector<std::string>& left) {
                               ? fmt::format("{} instances stay", left.size())
                               : Join(left, ", ") + (left.size() == 1 ? " stays" : " stay");
   return who +
-         " as installed: the last release did not get to its end; muster up goes on with it, muster rollback "
-         "goes back";
+         " as installed: the last release did not get to its end; muster up FILE goes on with it, muster "
+         "rollback goes back";
 }
 
 }  // namespace muster::plan

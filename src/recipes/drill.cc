@@ -34,10 +34,16 @@ void DrillLedger::Unconfirmed(size_t range, Time now) {
   Fail(writes, "no replica has confirmed it in time", now);
 }
 
-void DrillLedger::Failed(size_t range, bool confirmed, const std::string& why, Time now) {
+void DrillLedger::Failed(size_t range, bool confirmed, DrillFault fault, const std::string& why, Time now) {
   DrillWrites& writes = Writes(range, confirmed);
   ++writes.failed;
+  if (fault == DrillFault::kReset) ++writes.resets;
+  if (fault == DrillFault::kRefused) ++writes.refused;
   Fail(writes, why, now);
+}
+
+void DrillLedger::Redirected(size_t range, bool confirmed, int64_t times) {
+  Writes(range, confirmed).redirects += times;
 }
 
 void DrillLedger::Fail(DrillWrites& writes, const std::string& why, Time now) {

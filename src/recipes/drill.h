@@ -22,12 +22,22 @@ template <class T>
 class Task;
 }  // namespace net
 
+// Why a write came to nothing.
+enum class DrillFault {
+  kReset,    // the connection ended while the write was under way
+  kRefused,  // none could be made
+  kOther,    // an answer that is an error, or none in time
+};
+
 // One writer's account. Its writes are numbered from 1, in the order in which they are sent.
 struct DrillWrites {
   std::vector<int64_t> acknowledged;  // ascending
   std::vector<int64_t> lost;          // of these, not there any more at the end
   int64_t sent = 0;
   int64_t failed = 0;         // ended with an error, or with no answer in time
+  int64_t resets = 0;         // of these: DrillFault::kReset
+  int64_t refused = 0;        // of these: DrillFault::kRefused
+  int64_t redirects = 0;      // that were followed; no failures
   int64_t unconfirmed = 0;    // accepted, but no replica has said that it has it
   std::string first_failure;  // why the first one since the break failed; "" where none did
   std::optional<Time> last_acknowledged = {};
@@ -54,7 +64,8 @@ class DrillLedger {
   int64_t Sent(size_t range, bool confirmed);  // the number of the write that is sent now
   void Acknowledged(size_t range, bool confirmed, int64_t number, Time now);
   void Unconfirmed(size_t range, Time now);
-  void Failed(size_t range, bool confirmed, const std::string& why, Time now);
+  void Failed(size_t range, bool confirmed, DrillFault fault, const std::string& why, Time now);
+  void Redirected(size_t range, bool confirmed, int64_t times);
   // From now on gaps and failures count; no gap begins before.
   void Broken(Time now);
   // Nothing is written any more: a gap that is open ends.

@@ -19,7 +19,7 @@ class DrillLedgerTest : public ::testing::Test {
   }
   void Refuse(Duration time, const std::string& why = "refused") {
     ledger.Sent(range, false);
-    ledger.Failed(range, false, why, At(time));
+    ledger.Failed(range, false, DrillFault::kOther, why, At(time));
   }
   const DrillWrites& plain() const { return ledger.ranges()[range].plain; }
   const DrillWrites& confirmed() const { return ledger.ranges()[range].confirmed; }
@@ -93,6 +93,19 @@ TEST_F(DrillLedgerTest, CountsAWriteThatNoReplicaHasConfirmedAsNeitherAcknowledg
   EXPECT_THAT(confirmed().acknowledged, ElementsAre(2));
   EXPECT_EQ(confirmed().outage, 50ms);
   EXPECT_THAT(plain().acknowledged, IsEmpty());
+}
+
+TEST_F(DrillLedgerTest, CountsConnectionsThatEndedOrWereRefusedApartFromRedirectsAndOtherErrors) {
+  ledger.Broken(At(0ms));
+  ledger.Redirected(range, false, 2);
+  Refuse(10ms);
+  ledger.Failed(range, false, DrillFault::kReset, "reset", At(20ms));
+  ledger.Failed(range, false, DrillFault::kRefused, "refused", At(30ms));
+  ledger.Failed(range, false, DrillFault::kRefused, "refused", At(40ms));
+  EXPECT_EQ(plain().failed, 4);
+  EXPECT_EQ(plain().resets, 1);
+  EXPECT_EQ(plain().refused, 2);
+  EXPECT_EQ(plain().redirects, 2);
 }
 
 TEST_F(DrillLedgerTest, TellsWhetherEveryRangeServes) {

@@ -95,7 +95,9 @@ class Change {
     std::vector<std::string> unreachable;             // host names
     std::vector<std::string> restart;                 // instances to restart though nothing changed
     bool refresh = false;                             // apply renderer-only differences too
-    bool same_file = false;  // the file is the one that stands: what differs comes from the renderer
+    bool same_file = false;   // the file is the one that stands: what differs comes from the renderer
+    bool unfinished = false;  // what stands was never brought up to its end
+    bool act = false;         // on some instances, which is to change nothing else
   };
   struct Output {
     std::vector<Step> steps;
@@ -147,7 +149,8 @@ class Mender {
     std::vector<std::string> busy;                    // instances under a step or an order: leave alone
     std::set<std::string> missing;  // known not to be there, though nobody has observed them
     std::set<std::string> held;     // stopped by hand
-    std::set<std::string> silent;   // hosts whose agent isn't heard: what is observed of them is old
+    std::set<std::string>
+        silent;  // hosts whose agent isn't heard, or hasn't told yet: what is known of them is old
     // Since when, by the server's clock: what they asked the server later than that it has not answered.
     std::map<std::string, Time> silent_since;
     int64_t epoch = 0;  // the cluster's; higher than that of any server before
@@ -229,8 +232,8 @@ class Operator {
     std::function<net::Task<Status>(int port)> has_udp = {};
     // The server certainly took this host for present at that time, or later; Time::min(): nobody knows.
     std::function<Time()> heard = {};
-    // Of an order: whether the server, asked now, answers by the connection that the order came by. Where
-    // not, the order may be older than what has been decided since.
+    // Of an order: whether the server, asked now, still waits for it and answers by the connection that it
+    // came by. Where not, the order may be older than what has been decided since.
     std::function<net::Task<bool>()> still_wanted = {};
   };
   virtual ~Operator() = default;
@@ -239,6 +242,10 @@ class Operator {
   // configuration (`nginx -t`). An error keeps the instance as it is.
   virtual net::Task<Status> Prepare(Context context);
   virtual net::Task<Status> Reload(Context context);
+  // Of a stop with the argument `only` = handed-over, right before it: "owns-slots" where it has again what
+  // it had handed over, and its stop would cost that: the run goes back to the awaited step that the stop
+  // needs.
+  virtual net::Task<Status> MayStop(Context context);
   // A process that somebody else has started, `context.pid`, is about to be taken over as this instance: it
   // has its port and works in its data folder (kDataElsewhere). An error where it isn't the one that is meant
   // leaves it as it was. Else it is brought to what is installed, as far as that goes while it runs; returned
@@ -258,8 +265,8 @@ class Operator {
   // What the recipe knows of the running instance (role, who is out). Cheap; asked with each report. A change
   // that a probe or a verb has brought is reported at once.
   virtual std::map<std::string, std::string> Facts(const Context& context);
-  // Like Facts, of what changes all the time (offsets, keys): told with each report, and never the reason for
-  // one.
+  // Like Facts, of what changes all the time (offsets, keys): told with each report, and every two seconds
+  // where nothing else is the reason for one.
   virtual std::map<std::string, std::string> Measures(const Context& context);
   // `muster verify`: what the guides tell the reader to try. Asked only of an instance that is ready and
   // whose ports nobody else listens on.
@@ -287,10 +294,16 @@ struct Recipe {
   net::Task<Result<Adoption>> (*adopt)(net::Loop& loop, AdoptRequest request) = nullptr;
   // What people may ask of its mender beside runs, as an awaited step of the service: "switchover" (another
   // primary: the instance in the argument `to`, or the mender's choice), "failover" (the primary is gone;
-  // `force` = yes: though it isn't certain, or costs writes).
+  // `force` = yes: though it isn't certain, or costs writes; `accept_loss` = yes: what nobody has is given
+  // up).
   std::set<std::string, std::less<>> takes = {};
   // Its program ends its own processes: it alone is asked to stop. Else all processes of an instance are.
   bool stops_its_own = false;
+  // Its program may refuse to stop for a while and forget that it was asked: asked again so often; 0: once.
+  Duration asks_again{};
+  // One that was frozen goes on as if it hadn't been, though others may have its place since: it is killed
+  // rather than thawed to hear that it is to stop.
+  bool never_thawed = false;
 };
 
 // Every recipe, by kind. Made once.

@@ -77,6 +77,11 @@ class LocalProcess : public Process {
   std::string hash() const override { return hash_; }
   bool leftover() const override { return leftover_; }
 
+  bool frozen() const override {
+    const std::optional<ProcStat> stat = ReadStat(pid_);
+    return stat && stat->start == start_ && stat->state == 'T';
+  }
+
   void Signal(int signal_number) override {
     // Through the pidfd, so that it can't reach another process that was given the pid since.
     syscall(SYS_pidfd_send_signal, pidfd_.get(), signal_number, nullptr, 0);
@@ -87,8 +92,11 @@ class LocalProcess : public Process {
     // The main process first: it may want to be the one who ends the others.
     Signal(signal_number);
     for (const int pid : all) {
-      if (pid != pid_ && pid != getpid()) kill(pid, signal_number);
+      if (pid == pid_ || pid == getpid()) continue;
+      kill(pid, signal_number);
+      kill(pid, SIGCONT);
     }
+    Signal(SIGCONT);  // who is frozen hears it only then, which systemd does as well
   }
 
   bool AnyLeft() const override {

@@ -56,6 +56,7 @@ class Process {
   // The main process is dead, and this is one of those that it left: it can't stand for the instance, and is
   // good for nothing but KillAll.
   virtual bool leftover() const = 0;
+  virtual bool frozen() const = 0;  // the main process, as by SIGSTOP: it hears no signal but SIGKILL
   virtual void Signal(int signal_number) = 0;  // to the main process
   // To the main process and all else that belongs to it: a shell that ends by the signal doesn't hand it on.
   virtual void AskToStop(int signal_number) = 0;

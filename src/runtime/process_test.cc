@@ -500,7 +500,13 @@ TEST_F(Processes, FindsAllThatBelongsToIt) {
     Launch launch =
         Shell("sleep 100 & echo $! > pids; setsid sleep 100 & echo $! >> pids; echo >> pids; wait");
     launch.cgroup_root = cgroups;
-    const ProcessPointer process = Process::Start(launch).value();
+    // Who is killed with a group may hold the instance's lock for a moment longer.
+    ProcessPointer process;
+    ASSERT_TRUE(Until([&] {
+      auto started = Process::Start(launch);
+      if (started.ok()) process = std::move(*started);
+      return process != nullptr;
+    }));
     std::vector<std::string> lines;
     ASSERT_TRUE(Until([&] {
       const auto text = ReadFile(folder / "work/pids");

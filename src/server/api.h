@@ -96,6 +96,7 @@ class Api {
   net::Task<Answer> Failover(Call call);
   net::Task<Answer> Rollback(Call call);
   net::Task<Answer> Resume(Call call);
+  net::Task<Answer> Rule(Call call);
   net::Task<Answer> Verify(Call call);
   net::Task<Answer> CutHost(Call call);
   net::Task<Answer> History(Call call);

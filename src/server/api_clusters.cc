@@ -7,6 +7,7 @@
 #include "api/json.h"
 #include "base/text.h"
 #include "control/outcomes.h"
+#include "model/listens.h"
 #include "model/up_command.h"
 #include "net/addresses.h"
 #include "plan/explain.h"
@@ -80,6 +81,25 @@ Json ShownBundle(const store::RevisionRow& row) {
   return *bundle;
 }
 
+// Those of an instance that the cluster file doesn't have any more. Its agent tells the numbers, in the order
+// of the names: these are those of its fellows.
+void AddLeftPorts(const control::Controller& controller, const std::string& service, const Listens& listens,
+                  Json& json) {
+  std::vector<std::string> names;
+  for (const Instance& fellow : controller.desired()) {
+    if (fellow.service != service || fellow.ports.size() != listens.ports.size()) continue;
+    for (const auto& [name, range] : fellow.ports) names.push_back(name);
+    break;
+  }
+  for (size_t i = 0; i < listens.ports.size(); ++i) {
+    const std::string name = !names.empty()              ? names[i]
+                             : listens.ports.size() == 1 ? "port"
+                                                         : fmt::format("port-{}", i + 1);
+    json["ports"][name] = listens.ports[i].first;
+    if (listens.ports[i].count > 1) json["port_counts"][name] = listens.ports[i].count;
+  }
+}
+
 }  // namespace
 
 Api::Api(Dependencies dependencies) : deps_(std::move(dependencies)) {}
@@ -129,8 +149,12 @@ Json Api::InstancesJson(const control::Controller& controller) {
       instances.back()["role"] = role->second;
   }
   for (const auto& [name, observed] : left) {
-    if (observed.state != InstanceState::kAbsent)
-      instances.push_back(InstanceJson(controller, nullptr, observed));
+    if (observed.state == InstanceState::kAbsent) continue;
+    instances.push_back(InstanceJson(controller, nullptr, observed));
+    const Listens listens = ListensOf(observed);
+    instances.back()["address"] = listens.address;
+    AddLeftPorts(controller, observed.service, listens, instances.back());
+    if (const auto role = roles.find(name); role != roles.end()) instances.back()["role"] = role->second;
   }
   return instances;
 }
@@ -392,14 +416,27 @@ net::Task<Answer> Api::AskMender(Call call, std::string verb) {
   const auto found = FindController(call);
   if (!found.ok()) co_return Bad(found.error());
   const std::shared_ptr<control::Controller> controller = *found;
-  std::string service, to;
-  bool force = false;
-  const Status read =
-      api::Fields(*call.body, "body").Text("service", service).Text("to", to).Bool("force", force).Give(Ok{});
+  std::string service, to, confirm;
+  bool force = false, accept_loss = false;
+  const Status read = api::Fields(*call.body, "body")
+                          .Text("service", service)
+                          .Text("to", to)
+                          .Bool("force", force)
+                          .Bool("accept_loss", accept_loss)
+                          .Text("confirm", confirm)
+                          .Give(Ok{});
   if (!read.ok()) co_return Bad(read.error());
+  const bool confirmed = confirm == controller->row().name || confirm == controller->row().key;
+  if (accept_loss && !confirm.empty() && !confirmed) {
+    co_return Bad(
+        Error::Refused("confirm-name", "{} is not the name of {}", confirm, controller->row().key)
+            .Hint("muster failover {} --accept-loss --confirm {}", service, controller->row().name));
+  }
   std::map<std::string, std::string> args;
   if (!to.empty()) args["to"] = to;
   if (force) args["force"] = "yes";
+  // Without the name nothing is done: what would be is told by the refusal.
+  if (accept_loss) args["accept_loss"] = confirmed ? "yes" : "ask";
   const Status done = co_await controller->Ask(verb, service, std::move(args), call.who);
   if (!done.ok()) co_return Bad(done.error());
   Json roles = Json::object();
@@ -457,6 +494,24 @@ net::Task<Answer> Api::Resume(Call call) {
   const auto started = co_await controller->Resume(call.who);
   if (!started.ok()) co_return Bad(started.error());
   co_return this->Started(*controller, *started);
+}
+
+net::Task<Answer> Api::Rule(Call call) {
+  const auto found = FindController(call);
+  if (!found.ok()) co_return Bad(found.error());
+  const std::shared_ptr<control::Controller> controller = *found;
+  std::string confirm;
+  const Status read = api::Fields(*call.body, "body").Text("confirm", confirm).Give(Ok{});
+  if (!read.ok()) co_return Bad(read.error());
+  if (confirm != controller->row().name && confirm != controller->row().key) {
+    co_return Bad(
+        Error::Refused("confirm-name", "\"{}\" is not the name of {}", confirm, controller->row().key)
+            .Hint("muster server rule --cluster {} --confirm {}", controller->row().key,
+                  controller->row().name));
+  }
+  const Status done = controller->RuleAgain(call.who);
+  if (!done.ok()) co_return Bad(done.error());
+  co_return Good({{"cluster", controller->row().key}, {"epoch", controller->row().epoch}});
 }
 
 net::Task<Answer> Api::Verify(Call call) {

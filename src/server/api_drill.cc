@@ -11,9 +11,15 @@ namespace {
 constexpr int64_t kMostMs = 3600 * 1000;
 
 Json WritesJson(const DrillWrites& writes) {
-  Json json{{"sent", writes.sent},        {"acknowledged", writes.acknowledged.size()},
-            {"failed", writes.failed},    {"unconfirmed", writes.unconfirmed},
-            {"lost", writes.lost.size()}, {"longest_gap_ms", writes.longest_gap.count()},
+  Json json{{"sent", writes.sent},
+            {"acknowledged", writes.acknowledged.size()},
+            {"failed", writes.failed},
+            {"resets", writes.resets},
+            {"refused", writes.refused},
+            {"redirects", writes.redirects},
+            {"unconfirmed", writes.unconfirmed},
+            {"lost", writes.lost.size()},
+            {"longest_gap_ms", writes.longest_gap.count()},
             {"outage_ms", nullptr}};
   if (writes.outage) json["outage_ms"] = writes.outage->count();
   if (!writes.first_failure.empty()) json["first_failure"] = writes.first_failure;

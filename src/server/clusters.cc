@@ -1,11 +1,14 @@
 #include "server/clusters.h"
 
+#include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "api/fields.h"
 #include "api/json.h"
+#include "model/up_command.h"
 #include "net/addresses.h"
 #include "recipes/recipe.h"
 #include "recipes/size.h"
@@ -235,6 +238,21 @@ Result<Accepted> Clusters::Accept(const Incoming& incoming, const std::string& a
   return accepted;
 }
 
+namespace {
+
+// What the file would be wrong for with another number is wrong with the number: nobody has written it there.
+Error OfTheNumber(const Finding& finding, const std::string& service, const std::string& key,
+                  const std::string& instances) {
+  const std::string write = "write " + key + ": ";
+  const std::string fix = finding.fix.starts_with(write)
+                              ? fmt::format("muster scale {} {}", service, finding.fix.substr(write.size()))
+                              : finding.fix;
+  return Error::Invalid(finding.code, "{} can't be scaled to {}: {}", service, instances, finding.message)
+      .Hint("{}", fix);
+}
+
+}  // namespace
+
 Result<Accepted> Clusters::Scaled(const std::shared_ptr<control::Controller>& controller,
                                   const std::string& service, const std::string& instances,
                                   const std::string& author) {
@@ -250,9 +268,10 @@ Result<Accepted> Clusters::Scaled(const std::shared_ptr<control::Controller>& co
   const std::string key = SizeKeyOf(found->kind);
   if (key.empty()) {
     return Error::Invalid("not-scalable", "a service of kind {} has no number of instances", found->kind)
-        .Hint("change the cluster file and run muster up");
+        .Hint("change the cluster file and run {}", UpCommand(controller->row().key));
   }
   MUSTER_DO(CheckCount(*found, key, instances));
+  const std::vector<Finding> before = plan::CheckCluster(bundle.cluster, WallNow());
   MUSTER_TRY(Json files, api::ParseJson(bundle.files));
   files["overrides"][service][key] = instances;
   bundle.files = files.dump();
@@ -262,6 +281,11 @@ Result<Accepted> Clusters::Scaled(const std::shared_ptr<control::Controller>& co
   bundle.scales = service;
   bundle.note = fmt::format("scale {} {}", service, instances);
   accepted.findings = plan::CheckCluster(bundle.cluster, WallNow());
+  for (const Finding& finding : accepted.findings) {
+    const bool known = std::any_of(before.begin(), before.end(),
+                                   [&](const Finding& one) { return one.code == finding.code; });
+    if (finding.severity == Severity::kError && !known) return OfTheNumber(finding, service, key, instances);
+  }
   for (Finding& finding : accepted.findings) {
     if (finding.file.empty()) finding.file = bundle.file_name;
   }

@@ -45,9 +45,10 @@ Status RunServer(const ServerOptions& options) {
     if (const auto controller = clusters->Find(cluster)) controller->OnConnected(host, connected);
   };
   callbacks.hung = EndHungAgent;
-  callbacks.released = [&](const std::string& cluster, const std::string& host) {
+  callbacks.released = [&](const std::string& cluster, const std::string& host, int64_t epoch_seen) {
     const auto controller = clusters->Find(cluster);
-    return controller && controller->row().revision > 0 && (controller->down() || !controller->Wants(host));
+    return controller && controller->row().revision > 0 && controller->row().epoch >= epoch_seen &&
+           (controller->down() || !controller->Wants(host));
   };
   callbacks.blob_path = [&](const std::string& sha256) { return store->BlobPath(sha256); };
   MUSTER_TRY(const auto agents, control::Agents::Listen(loop, folder + "/agents.sock", std::move(callbacks)));

@@ -98,7 +98,7 @@ class ServerTest : public testing::Test {
       if (const auto controller = clusters_->Find(cluster)) controller->OnConnected(host, connected);
     };
     callbacks.blob_path = [this](const std::string& sha256) { return store_->BlobPath(sha256); };
-    callbacks.released = [](const std::string&, const std::string&) { return false; };
+    callbacks.released = [](const std::string&, const std::string&, int64_t) { return false; };
     auto agents = control::Agents::Listen(loop_, socket, std::move(callbacks));
     EXPECT_TRUE(agents.ok());
     agents_ = std::move(agents).value();
@@ -322,8 +322,10 @@ services:
   EXPECT_EQ(scale("2 per host").code(), "bad-argument");
   EXPECT_EQ(scale("0").code(), "bad-argument");
   const Told few = scale("2");
-  EXPECT_EQ(few.code(), "bad-cluster-file");
-  EXPECT_THAT(few.text, HasSubstr("too-few-masters"));
+  EXPECT_EQ(few.code(), "too-few-masters");
+  EXPECT_THAT(few.text, HasSubstr("cache can't be scaled to 2: "));
+  EXPECT_THAT(few.text, HasSubstr("muster scale cache 3"));
+  EXPECT_THAT(few.text, testing::Not(HasSubstr("mall.yaml")));
 }
 
 TEST_F(ServerTest, UpRunsAndIsRememberedWithWhoAsked) {
@@ -468,7 +470,7 @@ TEST_F(ServerTest, ItsDescriptionListsEachRequestAndEachIsAnswered) {
     documented.push_back("get " + cluster + "/" + what);
   }
   for (const char* what : {"restart", "stop", "start", "down", "scale", "rollback", "resume", "verify",
-                           "exec", "drill", "switchover", "failover"}) {
+                           "exec", "drill", "switchover", "failover", "rule"}) {
     documented.push_back("post " + cluster + "/" + what);
   }
   documented.push_back("post " + cluster + "/exec/{exec}/input");
@@ -512,6 +514,7 @@ TEST_F(ServerTest, ItsDescriptionListsEachRequestAndEachIsAnswered) {
     }
     // None of these is a rehearsal, nor has anything a primary.
     const std::map<std::string, std::string> refused{{"/drill", "confirm-name"},
+                                                     {"/rule", "confirm-name"},
                                                      {"/cut", "not-a-rehearsal"},
                                                      {"/switchover", "no-primary"},
                                                      {"/failover", "no-primary"}};
@@ -526,94 +529,6 @@ TEST_F(ServerTest, ItsDescriptionListsEachRequestAndEachIsAnswered) {
     EXPECT_EQ(told.status, 200) << one << ": " << told.text;
     if (!active.empty()) (void)Ask("GET", "/v1/runs/" + active + "/events");
   }
-}
-
-net::Task<std::string> All(std::shared_ptr<EventQueue> queue) {
-  std::string all;
-  for (;;) {
-    const auto text = co_await EventQueue::Next(queue);
-    if (!text) break;
-    all += *text + "|";
-  }
-  co_return all;
-}
-
-TEST(EventQueue, HandsOnWhatIsThereAndEndsAfterIt) {
-  net::Loop loop;
-  auto queue = std::make_shared<EventQueue>();
-  queue->Push("a");
-  queue->Push("b");
-  loop.Post([queue] { queue->Push("c"); });
-  loop.Post([queue] {
-    queue->Push("d");
-    queue->Close();
-    queue->Push("never");
-  });
-  EXPECT_EQ(loop.RunTask(All(queue)), "ab|c|d|");
-}
-
-TEST(EventQueue, DropsWhoDoesNotListen) {
-  net::Loop loop;
-  auto queue = std::make_shared<EventQueue>();
-  const std::string megabyte(1 << 20, 'x');
-  for (int i = 0; i < 16; ++i) queue->Push(megabyte);
-  EXPECT_FALSE(queue->overflown());
-  queue->Push("x");
-  EXPECT_TRUE(queue->overflown());
-  EXPECT_EQ(loop.RunTask(All(queue)), "");
-}
-
-TEST(Events, WhoComesLateMissesNothingOfARun) {
-  net::Loop loop;
-  Events events;
-  auto watching = std::make_shared<EventQueue>();
-  events.ListenCluster("mall", watching);
-  events.Publish("mall", "before", "{}");
-  events.BeginRun("mall", "r1");
-  events.Publish("mall", "step", "{\"n\":1}");
-  auto late = std::make_shared<EventQueue>();
-  ASSERT_TRUE(events.ListenRun("r1", late));
-  events.Publish("other", "step", "{\"n\":99}");
-  events.Publish("mall", "step", "{\"n\":2}");
-  events.EndRun("mall", "r1", "{\"state\":\"done\"}");
-  events.Publish("mall", "after", "{}");
-  watching->Close();
-  const std::string run = loop.RunTask(All(late));
-  EXPECT_EQ(run, net::FormatSse("step", "{\"n\":1}") + net::FormatSse("step", "{\"n\":2}") +
-                     net::FormatSse("finished", "{\"state\":\"done\"}") + "|");
-  const std::string all = loop.RunTask(All(watching));
-  EXPECT_EQ(all, net::FormatSse("before", "{}") + run.substr(0, run.size() - 1) +
-                     net::FormatSse("after", "{}") + "|");
-
-  // Once more after its end: all of it, and an end.
-  auto again = std::make_shared<EventQueue>();
-  ASSERT_TRUE(events.ListenRun("r1", again));
-  EXPECT_EQ(loop.RunTask(All(again)), run);
-}
-
-TEST(Events, ForgetsOldRunsButNoneThatIsUnderWay) {
-  Events events;
-  events.BeginRun("slow", "slow");
-  for (int i = 0; i < 20; ++i) {
-    events.BeginRun("mall", std::to_string(i));
-    events.EndRun("mall", std::to_string(i), "{}");
-  }
-  const auto known = [&](const std::string& run) {
-    return events.ListenRun(run, std::make_shared<EventQueue>());
-  };
-  EXPECT_TRUE(known("slow"));
-  EXPECT_TRUE(known("19"));
-  EXPECT_FALSE(known("0"));
-  EXPECT_FALSE(known("none"));
-}
-
-TEST(Events, AListenerThatLeftIsNoBother) {
-  Events events;
-  events.BeginRun("mall", "r1");
-  events.ListenCluster("mall", std::make_shared<EventQueue>());
-  EXPECT_TRUE(events.ListenRun("r1", std::make_shared<EventQueue>()));
-  events.Publish("mall", "step", "{}");
-  events.EndRun("mall", "r1", "{}");
 }
 
 }  // namespace

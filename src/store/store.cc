@@ -65,6 +65,7 @@ RunRow RunFrom(const Row& row) {
 }
 
 constexpr int64_t kRunsKept = 1000, kAuditKept = 10'000;  // of each cluster
+constexpr int kAuditTrimmedEvery = 100;                   // rows that are added
 
 constexpr std::string_view kAuditColumns = "SELECT id, at, who, cluster, action, detail FROM audit ";
 AuditRow AuditFrom(const Row& row) {
@@ -165,12 +166,14 @@ class SqliteStore : public Store {
   Result<std::string> Unsealed(const RevisionRow& row);  // its bundle
   Status DropOldHistory(const std::string& cluster);
   Status DropUnusedBlobs();
+  Status TrimAudit(const std::string& cluster);
 
   FileLock lock_;
   std::unique_ptr<Database> database_;
   Blobs blobs_;
   Keys keys_;
   std::map<std::string, Time> promised_;
+  std::map<std::string, int> audited_;  // rows added, by cluster
   // Files can't be rolled back, so they go when the rows that named them are gone for good.
   std::vector<std::function<void()>> after_commit_;
 };
@@ -358,10 +361,7 @@ Status SqliteStore::DropOldHistory(const std::string& cluster) {
   }
   // What is of no cluster, too: turning keys, stopping the server.
   for (const std::string& of : {cluster, std::string()}) {
-    MUSTER_DO(
-        database_->Run("DELETE FROM audit WHERE cluster=?1 "
-                       "AND id <= (SELECT id FROM audit WHERE cluster=?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)",
-                       {of, kAuditKept}));
+    MUSTER_DO(TrimAudit(of));
   }
   return Done();
 }
@@ -508,8 +508,18 @@ Status SqliteStore::SealAnew() {
 // Audit and blobs.
 
 Status SqliteStore::AddAudit(const AuditRow& row) {
-  return Write("INSERT INTO audit(at, who, cluster, action, detail) VALUES(?,?,?,?,?)",
-               {Ms(row.at), row.who, row.cluster, row.action, row.detail});
+  MUSTER_DO(Write("INSERT INTO audit(at, who, cluster, action, detail) VALUES(?,?,?,?,?)",
+                  {Ms(row.at), row.who, row.cluster, row.action, row.detail}));
+  // There may be no run, whose end does it, for long.
+  if (++audited_[row.cluster] % kAuditTrimmedEvery == 0) (void)TrimAudit(row.cluster);
+  return Done();
+}
+
+Status SqliteStore::TrimAudit(const std::string& cluster) {
+  return Write(
+      "DELETE FROM audit WHERE cluster=?1 "
+      "AND id <= (SELECT id FROM audit WHERE cluster=?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)",
+      {cluster, kAuditKept});
 }
 
 Result<std::vector<AuditRow>> SqliteStore::Audit(const std::string& cluster, int most) {

@@ -104,7 +104,8 @@ class Store {
   virtual Result<std::vector<RevisionRow>> Revisions(const std::string& cluster) = 0;  // oldest first
   virtual Result<std::optional<RevisionRow>> FindRevision(const std::string& cluster, int64_t number) = 0;
   // Drops older ones, then unused blobs. The cluster's own revision and those of running or paused runs stay;
-  // so do blobs that were put or asked for within the hour. Of runs 1000 stay, of audit rows 10,000.
+  // so do blobs that were put or asked for within the hour. Of runs 1000 stay, of audit rows 10,000 (AddAudit
+  // lets 100 more be).
   virtual Status KeepRevisions(const std::string& cluster, int keep) = 0;
 
   virtual Status PutRun(const RunRow& row) = 0;

@@ -176,6 +176,18 @@ TEST_F(Rows, OfOldRunsAndAuditGoButNotWhatBecameOfAKeptRevision) {
   EXPECT_EQ(store->Audit("zoo", 9)->size(), 1u);
 }
 
+TEST_F(Rows, OfAuditAreBoundedWithoutAnyRun) {
+  auto store = Open();
+  const Status filled = store->Transaction([&]() -> Status {
+    for (int i = 0; i < 10'350; ++i) {
+      MUSTER_DO(store->AddAudit({.at = {}, .who = "agent of a", .cluster = "mall", .action = "died"}));
+    }
+    return Done();
+  });
+  ASSERT_TRUE(filled.ok()) << filled.error().Text();
+  EXPECT_EQ(store->Audit("mall", 99'999)->size(), 10'050u);
+}
+
 TEST_F(Transactions, LeaveNothingWhereOneWriteFails) {
   auto store = Open();
   const Status status = store->Transaction([&]() -> Status {

@@ -36,6 +36,7 @@ from test_scenarios import BUILD, World, matches  # noqa: E402
 LOOKS = re.compile(r"muster (ps|status|logs|history)\b")
 LOOKS_SECONDS = 20
 PORT = re.compile(r"\b8[0-9]{3}\b")
+NUMBER = re.compile(r"\b[0-9]{4}\b")
 FILE = re.compile(r"<!-- file: (\S+) -->")
 MADE = re.compile(r"<!-- made by: (.+) -->")
 
@@ -111,6 +112,9 @@ SAME = [
     (re.compile(r"\bpid \d+"), "pid N"),
     (re.compile(r"(\"(?:pid|memory_bytes|probe_age_ms|since|at_ms|at|created|started|ended|updated)\": ?)\d+"), r"\1N"),
     (re.compile(r"\b\d+(\s+TIME\b)"), r"N\1"),  # the pid before FOR
+    (re.compile(r"\bSIZE\s+\d+(?=\s|$)"), "SIZE N"),  # the offset behind MEMORY
+    # Which of a shard's members ends as its primary is up to a busy machine.
+    (re.compile(r"\b(primary of \d+-\d+|replica of \S+, SIZE behind)"), "ROLE"),
     (re.compile(r"\b(?=[0-9a-f]*\d)[0-9a-f]{8,64}\b"), "ID"),
     (re.compile(r"\s+"), " "),
     (re.compile(r" after TIME$"), ""),  # said where it took a while
@@ -129,8 +133,10 @@ class Ports:
     """A number that makes all of these ports free ones, of four digits still. Others that play pages at the same time
     keep off the hundreds that it takes, until it is closed."""
 
-    def __init__(self, ports):
+    def __init__(self, ports, others):
+        """`others`: numbers that stay what they are, so that none of these ports may become one of them."""
         offsets = [*range(-6900, -900, 100), *range(1000, 1900, 100)]
+        offsets = [offset for offset in offsets if not others & {port + offset for port in ports}]
         random.shuffle(offsets)
         for self.offset in offsets:
             self.held = []
@@ -172,10 +178,12 @@ class Play:
         (self.world.folder / "build").symlink_to(BUILD)
         shutil.copytree(TOP / "examples", self.world.folder / "examples")
         files = [path for path in (self.world.folder / "examples").rglob("*") if path.suffix in (".yaml", ".yml")]
-        named = {int(port) for one in [text, *(path.read_text() for path in files)] for port in PORT.findall(one)}
+        texts = [text, *(path.read_text() for path in files)]
+        named = {int(port) for one in texts for port in PORT.findall(one)}
         near = {port + more for port in named for more in range(10)}
+        others = {int(number) + more for one in texts for number in NUMBER.findall(one) for more in range(10)} - near
         self.near = near
-        self.ports = Ports(sorted(near))
+        self.ports = Ports(sorted(near), others)
         self.offset = self.ports.offset
         self.block = "127.77.1."  # the rehearsal's, once its addresses have been seen
         for path in files:
@@ -185,7 +193,7 @@ class Play:
         return PORT.sub(lambda found: str(int(found[0]) + self.offset), text)
 
     def back(self, text):
-        return re.sub(r"\b\d{4}\b", lambda found: str(int(found[0]) - self.offset)
+        return NUMBER.sub(lambda found: str(int(found[0]) - self.offset)
                       if int(found[0]) - self.offset in self.near else found[0], text)
 
     def file(self, name, text):

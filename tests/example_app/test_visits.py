@@ -15,7 +15,7 @@ TOP = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(TOP / "tests" / "integration"))
 
 from redis_client import Refused, key_slot  # noqa: E402
-from redis_servers import Servers, serves, until  # noqa: E402
+from redis_servers import Servers, serves, settled, until  # noqa: E402
 from running_app import free_port  # noqa: E402
 
 pytest_plugins = ["fresh_app"]
@@ -25,6 +25,11 @@ BOUND = 2.0  # seconds that a visit may take, as --help's page says; looked at w
 ROOM = 2.0
 
 
+def is_whole(servers):
+    """Serves, and each of them knows who follows whom."""
+    return serves(servers.nodes, 3, PASSWORD) and settled(servers.nodes, PASSWORD)
+
+
 @pytest.fixture(scope="module")
 def cluster():
     """Three masters and their replicas, by hand. Its tests leave it whole."""
@@ -32,7 +37,7 @@ def cluster():
         servers.start()
         until(lambda: all(map(servers.answers, servers.ports)), what="the servers")
         servers.create(replicas=1)
-        until(lambda: serves(servers.nodes, 3, PASSWORD), what="the cluster")
+        until(lambda: is_whole(servers), what="the cluster")
         yield servers
 
 
@@ -124,7 +129,7 @@ def test_goes_along_while_the_slot_moves(start, cluster):
             for redis in (old, new):
                 redis.ask("CLUSTER", "SETSLOT", slot, "NODE", ids[here])
     assert app.json("/visits")["visits"] == first["visits"] + 5
-    until(lambda: serves(cluster.nodes, 3, PASSWORD), what="the cluster")
+    until(lambda: is_whole(cluster), what="the cluster")
 
 
 def other_tag(port, cluster):
@@ -143,7 +148,7 @@ def test_lives_through_a_failover(start, cluster):
     told = app.json("/visits")
     assert told["node"] == f"127.0.0.1:{replicas[0]}" and told["visits"] > 0, told
     cluster.start(owner)
-    until(lambda: serves(cluster.nodes, 3, PASSWORD), what="the cluster")
+    until(lambda: is_whole(cluster), what="the cluster")
 
 
 def test_a_frozen_node_holds_up_its_visit_only(start, cluster):
@@ -170,7 +175,7 @@ def test_a_frozen_node_holds_up_its_visit_only(start, cluster):
     finally:
         cluster.signal(owner, signal.SIGCONT)
     until(lambda: app.ask("/visits")[0].status == 200, what="a visit that counts")
-    until(lambda: serves(cluster.nodes, 3, PASSWORD), what="the cluster")
+    until(lambda: is_whole(cluster), what="the cluster")
 
 
 def test_says_that_nobody_is_there_and_counts_when_somebody_is(start):

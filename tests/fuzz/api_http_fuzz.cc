@@ -28,7 +28,7 @@ struct World {
     callbacks.start = [](const auto&) { return Done(); };
     callbacks.changed = [](const auto&, const auto&) {};
     callbacks.connected = [](const auto&, const auto&, bool) {};
-    callbacks.released = [](const auto&, const auto&) { return false; };
+    callbacks.released = [](const auto&, const auto&, int64_t) { return false; };
     callbacks.blob_path = [this](const std::string& digest) { return store->BlobPath(digest); };
     agents = std::move(control::Agents::Listen(loop, home + "/agents.sock", callbacks).value());
     control::Dependencies dependencies{.loop = &loop, .store = store.get(), .agents = agents.get()};

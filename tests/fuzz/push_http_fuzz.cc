@@ -21,6 +21,13 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     if (!request.chunked) continue;
     const http::Chunks chunks = http::ParseChunks(bytes, 1000, body);
     if (body.size() > 1000) std::abort();
+    // In two pieces it is the same.
+    std::string again;
+    const http::Chunks begun = http::ParseChunks(bytes.substr(0, bytes.size() / 2), 1000, again);
+    if (begun.parsed == http::Parsed::kNeedMore) {
+      const http::Chunks whole = http::ParseChunks(bytes, 1000, again, begun.size);
+      if (whole.parsed != chunks.parsed || whole.size != chunks.size || again != body) std::abort();
+    }
     if (chunks.parsed != http::Parsed::kWhole) break;
     bytes.remove_prefix(chunks.size);
   }

@@ -1,10 +1,11 @@
-// A text of a stranger as a packet of Socket.IO, and the JSON in it.
+// A text of a stranger as a packet of Socket.IO, the JSON in it, and an offset to come back with.
 #include <cstdlib>
 #include <string>
 
 #include "push/loop/websocket.h"
 #include "push/socketio/json.h"
 #include "push/socketio/packet.h"
+#include "push/socketio/recovery.h"
 
 using namespace muster::push;
 
@@ -30,6 +31,19 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (json::IsValid(text) && json::ReadString(text) && websocket::IsText(text)) {
     const std::string quoted = json::Quoted(*json::ReadString(text));
     if (json::ReadString(quoted) != json::ReadString(text)) std::abort();
+  }
+  if (const auto offset = socketio::ParseOffset(text, 8)) {
+    if (offset->size() > 8 || socketio::OffsetText(*offset) != text) std::abort();
+    socketio::Recovery recovery({.shard = 1, .shards = 8});
+    for (uint64_t number = 1; number <= 8; ++number) {
+      recovery.Keep({.number = number}, 0, "*:0", MakeFrame(FrameKind::kText, R"(42["a","1@1"])"), {});
+      recovery.Reach({.number = number});
+    }
+    recovery.Save(
+        "pid", {.id = "fifteen bytes !", .rooms = {"*:0"}, .until = muster::Time(std::chrono::seconds(1))});
+    const socketio::Wanted wanted{.pid = "pid", .offset = *offset};
+    const socketio::Found found = socketio::Together({recovery.Find(wanted, {})});
+    if (recovery.MayReturn(wanted, found) && recovery.Missed(wanted, found).size() > 8) std::abort();
   }
   return 0;
 }

@@ -137,13 +137,21 @@ class Muster:
         return text
 
     def close(self):
-        """Takes everything down; what doesn't go by itself is killed."""
-        with contextlib.suppress(Exception):
+        """Takes everything down; what doesn't go by itself is killed, and a `down` that hangs is told of."""
+        hangs = None
+        try:
             for cluster in self.json("status", "--all", timeout=20)["clusters"]:
                 self.run("down", "--cluster", cluster["cluster"], "--delete-data", "--confirm", cluster["name"],
                          code=None, timeout=30)
+        except subprocess.TimeoutExpired as late:
+            said = [text.decode(errors="replace") for text in (late.stdout, late.stderr) if text]
+            hangs = f"{late}\n{''.join(said)}{processes_below(self.home)}\n{self.logs()}"
+        except Exception:
+            pass  # a test of what doesn't work may have left what doesn't
+        with contextlib.suppress(Exception):
             self.run("server", "stop", code=None, timeout=10)
         purge(self.home)
+        assert not hangs, hangs
 
 
 def purge(home):
@@ -157,6 +165,10 @@ def purge(home):
                 os.kill(pid, signal.SIGKILL)
         time.sleep(0.02)
     shutil.rmtree(home, ignore_errors=True)
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "never_again: looks for lost data; where it fails, tools/dev doesn't try it again")
 
 
 @pytest.fixture(scope="session", autouse=True)

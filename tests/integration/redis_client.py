@@ -129,8 +129,10 @@ class Cluster:
     """A client as libraries make them: it goes to the owner of a key's slot, and on to whom that one or another names instead.
     Not for several threads at a time.
 
-    What counts as a redirect: MOVED and ASK; and a node that ends, or that says that nobody has the slot, while another node knows
-    who has it by now. All else is an error, of which the same twice in a row counts once."""
+    What counts as a redirect: MOVED and ASK; and a node that says that nobody has the slot, while another one knows who has it by
+    now. Connections that end while a question is under way, or that nobody takes, are counted by themselves; it goes on at once
+    to whom another node names. Where nobody names one, and for all else, it is an error, of which the same twice in a row counts
+    once."""
 
     def __init__(self, nodes, password="", timeout=0.5, pause=0.002, patience=5, single=False):
         """`nodes`: (host, port) of some. `timeout`: of a connection and of an answer. `pause`: before it tries again, for so long
@@ -140,6 +142,7 @@ class Cluster:
         self.timeout, self.pause, self.patience = timeout, pause, patience
         self.owners, self.links, self.failed = {}, {}, None
         self.redirects, self.errors, self.answered_by = 0, [], None
+        self.resets, self.refused, self.closed = [], [], 0  # (when, text) of those that ended or weren't taken; ended while unused
 
     def close(self):
         for link in self.links.values():
@@ -166,6 +169,7 @@ class Cluster:
     def link(self, node):
         # One that was closed while nobody used it is no error: pools look before they hand one out.
         if self.is_closed(node):
+            self.closed += 1
             self.drop(node)
         if node not in self.links:
             self.links[node] = self.connect(node)
@@ -221,6 +225,7 @@ class Cluster:
         leads to somebody who takes it."""
         slot = 0 if self.single else key_slot(commands[0][1])
         if self.is_closed(self.owners.get(slot)):
+            self.closed += 1
             self.leave(self.owners[slot])  # it may have handed over before
         node, asking = self.owners.get(slot) or self.choose(), False
         for _ in range(HOPS):
@@ -229,10 +234,12 @@ class Cluster:
                 answers = self.link(node).pipeline([["ASKING"], *commands] if asking else commands)[asking:]
             except (OSError, Refused) as error:
                 self.leave(node)
+                self.note_end(error, said_by)
                 to = None if isinstance(error, TimeoutError) else self.successor(slot, node)
                 if to is None:
                     raise OSError(f"{error} {said_by}") from error
-                asking = False
+                node, asking, self.owners[slot] = to, False, to
+                continue
             else:
                 problem = answers[0]
                 if not isinstance(problem, Refused):
@@ -251,6 +258,17 @@ class Cluster:
             node = to
         self.owners.pop(slot, None)
         raise Refused(f"slot {slot} is redirected in circles")
+
+    def note_end(self, error, said_by):
+        """Of a connection: it was reset or closed, or not taken; else it isn't noted here."""
+        if isinstance(error, ConnectionError):
+            kind = self.refused if isinstance(error, ConnectionRefusedError) else self.resets
+            kind.append((time.monotonic(), f"{error} {said_by}"))
+
+    def other_errors(self):
+        """Those errors that aren't a connection's end."""
+        ends = {text for _, text in [*self.resets, *self.refused]}
+        return [(when, text) for when, text in self.errors if text not in ends]
 
     def named_by(self, problem, slot, node):
         """Who has the slot that this node refuses, as it or others tell; None: nobody tells."""

@@ -161,6 +161,12 @@ class Writers:
             one.read_back(seconds)
         return self
 
+    def connections(self, since=0.0):
+        """(reset, refused, other errors): texts of what clients met since then beside redirects, each with its writer's name."""
+        def of(noted):
+            return [f"{one.name}: {text}" for one in self.all for when, text in noted(one.cluster) if when > since]
+        return of(lambda client: client.resets), of(lambda client: client.refused), of(lambda client: client.other_errors())
+
     def count(self, what, wait):
         """Numbers of all writers of a kind: of "acks", "lost"."""
         return sum(len(getattr(one, what)) for one in self.all if one.wait == wait)

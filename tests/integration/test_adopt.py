@@ -12,7 +12,8 @@ import pytest
 
 from conftest import wait_until
 
-pytestmark = pytest.mark.skipif(not shutil.which("redis-server"), reason="redis-server is not installed")
+pytestmark = [pytest.mark.skipif(not shutil.which("redis-server"), reason="redis-server is not installed"),
+              pytest.mark.never_again]
 USER = "daemon" if os.geteuid() == 0 else None  # an instance never runs as root
 KEYS = 400
 
@@ -164,7 +165,7 @@ def test_what_runs_is_taken_over_as_it_runs_and_then_kept(muster, hand):
     os.kill(cluster.servers[master].pid, signal.SIGKILL)
     wait_until(lambda: by_port(muster, cluster)[master]["restarts"] >= 1, what="the dead one to be started")
     wait_until(lambda: muster.status("redis")["health"] == "green" and cluster.well(), seconds=60, what="green")
-    assert not cluster.lost()
+    assert not cluster.lost(), muster.run("audit", "--cluster", "redis").stdout + muster.run("ps").stdout + muster.logs()
     muster.run("plan", "hand.yaml")
 
     # A rolling restart brings all of them to muster's own redis.conf.
@@ -229,4 +230,9 @@ def test_what_is_no_cluster_and_what_is_there_already_is_refused(muster, hand):
     muster.file("x", "redis.yaml")
     assert "[file-exists]" in muster.run("adopt", "redis-cluster", place, "--password-file", secret, code=1).stderr
     assert "[redis-unreachable]" in muster.run("adopt", "redis-cluster", "127.0.0.1:1", "-o", "-", code=1).stderr
+    # A file that is there says nothing of a port where nobody is, and stays as it is.
+    there = muster.file("mine: yes\n", "redis.yaml")
+    assert "[redis-unreachable]" in muster.run("adopt", "redis-cluster", "127.0.0.1:1", code=1).stderr
+    assert "[file-exists]" in muster.run("adopt", "redis-cluster", place, code=1).stderr
+    assert there.read_text() == "mine: yes\n"
     assert "[bad-argument]" in muster.run("adopt", "redis-cluster", "nowhere", "-o", "-", code=1).stderr

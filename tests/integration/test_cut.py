@@ -62,9 +62,14 @@ def reaches_from(muster, name, url):
     return got.returncode == 0
 
 
-def links_down():
-    """Ends of rehearsed hosts' links that are down."""
-    return [path.parent.name for path in pathlib.Path("/sys/class/net").glob("muster-*-*/flags")
+def block(muster):
+    """Of the addresses that this rehearsal has: 127.77.BLOCK.0/24."""
+    return next(iter(muster.instances("shop@rehearsal").values()))["address"].split(".")[2]
+
+
+def links_down(block):
+    """Ends of this rehearsal's hosts' links that are down; other tests cut theirs meanwhile."""
+    return [path.parent.name for path in pathlib.Path("/sys/class/net").glob(f"muster-{block}-*/flags")
             if not int(path.read_text(), 16) & 1]
 
 
@@ -100,7 +105,7 @@ def test_a_cut_host_is_reached_by_nobody_until_it_is_healed(rehearsed):
 
 @apart
 def test_nothing_stays_cut_unnoticed_when_the_server_is_killed(rehearsed):
-    where = urls(rehearsed)
+    where, mine = urls(rehearsed), block(rehearsed)
     rehearsed.run("host", "cut", "h2")
     os.kill(rehearsed.server_pid(), 9)
     status = rehearsed.status("shop@rehearsal")
@@ -108,15 +113,15 @@ def test_nothing_stays_cut_unnoticed_when_the_server_is_killed(rehearsed):
     assert not host(rehearsed, "h2")["connected"]
     assert not reaches(where["h2"])
     # A link that somebody else has set up is down again with the next server.
-    down = links_down()
+    down = links_down(mine)
     assert len(down) == 1
     subprocess.run(["ip", "link", "set", down[0], "up"], check=True)
     rehearsed.run("server", "stop")
     rehearsed.status("shop@rehearsal")
-    wait_until(lambda: links_down() == down, what="the link to be down again")
+    wait_until(lambda: links_down(mine) == down, what="the link to be down again")
     rehearsed.run("host", "heal", "h2")
     wait_until(lambda: reaches(where["h2"]), what="the app to be reached again")
-    assert links_down() == []
+    assert links_down(mine) == []
 
 
 @apart
@@ -133,11 +138,37 @@ def test_an_agent_that_dies_while_its_host_is_cut_off_comes_back_when_it_is_heal
 
 
 @apart
-def test_down_heals_and_leaves_nothing(rehearsed):
+def test_who_left_while_its_host_was_cut_off_gives_its_port_to_whoever_has_it_now(rehearsed):
+    before = rehearsed.instances("shop@rehearsal")
     rehearsed.run("host", "cut", "h2")
+    file = shop(rehearsed)
+    file.write_text(file.read_text().replace("  app:\n", "  site:\n"))
+    rehearsed.run("up", file, "--rehearse")
+    assert rehearsed.state("shop@rehearsal", "site-1") == "ready"
+    away = next(one for one in before.values() if one["host"] == "h2")
+    assert away["pid"] in rehearsed.app_pids()  # nobody can reach it to stop it
+    rehearsed.run("host", "heal", "h2")
+
+    def is_moved():
+        now = rehearsed.instances("shop@rehearsal")
+        return sorted(now) == ["site-1", "site-2"] and {one["state"] for one in now.values()} == {"ready"}
+    wait_until(is_moved, 40, "the new one to take the port of the old one")
+    assert away["pid"] not in rehearsed.app_pids()
+    new = rehearsed.instances("shop@rehearsal")["site-2"]
+    assert (new["host"], new["ports"]) == (away["host"], away["ports"])
+    assert reaches(urls(rehearsed)["h2"])
+    wait_until(lambda: rehearsed.status("shop@rehearsal")["health"] == "green", what="green")
+    assert rehearsed.json("plan", file, "--rehearse")["plan"]["steps"] == []
+
+
+@apart
+def test_down_heals_and_leaves_nothing(rehearsed):
+    mine = block(rehearsed)
+    rehearsed.run("host", "cut", "h2")
+    assert len(links_down(mine)) == 1
     rehearsed.run("down", "--delete-data", "--confirm", "shop")
     wait_until(lambda: not rehearsed.app_pids() and not rehearsed.agent_pids(), what="everything to be gone")
-    assert links_down() == []
+    assert links_down(mine) == []
 
 
 def test_only_a_rehearsal_can_be_cut(muster):

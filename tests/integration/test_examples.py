@@ -8,6 +8,8 @@ import subprocess
 import pytest
 
 from conftest import TOP, edge, get, processes_below, wait_until
+from redis_client import SLOTS, Redis
+from redis_clusters import needs_redis
 
 
 def bring_up(muster, name):
@@ -54,6 +56,54 @@ def test_lowcode_is_the_guide_to_the_letter(muster):
     assert len(envs) in (0, 10)
     seen = {get(f"http://{one['address']}:{one['ports']['http']}/info")[2] for one in apps.values()}
     assert len(seen) == 10
+
+
+# What the guide's loop writes into each redis.conf, but for the address, which is this machine's own in a rehearsal.
+GUIDE = {"cluster-enabled": "yes", "cluster-config-file": "nodes.conf", "cluster-node-timeout": "5000", "appendonly": "yes"}
+
+
+@needs_redis
+def test_cache_is_the_guides_redis_cluster_to_the_letter(muster):
+    cluster = bring_up(muster, "cache")
+    members = muster.instances(cluster)
+    address = {one["address"] for one in members.values()}
+    assert len(members) == 6 and len(address) == 1
+    address = address.pop()
+    assert [one["ports"] for one in members.values()] == [{"port": port, "bus": 10000 + port} for port in range(7001, 7007)]
+    # "3 主 3 从": three masters, each with one replica.
+    facts = [one["facts"] for one in members.values()]
+    masters = sorted(one["node"] for one in facts if one["role"] == "master")
+    assert len(masters) == 3 and masters == sorted(one["primary"] for one in facts if one["role"] == "replica")
+    for port in range(7001, 7007):
+        with Redis(address, port) as redis:
+            said = {name: redis.ask("CONFIG", "GET", name)[1] for name in GUIDE}
+            state = redis.ask("CLUSTER", "INFO")
+            nodes = redis.ask("CLUSTER", "NODES").splitlines()
+        assert said == GUIDE, port
+        assert "cluster_state:ok" in state and f"cluster_slots_ok:{SLOTS}" in state and "cluster_known_nodes:6" in state
+        # What it announces is what the others, and clients that are redirected, are sent to.
+        assert {node.split(" ")[1] for node in nodes} == {f"{address}:{at}@{10000 + at}" for at in range(7001, 7007)}
+
+    service = muster.status(cluster)["services"][0]
+    assert (service["health"], service["ready"], service["wanted"]) == ("green", 6, 6), service
+    verified = muster.json("verify", "--cluster", cluster)
+    assert verified["passed"], [check for check in verified["checks"] if not check["passed"]]
+    wait_until(lambda: not muster.status(cluster)["services"][0]["unsettled"], 30, "all six to know the same")
+    muster.run("plan", muster.folder / "examples" / "cache.yaml", "--rehearse", code=0)
+
+    # Down: nothing runs, nothing listens, and all that is left is the data, which goes when it is asked for.
+    pids = [one["pid"] for one in members.values()]
+    muster.run("down", "--cluster", cluster)
+    assert not set(pids) & set(processes_below(muster.home))
+    for port in range(7001, 7007):
+        with pytest.raises(ConnectionRefusedError):
+            Redis(address, port)
+    assert len(list(pathlib.Path(muster.home).glob("m/**/appendonlydir"))) == 6
+    muster.run("down", "--cluster", cluster, "--delete-data", "--confirm", "cache")
+    assert not list(pathlib.Path(muster.home).glob("m/**/appendonlydir"))
+    wait_until(lambda: not [command for command in processes_below(muster.home).values() if "server run" not in command],
+               what="agents to be gone")
+    assert list(pathlib.Path(muster.home).glob("m/hosts/*/*")) == []
 
 
 def test_iot_strips_prefixes_and_pins_uploads(muster):

@@ -1,44 +1,19 @@
 """Where muster's own disk is full: told, nothing lost, and it goes on by itself once there is room."""
 
 import os
-import pathlib
 import signal
-import subprocess
 
 import pytest
 from conftest import edge, get, wait_until, web
+from small_disk import SmallDisk
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")
 
 
-class SmallDisk:
-    def __init__(self, folder):
-        self.folder = folder
-        self.filler = folder / "filler"
-
-    def fill(self):
-        with open(self.filler, "wb", buffering=0) as filler:
-            try:
-                while True:
-                    filler.write(b"x" * 4096)
-            except OSError:
-                pass
-
-    def make_room(self):
-        os.unlink(self.filler)
-
-
 @pytest.fixture
 def disk(muster):
-    folder = pathlib.Path(muster.home, "m")
-    folder.mkdir(mode=0o711)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m,mode=0711", "tmpfs", folder], check=True)
-    try:
-        yield SmallDisk(folder)
-    finally:
-        (folder / "filler").unlink(missing_ok=True)
-        muster.close()
-        subprocess.run(["umount", "-l", folder], check=False)
+    with SmallDisk(muster, "m") as small:
+        yield small
 
 
 def test_a_full_disk_is_told_and_loses_nothing(muster, disk):

@@ -9,43 +9,14 @@ import pytest
 
 from conftest import processes_below, wait_until
 from redis_client import Redis, Refused
-from redis_clusters import SERVER, Cache, needs_redis, order_of
+from redis_clusters import SERVER, Cache, Planned, apart, fill, has_all, needs_redis, order_of, without_loss
 
-pytestmark = needs_redis
+pytestmark = [needs_redis, pytest.mark.never_again]
 PASSWORD = "s3cr3t-of-the-cache"
 
 
-def apart(cache):
-    """Each replica stands on another host than its master."""
-    members = cache.members()
-    for name in cache.primaries():
-        primary, replicas = cache.shard(name)
-        assert replicas and all(members[one]["host"] != members[primary]["host"] for one in replicas), members
-
-
-def fill(cache, count=300):
-    client = cache.client()
-    for number in range(count):
-        client.ask("SET", f"key:{number}", number)
-    client.close()
-
-
-def has_all(cache, count=300):
-    client = cache.client()
-    found = [client.ask("GET", f"key:{number}") for number in range(count)]
-    client.close()
-    assert found == [str(number) for number in range(count)]
-
-
-def without_loss(writer):
-    """The writer was redirected at most, and what was acknowledged to it is there."""
-    assert len(writer.end().acks) > 20
-    assert not writer.problems, writer.problems
-    assert writer.read_back() == []
-
-
 def test_it_comes_up_from_nothing_and_keeps_its_password_to_itself(muster):
-    cache = Cache(muster, hosts=3, password=PASSWORD)
+    cache = Planned(muster, hosts=3, password=PASSWORD)
     cache.set_secret(PASSWORD)
     told = cache.up()
     cache.whole()
@@ -66,7 +37,7 @@ def test_it_comes_up_from_nothing_and_keeps_its_password_to_itself(muster):
             Redis(one["address"], one["ports"]["port"]).ask("GET", "a")
     with cache.writer() as writer:
         wait_until(lambda: len(writer.acks) > 100, what="writes")
-    without_loss(writer)
+    without_loss(writer, cache)
     told += muster.run("ps", "--cluster", cache.key, "--json").stdout
     told += muster.run("plan", cache.file(), "--rehearse", "--json").stdout
     told += muster.run("logs", "--cluster", cache.key).stdout + "".join(processes_below(muster.home).values())
@@ -106,7 +77,7 @@ def test_fewer_than_three_masters_are_refused(muster):
 
 
 def test_hosts_are_added_and_removed_under_a_writer(muster):
-    cache = Cache(muster, hosts=2)
+    cache = Planned(muster, hosts=2)
     cache.up()
     cache.whole()
     apart(cache)
@@ -119,7 +90,7 @@ def test_hosts_are_added_and_removed_under_a_writer(muster):
         cache.up()
         cache.whole()
         writer.cluster.nodes = cache.nodes()
-        without_loss(writer)
+        without_loss(writer, cache)
     assert {one["host"] for one in cache.members().values()} == {"h2", "h3"}
     assert cache.slots() == [5461, 5461, 5462]
     apart(cache)
@@ -127,7 +98,7 @@ def test_hosts_are_added_and_removed_under_a_writer(muster):
 
 
 def test_settings_and_the_password_change_under_a_writer(muster):
-    cache = Cache(muster, password=PASSWORD)
+    cache = Planned(muster, password=PASSWORD)
     cache.set_secret(PASSWORD)
     cache.up()
     cache.whole()
@@ -138,14 +109,14 @@ def test_settings_and_the_password_change_under_a_writer(muster):
         before = cache.members()
         cache.settings["maxmemory"] = "300mb"
         cache.settings["maxmemory-policy"] = "noeviction"
-        cache.keys["node_timeout"] = "1100ms"
+        cache.keys["node_timeout"] = "5100ms"
         said = cache.up().stdout
         assert order_of(said, "stopped") == [] and order_of(said, "step-down") == []
         cache.whole()
         for name, one in cache.members().items():
             assert (one["pid"], one["restarts"]) == (before[name]["pid"], before[name]["restarts"])
             assert cache.setting(name, "maxmemory") == str(300 * 1024 * 1024)
-            assert cache.setting(name, "cluster-node-timeout") == "1100"
+            assert cache.setting(name, "cluster-node-timeout") == "5100"
         # The password: nobody restarts either.
         cache.password = "another-one"
         cache.set_secret(cache.password)
@@ -158,15 +129,15 @@ def test_settings_and_the_password_change_under_a_writer(muster):
         cache.settings["io-threads"] = "2"
         said = cache.up().stdout
         cache.whole()
-        stopped, stepped_down = order_of(said, "stopped"), order_of(said, "step-down done")
+        stopped, stepped_down = order_of(said, "stopped"), order_of(said, "stepped down")
         assert sorted(stopped[:3]) == replicas and sorted(stopped[3:]) == primaries
-        assert said.index(f"{stopped[2]}  ready") < said.index(f"{primaries[0]}  step-down done")
+        assert said.index(f"{stopped[2]}  ready") < said.index(f"{primaries[0]}  stepped down")
         assert set(primaries) <= set(stepped_down)
         for name in primaries:
-            assert said.index(f"{name}  step-down done") < said.index(f"{name}  stopped")
+            assert said.index(f"{name}  stepped down") < said.index(f"{name}  stopped")
         assert all(cache.setting(name, "io-threads") == "2" for name in before)
         assert not set(cache.pids().values()) & {one["pid"] for one in before.values()}
-        without_loss(writer)
+        without_loss(writer, cache)
     assert "another-one" not in said
     apart(cache)
 
@@ -177,7 +148,7 @@ def test_the_program_changes_goes_back_and_one_that_does_not_start_stops_the_rol
         shutil.copy(SERVER, path)
     broken.write_text("#!/bin/sh\necho 'no such instruction' >&2\nexit 3\n")
     broken.chmod(0o755)
-    cache = Cache(muster, program=old, restart="{ crashes: 2, first: 100ms }", update="{ deadline: 5s }")
+    cache = Planned(muster, program=old, restart="{ crashes: 2, first: 100ms }", update="{ deadline: 5s }")
     runs = lambda path: sum(os.readlink(f"/proc/{pid}/exe") == str(path) for pid in cache.pids().values() if pid)
     cache.up()
     cache.whole()
@@ -206,11 +177,11 @@ def test_the_program_changes_goes_back_and_one_that_does_not_start_stops_the_rol
         muster.run("rollback", "--cluster", cache.key, timeout=120)
         cache.keys["program"] = old
         cache.whole()
-        without_loss(writer)
+        without_loss(writer, cache)
 
 
 def test_masters_and_replicas_are_scaled_both_ways_with_their_keys(muster):
-    cache = Cache(muster)
+    cache = Planned(muster)
     cache.up()
     fill(cache)
     with cache.writer() as writer:
@@ -226,12 +197,12 @@ def test_masters_and_replicas_are_scaled_both_ways_with_their_keys(muster):
         assert cache.slots() == [5461, 5461, 5462] and len(cache.replicas()) == 3
         writer.cluster.nodes = cache.nodes()
         has_all(cache)
-        without_loss(writer)
+        without_loss(writer, cache)
     apart(cache)
 
 
 def test_masters_are_changed_by_hand_and_go_back_while_a_client_writes(muster):
-    cache = Cache(muster)
+    cache = Planned(muster)
     cache.up()
     cache.whole()
     fill(cache)
@@ -245,7 +216,7 @@ def test_masters_are_changed_by_hand_and_go_back_while_a_client_writes(muster):
         members = cache.members()
         assert len({members[name]["host"] for name in cache.primaries()}) == 3
         has_all(cache)
-        without_loss(writer)
+        without_loss(writer, cache)
     refused = muster.run("failover", "cache", "--force", "--cluster", cache.key, code=None)
     assert refused.returncode != 0 and "primary-is-well" in refused.stdout + refused.stderr
 

@@ -14,7 +14,8 @@ import time
 import pytest
 from conftest import free_ports, wait_until
 
-pytestmark = pytest.mark.skipif(not shutil.which("redis-server"), reason="redis-server is not installed")
+pytestmark = [pytest.mark.skipif(not shutil.which("redis-server"), reason="redis-server is not installed"),
+              pytest.mark.never_again]
 
 
 class Redis:
@@ -108,8 +109,8 @@ def cluster_file(muster, hosts=3, replicas=2, port=None, extra="", name="kv"):
     port = port or free_ports(hosts + 1)
     lines = [f"cluster: {name}", "hosts:"]
     lines += [f"  h{host}: {{ address: 10.0.0.{host} }}" for host in range(1, hosts + 1)]
-    lines += ["services:", "  cache:", "    kind: redis", f"    replicas: {replicas}", f"    port: {port}",
-              "    health: { every: 250ms }"]
+    lines += ["services:", "  cache:", "    kind: redis", f"    replicas: {replicas}", f"    port: {port}"]
+    lines += ["    health: { every: 250ms }"] if "health:" not in extra else []
     lines += ["    " + line for line in extra.strip().splitlines()]
     return muster.file("\n".join(lines) + "\n")
 
@@ -168,12 +169,21 @@ class Cache:
             return [number for number in writer.acknowledged if redis("GET", f"key:{number}") is None]
 
 
-@pytest.fixture
-def cache(muster):
+def formed(muster):
     one = Cache(muster, cluster_file(muster))
     one.up()
     one.settled()
+    # Where a replica said that it has loaded before its primary knew the transfer's child ended, Redis sends it nothing
+    # until it says so again, a second later: a primary that dies then takes its first writes along.
+    one.write_to_all("formed", 1)
+    with Redis(one.address(one.primary())) as redis:
+        redis("DEL", "formed")
     return one
+
+
+@pytest.fixture
+def cache(muster):
+    return formed(muster)
 
 
 def test_it_forms_and_replicates_and_is_verified(cache):
@@ -243,17 +253,20 @@ def test_failover_of_a_primary_that_is_well_is_refused(cache):
     assert refused.returncode != 0 and "primary-is-well" in refused.stderr + refused.stdout
 
 
-def test_a_frozen_primary_is_killed_by_its_agent_and_replaced(cache):
+def test_a_frozen_primary_is_killed_by_its_agent_and_writes_go_on(cache):
+    """On a replica, or on itself where it is back before a replica was chosen: it has all of the data then."""
     primary = cache.primary()
     writer = Writer(cache.addresses())
     writer.wait_for()
     os.kill(cache.members()[primary]["pid"], signal.SIGSTOP)
-    wait_until(lambda: cache.primary() not in (None, primary), 30, "another primary")
-    writer.wait_for()
+    wait_until(lambda: cache.members()[primary]["restarts"] == 1, 30, "its restart")
     cache.settled()
+    writer.wait_for()
     writer.stop()
+    assert cache.members()[primary]["last_exit"].startswith("killed as hung")
+    assert writer.outage < 15, writer.outage
     assert len(cache.lost(writer)) < 50
-    assert cache.plan_is_empty()[0]
+    assert cache.plan_is_empty()[0], cache.plan_is_empty()[1]
 
 
 def test_a_rolling_restart_loses_no_write(cache):
@@ -345,7 +358,7 @@ def test_a_server_that_is_gone_leaves_the_primary_to_its_majority(cache):
     assert cache.lost(writer) == []
 
 
-def test_a_primary_that_died_while_the_server_was_gone_is_replaced_by_the_next_server(cache):
+def test_a_primary_that_died_while_the_server_was_gone_takes_no_write_until_the_next_server_says_who_does(cache):
     primary = cache.primary()
     cache.write_to_all("kept", "yes")
     pid, address = cache.members()[primary]["pid"], cache.address(primary)
@@ -360,9 +373,9 @@ def test_a_primary_that_died_while_the_server_was_gone_is_replaced_by_the_next_s
         return False
 
     wait_until(refuses, 20, "its agent to start it again, fenced")
-    new = cache.settled()  # this starts a server
-    assert new != primary
+    new = cache.settled()  # this starts a server; any of them may be it, for all have all
     assert cache.call(new, "GET", "kept") == "yes"
+    cache.write_to_all("kept", "still")
     assert cache.plan_is_empty()[0], cache.plan_is_empty()[1]
 
 
@@ -591,4 +604,17 @@ def test_another_password_is_taken_up_without_a_restart_and_they_stay_linked(mus
     wait_until(lambda: cache.primary() not in (None, primary), 20, "another primary")
     new = cache.settled()
     assert ask(new, "the second", "WAIT", 2, 5000) == 2
+    assert cache.plan_is_empty()[0], cache.plan_is_empty()[1]
+
+
+def test_a_redis_does_not_become_a_redis_cluster_by_its_name(muster):
+    cache = formed(muster)
+    cache.write_to_all("kept", "yes")
+    text = pathlib.Path(cache.file).read_text()
+    other = pathlib.Path(cache.file).with_name("other.yaml")
+    other.write_text(text.replace("kind: redis", "kind: redis-cluster").replace("replicas: 2", "masters: 3\n    replicas: 0"))
+    for command in ("plan", "up"):
+        refused = muster.run(command, other, "--rehearse", code=None)
+        assert refused.returncode == 1 and "[kind-changed]" in refused.stderr, refused
+    assert cache.call(cache.settled(), "GET", "kept") == "yes"
     assert cache.plan_is_empty()[0], cache.plan_is_empty()[1]

@@ -26,6 +26,10 @@ def test_a_killed_instance_leaves_the_balancer_and_returns(muster):
     after = wait_until(returned, what="app-2 to return")
     assert after["restarts"] >= 1
     assert after["last_exit"] == "signal 9"
+    told = [(one["who"], one["action"], one["detail"]) for one in muster.json("audit", "-c", "web@rehearsal")["entries"]]
+    host = f"agent of {after['host']}"
+    assert (host, "died", "app-2: signal 9") in told, told
+    assert [one[:2] for one in told if one[2].startswith("app-2: after ")] == [(host, "ready again")], told
     wait_until(lambda: len({get(url)[1].get("X-Instance") for _ in range(12)}) == 3, what="all three behind the edge")
 
 
@@ -77,6 +81,8 @@ def test_a_hung_instance_is_killed_by_its_agent(muster):
     os.kill(before, signal.SIGSTOP)
     wait_until(lambda: (lambda one: one["pid"] not in (0, before) and one["state"] == "ready")(
         muster.instances("web@rehearsal")["app-1"]), what="the hung instance to be replaced")
+    told = [one["detail"] for one in muster.json("audit", "-c", "web@rehearsal")["entries"] if one["action"] == "died"]
+    assert len(told) == 1 and told[0].startswith("app-1: killed as hung"), told
 
 
 def test_down_claims_nothing_that_a_silent_agent_has_not_done(muster):

@@ -19,15 +19,15 @@ TOKEN = "the-token-of-tests"
 class Spear:
     """A running muster-push."""
 
-    def __init__(self, folder, settings, environment=None):
+    def __init__(self, folder, settings, environment=None, files=None):
         settings = {"listen": ["127.0.0.1:0"], "admin": {"listen": ["127.0.0.1:0"]}, "shards": 2, **settings}
         self.config = folder / "spear.yaml"
         self.config.write_text(yaml.safe_dump(settings))
         self.log_path = folder / "log"
+        self.environment = {**os.environ, "MUSTER_PUSH_ADMIN_TOKEN": TOKEN, **(environment or {})}
         with open(self.log_path, "wb") as log:
             self.process = subprocess.Popen(
-                [PROGRAM, "spear", "--config", self.config], stdout=log, stderr=subprocess.STDOUT,
-                env={**os.environ, "MUSTER_PUSH_ADMIN_TOKEN": TOKEN, **(environment or {})})
+                [*(["prlimit", f"--nofile={files}"] if files else []), PROGRAM, "spear", "--config", self.config], stdout=log, stderr=subprocess.STDOUT, env=self.environment)
         pattern = r"listening for=(\w+) address=\[?([\d.:a-f]+?)\]?:(\d+)(?: |\n)"
 
         def listening():
@@ -62,6 +62,20 @@ class Spear:
         assert status == 200, answer
         return answer
 
+    def die(self):
+        self.process.kill()
+        self.process.wait()
+
+    def come_back(self):
+        """Started again at the same addresses; it may not listen yet."""
+        settings = yaml.safe_load(self.config.read_text())
+        settings["listen"] = ["%s:%d" % address for address in self.addresses]
+        settings["admin"]["listen"] = ["%s:%d" % self.admin]
+        self.config.write_text(yaml.safe_dump(settings))
+        with open(self.log_path, "wb") as log:
+            self.process = subprocess.Popen([PROGRAM, "spear", "--config", self.config], stdout=log, stderr=subprocess.STDOUT,
+                                            env=self.environment)
+
     def end(self):
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
@@ -81,10 +95,10 @@ def spear(tmp_path):
     """Starts servers: spear(setting=…) → Spear."""
     started = []
 
-    def start(environment=None, **settings):
+    def start(environment=None, files=None, **settings):
         folder = tmp_path / str(len(started))
         folder.mkdir()
-        started.append(Spear(folder, {"drain": {"over": "0s"}, **settings}, environment))
+        started.append(Spear(folder, {"drain": {"over": "0s"}, **settings}, environment, files))
         return started[-1]
 
     yield start

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from wire import TEXT, Gone, Polling, WebSocket, connect, request, wait_until
+from wire import TEXT, Gone, Polling, WebSocket, connect, read_response, request, wait_until
 
 pytest_plugins = ["spear_node"]
 
@@ -115,6 +115,20 @@ def test_polling_takes_chunked_bodies(server):
     assert polling.get() == (200, "4hello")
 
 
+def test_polling_takes_chunked_bodies_that_come_in_pieces(server):
+    polling = Polling(server, "/engine.io/")
+    text = "4" + "".join(chr(97 + i % 26) for i in range(300))
+    with connect(server) as sock, sock.makefile("rb") as file:
+        for _ in range(2):  # what was left of the first is not the second's
+            sock.sendall(f"POST {polling.path} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n".encode())
+            for letter in text:
+                sock.sendall(b"1;a=b\r\n")
+                sock.sendall(letter.encode() + b"\r\n")
+            sock.sendall(b"0\r\n\r\n")
+            assert read_response(file) == (200, b"ok")
+            assert polling.get() == (200, text)
+
+
 def test_polling_takes_requests_in_a_row_on_one_connection(server):
     polling = session(server)
     one = f"POST {polling.path} HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n4a".encode()
@@ -126,6 +140,19 @@ def test_polling_takes_requests_in_a_row_on_one_connection(server):
             got += more
     assert got.count(b"HTTP/1.1 200 OK") == 3
     assert got.endswith(b"4a\x1e4a")
+
+
+@pytest.mark.parametrize("_", range(8))  # whichever shards connection and session come to
+def test_what_follows_a_pending_get_is_answered_behind_it(server, _):
+    polling = Polling(server, "/engine.io/")
+    with connect(server) as sock, sock.makefile("rb") as file:
+        sock.sendall(f"GET /none HTTP/1.1\r\nHost: x\r\n\r\nGET {polling.path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        assert read_response(file)[0] == 404  # so that the GET is pending before the POST comes
+        sock.sendall(f"POST {polling.path} HTTP/1.1\r\nHost: x\r\nContent-Length: 6\r\n\r\n4later".encode())
+        assert polling.post("4first") == (200, "ok")
+        assert read_response(file) == (200, b"4first")
+        assert read_response(file) == (200, b"ok")
+    assert polling.get() == (200, "4later")
 
 
 def test_polling_closes_upon_two_gets(quick):
@@ -326,11 +353,53 @@ def test_cors_for_any_origin(server):
 def test_cors_for_named_origins_with_credentials(spear):
     server = spear(cors={"origins": ["http://a", "http://b"], "credentials": True}, heartbeat={"interval": "200ms"})
     polling = Polling(server.address)
-    for origin, expected in [("http://b", "http://b"), ("http://c", None)]:
-        _, headers, _ = request(server.address, "GET", polling.path, headers={"Origin": origin})  # waits for the ping
+    for origin, code, expected in [("http://b", 200, "http://b"), ("http://c", 403, None)]:
+        status, headers, _ = request(server.address, "GET", polling.path, headers={"Origin": origin})  # waits for the ping
+        assert status == code
         assert headers["Access-Control-Allow-Origin"] == expected
         assert headers["Access-Control-Allow-Credentials"] == ("true" if expected else None)
         polling.post("3")
+
+
+def asked_by(server, origin, session=None):
+    """Statuses of what a page of that origin would do: a handshake over each transport, and, of a session, an upgrade, a GET and
+    a POST."""
+    headers, statuses = {"Origin": origin, "Host": "spear.test"}, []
+    answers = [request(server.address, "GET", "/socket.io/?EIO=4&transport=polling", headers=headers)]
+    if session:
+        answers.append(request(server.address, "POST", session.path, "40", headers))
+        answers.append(request(server.address, "GET", session.path, headers=headers))
+    for status, _, text in answers:
+        statuses.append(status)
+        assert status == 200 or json.loads(text) == {"code": 4, "message": "Forbidden"}
+    for more in ["", f"&sid={session.sid}"] if session else [""]:
+        with connect(server.address) as sock:
+            sock.sendall(f"GET /socket.io/?EIO=4&transport=websocket{more} HTTP/1.1\r\nHost: spear.test\r\nOrigin: {origin}\r\n"
+                         "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+                         "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n".encode())
+            answer = sock.makefile("rb")
+            status = int(answer.readline().split()[1])
+            statuses.append(status)
+            assert status == 101 or answer.read().endswith(b'{"code":4,"message":"Forbidden"}'), "and the connection ends"
+    return statuses
+
+
+@pytest.mark.parametrize("origins", [[], ["http://a"]])
+def test_pages_of_no_allowed_origin_are_refused_over_both_transports(spear, origins):
+    server = spear(cors={"origins": origins})
+    for origin in ["http://evil", "https://spear.test.evil", "http://spear.test:8080", "null", "http://", "http://A.evil/http://a"]:
+        session = Polling(server.address)
+        assert asked_by(server, origin, session) == [403] * 5, origin
+        assert session.post("40")[0] == 200, "it lives, and is none of theirs"
+        assert request(server.address, "OPTIONS", "/socket.io/", headers={"Origin": origin})[1]["Access-Control-Allow-Origin"] is None
+
+
+@pytest.mark.parametrize("origins, origin", [
+    (["http://a"], "http://a"), (["*"], "http://any"), (["*"], "null"),
+    ([], "http://spear.test"), ([], "https://SPEAR.test"), ([], "https://spear.test:443")])
+def test_pages_of_allowed_origins_and_of_the_host_itself_connect_over_both_transports(spear, origins, origin):
+    server = spear(cors={"origins": origins})
+    assert asked_by(server, origin, Polling(server.address)) == [200, 200, 200, 101, 101]
 
 
 def test_other_paths_are_not_found(server):

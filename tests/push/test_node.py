@@ -6,9 +6,10 @@ import random
 import signal
 import socket
 import subprocess
+import time
 
 import pytest
-from wire import PROGRAM, Client, Polling, WebSocket, connect, request, wait_until
+from wire import PROGRAM, Client, Gone, Polling, WebSocket, connect, read_response, request, wait_until
 
 pytest_plugins = ["spear_node"]
 
@@ -44,6 +45,17 @@ def test_wrong_command_lines_are_told_apart_from_failures(tmp_path):
     assert run("version").stdout.startswith("muster-push ")
 
 
+def test_variables_of_a_service_of_its_name_are_left_out_and_slips_refused(tmp_path, spear):
+    service = {"MUSTER_PUSH_SERVICE_HOST": "10.0.0.1", "MUSTER_PUSH_PORT_31001_TCP_ADDR": "10.0.0.1"}
+    done = check(tmp_path, "shards: 2\n", **service)
+    assert done.returncode == 0, done.stderr
+    assert "MUSTER_PUSH_PORT_31001_TCP_ADDR, MUSTER_PUSH_SERVICE_HOST" in done.stdout
+    done = check(tmp_path, "shards: 2\n", **service, MUSTER_PUSH_SERVICE_HOSTS="10.0.0.1")
+    assert done.returncode == 2 and "MUSTER_PUSH_SERVICE_HOSTS: error:" in done.stderr
+    server = spear(environment=service)
+    assert 'variables of a service left out names="MUSTER_PUSH_PORT_31001_TCP_ADDR, MUSTER_PUSH_SERVICE_HOST"' in server.log()
+
+
 def test_a_secret_in_the_file_is_refused_and_not_printed(tmp_path):
     done = check(tmp_path, "admin: {token: do-not-tell}\n")
     assert done.returncode == 2 and "do-not-tell" not in done.stderr + done.stdout
@@ -70,6 +82,7 @@ def test_health_metrics_and_state(spear):
     with Client(server.address) as client:
         client.auth("ann")
         assert json.loads(request(server.admin, "GET", "/health")[2]) == {"status": "ok"}
+        wait_until(lambda: server.state()["users"] == 1)  # is counted at the end of a turn, which the answer doesn't wait for
         metrics = request(server.admin, "GET", "/metrics")[2]
         values = {}
         for line in metrics.splitlines():
@@ -83,6 +96,22 @@ def test_health_metrics_and_state(spear):
         state = server.state()
         assert (state["sockets"], state["draining"], state["name"]) == (1, False, "spear")
     wait_until(lambda: server.state()["sockets"] == 0, what="the client to be gone")
+
+
+def test_who_asks_and_ends_in_one_breath_is_answered(spear):
+    node = spear()
+    sock = connect(node.address)
+    os.kill(node.process.pid, signal.SIGSTOP)  # so that it finds both at once
+    try:
+        sock.sendall(b"GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: x\r\n\r\n")
+        sock.shutdown(socket.SHUT_WR)
+    finally:
+        os.kill(node.process.pid, signal.SIGCONT)
+    answer = b""
+    while more := sock.recv(65536):  # to the end, which spear answers the other's with
+        answer += more
+    assert answer.startswith(b"HTTP/1.1 200 OK\r\n") and b'"sid"' in answer
+    sock.close()
 
 
 def test_the_log_may_be_json():
@@ -106,11 +135,55 @@ def test_drain_tells_clients_and_ends_them_one_after_the_other(spear):
         assert client.event("drain")[1] == {"elsewhere": "http://other:1", "withinMs": 600}
     assert request(server.address, "GET", "/socket.io/?EIO=4&transport=polling")[0] == 503
     assert request(server.admin, "GET", "/health")[0] == 503
-    assert polling.get()[1].endswith("1")
+    told = ""
+    while not told.endswith("1"):  # at once, or with what it is told of the drain before it
+        status, text = polling.get()
+        assert status == 200, told
+        told += text
+    assert '42["drain",{"elsewhere":"http://other:1","withinMs":600}]' in told
     for client in clients:
         client.expect_gone()
         client.sock.close()
     assert server.process.wait(10) == 0
+
+
+@pytest.mark.parametrize("end", ["bad packet", "kick", "drain"])
+def test_no_probe_takes_over_a_session_that_was_closed(spear, end):
+    server = spear(drain={"over": "6s"}, shards=1)
+    with Client(server.address) as witness:  # the first to come is the last that a drain closes
+        polling = Polling(server.address)
+        polling.post('40{"id":"prober"}')
+        assert polling.get()[1].startswith("40{")
+        with WebSocket(server.address, f"/socket.io/?EIO=4&transport=websocket&sid={polling.sid}") as probe:
+            probe.send("2probe")
+            assert probe.receive() == "3probe"
+            assert polling.get()[1].endswith("6")  # from here on no GET is pending
+            if end == "bad packet":
+                polling.post("4x")
+            elif end == "kick":
+                assert server.api("POST", "/v1/kick", {"user": "prober"}) == (200, {"kicked": 1})
+            else:
+                server.process.send_signal(signal.SIGTERM)
+            wait_until(lambda: server.state()["sockets"] == 1, what="the session to be closed")
+            probe.send("5")
+            probe.send("40")
+            assert witness.call("echo", "still here") == ["still here"]
+            probe.expect_gone()
+        assert witness.call("echo", "and now") == ["and now"]
+        if end == "drain":  # what waited for a GET still does
+            assert polling.get()[1].startswith('42["drain",')
+            assert polling.get()[1] == "1"
+
+
+def test_while_a_node_drains_every_shard_answers(spear):
+    server = spear(drain={"over": "1h"}, shards=4)
+    with Client(server.address) as client:  # the others have nobody to send away
+        server.process.send_signal(signal.SIGTERM)
+        assert client.event("drain")[1]["withinMs"] == 3_600_000
+        end = time.monotonic() + 1  # three times as long as a shard waits for its last client to read
+        while time.monotonic() < end:
+            assert request(server.address, "GET", "/socket.io/?EIO=4&transport=polling")[0] == 503
+        assert client.call("echo", "still here") == ["still here"]
 
 
 def test_drain_by_the_api(spear):
@@ -155,6 +228,40 @@ def test_tls_and_a_new_certificate_while_clients_stay(spear, tmp_path):
         assert client.call("echo", 1) == [1]
 
 
+@pytest.mark.parametrize("later", [0, 5])
+def test_a_new_certificate_is_seen_whose_files_are_of_one_time(spear, tmp_path, later):
+    def make(name, seconds):
+        folder = tmp_path / name
+        folder.mkdir()
+        make_certificate(folder, name)
+        for file in ("cert.pem", "key.pem"):
+            os.utime(folder / file, (1_000_000 + seconds,) * 2)
+        # Both at once, as Kubernetes does with those of a secret.
+        os.symlink(folder, tmp_path / "next")
+        os.replace(tmp_path / "next", tmp_path / "now")
+    make("first", 0)
+    server = spear(tls={"certificate": str(tmp_path / "now/cert.pem"), "key": str(tmp_path / "now/key.pem")})
+    assert "CN = first" in common_name(server.address)
+    make("second", later)
+    wait_until(lambda: "CN = second" in common_name(server.address), what="the new certificate")
+
+
+def test_who_always_sends_over_tls_holds_up_nobody(spear, tmp_path):
+    make_certificate(tmp_path, "first")
+    server = spear(tls={"certificate": str(tmp_path / "cert.pem"), "key": str(tmp_path / "key.pem")}, shards=1)
+    with Client(server.address, tls=True) as busy, Client(server.address, tls=True) as other:
+        frames = busy.encode(1, b'42["echo","' + b"x" * 60_000 + b'"]') * 20
+
+        def flood():
+            for _ in range(20):
+                busy.sock.sendall(frames)
+            return server.state()["reads_put_off_total"] > 0
+        wait_until(flood, what="a turn that reads no further")
+        assert other.call("echo", 1) == [1]
+        # What was put off comes in order and to the last byte, without anything more being sent.
+        assert busy.call("echo", "the last") == ["the last"]
+
+
 def test_tls_that_cannot_be_read_is_said(tmp_path):
     make_certificate(tmp_path, "first")
     (tmp_path / "bad.pem").write_text("no pem")
@@ -187,6 +294,105 @@ def test_limit_of_the_node(spear):
     server = spear(limits={"connections": 2}, shards=1)
     with Client(server.address), Client(server.address), connect(server.address) as sock:
         assert sock.recv(1000).startswith(b"HTTP/1.1 503 ")
+
+
+def test_the_limit_of_the_node_is_one_of_all_its_shards(spear):
+    server = spear(limits={"connections": 7}, shards=4)
+    held = [Client(server.address) for _ in range(7)]  # whatever shard the kernel gave each to
+    with connect(server.address) as sock:
+        assert sock.recv(1000).startswith(b"HTTP/1.1 503 ")
+    wait_until(lambda: server.state()["connections_refused_node_total"] == 1, what="the refusal to be counted")
+    held.pop().sock.close()
+
+    def again():
+        try:
+            return Client(server.address)
+        except (AssertionError, OSError, IndexError):
+            return None
+    held.append(wait_until(again, what="a place to be free"))
+    for client in held:
+        client.sock.close()
+
+
+def handshakes(address, count):
+    """Statuses of so many handshakes of long-polling on one connection, as long as it lives."""
+    statuses = []
+    with connect(address) as sock, sock.makefile("rb") as file:
+        for _ in range(count):
+            sock.sendall(b"GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: x\r\n\r\n")
+            statuses.append(read_response(file)[0])
+            if statuses[-1] != 200:
+                assert file.read() == b"", "the connection ends"
+                break
+    return statuses
+
+
+@pytest.mark.parametrize("limit, status, metric", [("connections", 503, "node"), ("per_address", 429, "address")])
+def test_sessions_without_a_connection_count_under_the_limits(spear, limit, status, metric):
+    server = spear(limits={limit: 5}, shards=4)
+    assert handshakes(server.address, 50) == [200] * 5 + [status]
+    with WebSocket(server.address, "/socket.io/?EIO=4&transport=websocket") as ws:
+        assert ws.status == status
+    assert server.state()[f"connections_refused_{metric}_total"] == 2
+    assert server.state()["sessions_polling"] == 5
+    assert f"connection refused limit=limits.{limit} address=127.0.0.1" in server.log()
+
+
+def test_a_session_and_its_connection_count_once_also_after_an_upgrade(spear):
+    server = spear(limits={"connections": 3}, shards=1)
+    polling = Polling(server.address)
+    with Client(server.address), Client(server.address), WebSocket(
+            server.address, f"/socket.io/?EIO=4&transport=websocket&sid={polling.sid}") as upgraded:
+        upgraded.send("2probe")
+        assert upgraded.receive() == "3probe"
+        upgraded.send("5")
+        wait_until(lambda: server.state()["sessions_websocket"] == 3)
+        with connect(server.address) as sock:
+            assert sock.recv(1000).startswith(b"HTTP/1.1 503 ")
+
+
+def test_sessions_that_end_make_room(spear):
+    server = spear(limits={"per_address": 2}, heartbeat={"interval": "200ms", "timeout": "200ms"})
+    assert handshakes(server.address, 9) == [200, 200, 429]
+    wait_until(lambda: server.state()["sessions_polling"] == 0, what="sessions that nobody asks for to end")
+    Polling(server.address).post("1")  # which ends it
+    # What is refused for another reason takes no place either.
+    for _ in range(3):
+        with connect(server.address) as sock:
+            sock.sendall(b"GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\n"
+                         b"Upgrade: websocket\r\nSec-WebSocket-Version: 12\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
+            assert sock.recv(1000).startswith(b"HTTP/1.1 426 ")
+        wait_until(lambda: server.state()["connections"] == 1)  # which asks
+    with Client(server.address), Client(server.address):
+        pass
+
+
+def test_without_a_limit_files_are_one_for_sessions_too(spear):
+    server = spear(files=100)
+    statuses = handshakes(server.address, 200)
+    assert 0 < len(statuses) <= 100 and statuses[-1] == 503
+    assert server.state()["connections_refused_files_total"] == 1
+
+
+def test_a_node_without_files_for_clients_still_tells_of_itself(spear):
+    server = spear(files=100)
+    held = [connect(server.address) for _ in range(100)]
+    wait_until(lambda: server.state()["connections_refused_files_total"] > 0, what="files to be used up")
+    assert request(server.admin, "GET", "/health")[0] == 200
+    assert server.push(to={"all": True}, content=1)["delivered"] == 0
+    assert "connection refused limit=files address=127.0.0.1" in server.log()
+    for sock in held:
+        sock.close()
+
+
+def test_a_node_that_is_full_still_tells_of_itself(spear):
+    server = spear(limits={"connections": 1, "per_address": 1}, shards=1)
+    with Client(server.address) as client:
+        with connect(server.address) as sock:
+            assert sock.recv(1000).startswith(b"HTTP/1.1 503 ")
+        assert request(server.admin, "GET", "/health")[0] == 200
+        client.auth("ann")
+        assert server.push(to={"user": "ann"}, content=1)["delivered"] == 1
 
 
 def test_limit_of_packets(spear):
@@ -223,6 +429,43 @@ def test_a_slow_consumer_holds_up_nobody(spear, policy):
             seen = slow.event("msg")[1]["content"][0]
             assert seen == 0
     wait_until(lambda: server.state()["connections"] <= 1)
+
+
+@pytest.mark.parametrize("secure", [False, True])
+def test_who_was_too_slow_is_told_so_and_does_not_come_back(spear, tmp_path, secure):
+    make_certificate(tmp_path, "slow")
+    tls = {"tls": {"certificate": str(tmp_path / "cert.pem"), "key": str(tmp_path / "key.pem")}} if secure else {}
+    server = spear(slow={"bytes": "256k"}, shards=1, recovery={"enabled": True}, **tls)
+    with Client(server.address, tls=secure) as slow:
+        slow.auth("slow")
+        server.push(to={"user": "slow"}, content="first")
+        offset = slow.event("msg")[2]
+        wait_until(lambda: server.push(to={"user": "slow"}, content="x" * 240_000)["delivered"] == 0, seconds=60, what="it to be too slow")
+        assert server.state()["slow_closed_total"] == 1
+        # Every frame is whole, and this is the last.
+        assert slow.close_code() == 1008
+        with pytest.raises((Gone, OSError)):
+            slow.receive_frame()
+    assert server.state()["recovery_saved"] == 0
+    with Client(server.address, auth={"pid": slow.connected["pid"], "offset": offset}, tls=secure) as again:
+        assert again.sid != slow.sid
+
+
+def test_nothing_comes_behind_a_close_frame(spear):
+    server = spear(shards=1)
+    with Client(server.address) as leaving, Client(server.address) as other, Client(server.address) as third:
+        for client in (leaving, other, third):
+            assert client.call("join", "room")[0]["success"]
+        os.kill(server.process.pid, signal.SIGSTOP)  # so that it finds all in one turn, in this order
+        try:
+            leaving.sock.sendall(leaving.encode(1, b'42["emit","room","first"]') + leaving.encode(8, b"\x03\xe8"))
+            other.emit("emit", "room", "second")
+        finally:
+            os.kill(server.process.pid, signal.SIGCONT)
+        assert [third.event()[0], third.event()[0]] == ["first", "second"]
+        assert leaving.receive_frame() == (8, b"\x03\xe8")
+        with pytest.raises(Gone):
+            leaving.receive_frame()
 
 
 @pytest.mark.parametrize("policy", ["close", "drop"])
@@ -271,7 +514,7 @@ def test_slowloris_is_ended(spear):
     for sock in held[:10]:
         sock.sendall(b"GET /socket.io/?EIO=4 HTT")
     for sock in held[10:15]:
-        sock.sendall(b"POST /socket.io/ HTTP/1.1\r\nContent-Length: 5\r\n\r\nab")
+        sock.sendall(b"POST /socket.io/ HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nab")
     for index, sock in enumerate(held):
         answer = sock.recv(1000)
         assert answer.startswith(b"HTTP/1.1 408 ") if index < 15 else answer == b""

@@ -135,6 +135,29 @@ def test_closes_upon_text_where_an_attachment_is_due(server):
         client.expect_gone()
 
 
+@pytest.mark.parametrize("place", ['{"_placeholder":true,"num":1}', '{"_placeholder":true,"num":-1}', '{"_placeholder":true}',
+                                   '{"_placeholder":true,"num":"0"}', '[[{"a":{"num":1e3,"_placeholder":true}}]]',
+                                   r'{"_placehol\u0064er":true,"n\u0075m":1}', '{"_placeholder":true,"num":0,"num":1}'])
+def test_closes_upon_a_place_of_an_attachment_that_is_none(server, place):
+    with Client(server) as client:
+        client.event("auth")
+        client.send(f'451-["message",{place}]')
+        client.send(b"\1")
+        client.expect_gone()
+
+
+@pytest.mark.parametrize("places", ['{"_placeholder":true,"num":0},{"_placeholder":true,"num":0}', '"none"',
+                                    '{"_placeholder":true,"num":0,"in":{"_placeholder":true,"num":7}}',
+                                    '{"_placeholder":1,"num":7}', '{"_placeholder":true,"num":7,"_placeholder":false}'])
+def test_an_attachment_may_have_several_places_or_none(server, places):  # as with the reference
+    with Client(server) as client:
+        client.event("auth")
+        client.send(f'451-["message",{places}]')
+        client.send(b"\1")
+        assert client.packet() == f'451-["message-back",{places}]'
+        assert client.packet() == b"\1"
+
+
 def test_attachments_come_over_polling_too(server):
     polling = Polling(server)
     polling.post("40")
@@ -182,6 +205,38 @@ def test_who_said_goodbye_does_not_come_back(chat):
     wait_for_nobody(chat, "bye")
     with missed(chat.address, client, {"offset": offset}) as again:
         assert again.sid != client.sid
+
+
+def test_who_was_put_out_while_away_does_not_come_back(chat):
+    for _ in range(4):  # whichever shard it comes to
+        with Client(chat.address) as client:
+            client.auth("put-out")
+            client.subscribe("strict", "mild")
+            chat.push(to={"user": "put-out"}, content="seen")
+            offset = client.event("msg")[2]
+        wait_for_nobody(chat, "put-out")
+        chat.api("POST", "/v1/kick", {"user": "put-out", "from_group": "strict"})
+        with missed(chat.address, client, {"offset": offset}) as again:
+            assert again.sid == client.sid
+            assert chat.push(to={"group": "strict"}, content="no")["delivered"] == 0
+            chat.push(to={"group": "mild"}, content="yes")
+            offset = again.event("msg")[2]
+        wait_for_nobody(chat, "put-out")
+        chat.api("POST", "/v1/kick", {"group": "mild"})
+        with missed(chat.address, client, {"offset": offset}) as again:
+            assert again.sid != client.sid
+
+
+def test_nobody_comes_back_into_another_namespace(chat):
+    with Client(chat.address) as client:
+        client.auth("elsewhere")
+        chat.push(to={"user": "elsewhere"}, content="seen")
+        offset = client.event("msg")[2]
+    wait_for_nobody(chat, "elsewhere")
+    with Client(chat.address, "/other", auth={"pid": client.connected["pid"], "offset": offset}) as other:
+        assert other.sid != client.sid
+    with missed(chat.address, client, {"offset": offset}) as again:
+        assert again.sid == client.sid
 
 
 @pytest.mark.parametrize("auth", [{"offset": "999999999"}, {"offset": "x"}, {"pid": "AAAAAAAAAAAAAAAAAAAA", "offset": "1"},

@@ -272,3 +272,22 @@ def test_takes_frames_that_come_with_the_handshake(steady):
             more = sock.recv(1000)
             assert more, got
             got += more
+
+
+@pytest.mark.parametrize("bad", [b"4\xff", b"4\xed\xa0", b"4a\xe2\x28"])
+def test_text_that_no_end_makes_utf8_ends_it_at_once(steady, bad):
+    with WebSocket(steady.address, "/socket.io/?EIO=4&transport=websocket") as ws:
+        ws.receive()
+        ws.frame(TEXT, bad, last=False)
+        assert ws.close_code() == 1007
+
+
+def test_a_character_may_lie_in_several_fragments(steady):
+    with WebSocket(steady.address, "/engine.io/?EIO=4&transport=websocket") as ws:
+        ws.receive()
+        text = "4\u00e9\u20ac\U0001f600".encode()
+        ws.frame(TEXT, text[:1], last=False)
+        for byte in text[1:]:
+            ws.frame(0, bytes([byte]), last=False)
+        ws.frame(0, b"")
+        assert ws.receive().encode() == text

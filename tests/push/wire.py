@@ -5,6 +5,7 @@ import http.client
 import json
 import os
 import pathlib
+import re
 import socket
 import ssl
 import struct
@@ -51,6 +52,18 @@ def request(address, method, path, body=None, headers=None):
         return response.status, response.headers, response.read().decode()
     finally:
         connection.close()
+
+
+def read_response(file):
+    """The next response of a connection's file: its status and body."""
+    head = b""
+    while not head.endswith(b"\r\n\r\n"):
+        more = file.read(1)
+        if not more:
+            raise Gone
+        head += more
+    length = int(re.search(rb"(?i)content-length: (\d+)", head)[1])
+    return int(head.split()[1]), file.read(length)
 
 
 class WebSocket:

@@ -17,6 +17,21 @@ constexpr std::string_view kText = "text/plain; charset=UTF-8";
 constexpr std::string_view kHtml = "text/html";  // as the reference has it, which old browsers need
 constexpr std::string_view kJson = "application/json";
 
+// Whether a page of `origin` ("https://a:8443") was served by whom the request went to. Both name the port of
+// the scheme or leave it out.
+bool SameSite(std::string_view origin, std::string_view host) {
+  const size_t scheme = origin.find("://");
+  if (scheme == std::string_view::npos) return false;
+  const std::string_view port = origin.substr(0, scheme) == "https" ? ":443" : ":80";
+  const auto named = [port](std::string_view authority) {
+    const bool with_port =
+        authority.size() > port.size() && authority.substr(authority.size() - port.size()) == port;
+    return with_port ? authority.substr(0, authority.size() - port.size()) : authority;
+  };
+  const std::string_view from = named(origin.substr(scheme + 3));
+  return !from.empty() && http::SameWord(from, named(host));
+}
+
 }  // namespace
 
 void FillRandom(void* bytes, size_t size) {
@@ -85,6 +100,13 @@ void Engine::SetCors(const http::Request& request) {
   }
 }
 
+// The headers alone keep no page out: WebSockets ask for none, and a POST is taken before its answer is
+// withheld. Who sends no origin is no page.
+bool Engine::MayAsk(const http::Request& request) {
+  SetCors(request);
+  return request.origin.empty() || cors_ != 0 || SameSite(request.origin, request.host);
+}
+
 void Engine::Preflight(Connection& connection, const http::Request& request) {
   std::string headers = cors_headers_[cors_];
   if (cors_ != 0) {
@@ -107,8 +129,9 @@ void Engine::RespondTo(Connection& connection, int status, std::string_view type
 
 void Engine::Fail(Connection& connection, int code, bool upgrade) {
   counters_.refused.Add(1);
-  if (upgrade) {
-    connection.keep_alive = false;
+  loop_.Notify({.kind = Notice::Kind::kBadProtocol, .what = kErrors[code], .connection = &connection});
+  if (upgrade) connection.keep_alive = false;
+  if (upgrade && code != kForbidden) {
     RespondTo(connection, 400, kHtml, kErrors[code]);
     return;
   }
@@ -128,13 +151,17 @@ void Engine::OnRequest(Connection& connection, const http::Request& request) {
     }
     return;
   }
-  SetCors(request);
+  const bool allowed = MayAsk(request);
   if (request.method == "OPTIONS") {
     Preflight(connection, request);
     return;
   }
   const bool upgrade =
       http::Names(request.connection, "upgrade") && http::SameWord(request.upgrade, "websocket");
+  if (!allowed) {
+    Fail(connection, kForbidden, upgrade);
+    return;
+  }
   const std::string_view transport = http::QueryValue(request.query, "transport");
   const bool websocket = transport == "websocket" && options_.websocket;
   if (!websocket && !(transport == "polling" && options_.polling)) {
@@ -195,8 +222,19 @@ void Engine::OnHandshake(Connection& connection, const http::Request& request, b
     RespondTo(connection, 503, kJson, R"({"code":4,"message":"Draining"})");
     return;
   }
-  if (websocket && !BecomeWebSocket(connection, request)) return;
+  const Loop::Place place = loop_.TakePlace(connection);
+  if (place.refused != 0) {
+    connection.keep_alive = false;
+    const std::string headers = cors_headers_[cors_] + (place.refused == 503 ? "Retry-After: 5\r\n" : "");
+    loop_.Respond(connection, place.refused, headers, "");
+    return;
+  }
+  if (websocket && !BecomeWebSocket(connection, request)) {
+    loop_.LeavePlace(place.entry);
+    return;
+  }
   Session& session = Open(connection, websocket, protocol);
+  session.place = place.entry;
   if (websocket) {
     loop_.Send(connection, MakeFrame(FrameKind::kText, OpenPacket(session)));
   } else {
@@ -280,8 +318,13 @@ bool Engine::BecomeWebSocket(Connection& connection, const http::Request& reques
 void Engine::OnPoll(Session& session, Connection& connection) {
   if (session.state == Session::State::kClosing) {
     session.transport = &connection;
-    AnswerPoll(session, "1");
-    CloseNow(session, CloseReason::kServer);
+    session.origin = cors_;
+    if (!session.out.empty()) {
+      AnswerPoll(session);
+    } else {
+      AnswerPoll(session, "1");
+      CloseNow(session, CloseReason::kServer);
+    }
     return;
   }
   if (session.transport != nullptr) {
@@ -325,8 +368,8 @@ void Engine::OnBodyBegins(Connection& connection, const http::Request& request) 
     return;
   }
   Session* session = Find(id);
-  if (session == nullptr || !session->open()) return;
-  if (session->posting != nullptr) {  // two at a time
+  if (session == nullptr || !session->open() || !MayAsk(request)) return;  // OnRequest says why
+  if (session->posting != nullptr) {                                       // two at a time
     CloseNow(*session, CloseReason::kTransportError);
     return;
   }
@@ -335,6 +378,10 @@ void Engine::OnBodyBegins(Connection& connection, const http::Request& request) 
 }
 
 void Engine::OnPost(Session& session, Connection& connection, const http::Request& request) {
+  if (session.state == Session::State::kClosing) {  // nobody hears it any more; what waits is still fetched
+    RespondTo(connection, 200, kHtml, "ok");
+    return;
+  }
   const bool binary = http::SameWord(request.content_type, "application/octet-stream");
   bool good = session.open() && session.posting == nullptr;
   if (session.protocol == 3) {
@@ -378,7 +425,7 @@ void Engine::OnProbe(Session& session, Connection& connection, bool binary, std:
     return;
   }
   session.probe = nullptr;
-  if (binary || packet != "5") {
+  if (binary || packet != "5" || !session.open()) {
     connection.owner = nullptr;
     loop_.CloseWebSocket(connection, websocket::kNoCode);
     return;
@@ -404,6 +451,8 @@ void Engine::OnMessage(Connection& connection, bool binary, std::string_view mes
     handler_.OnOtherMessage(connection, binary, message);
   } else if (session->probe == &connection) {
     OnProbe(*session, connection, binary, message);
+  } else if (!session->open()) {
+    return;  // nobody is there any more who could be told
   } else if (binary && session->protocol == 3) {
     if (message.empty() || message[0] != 4) {
       CloseNow(*session, CloseReason::kParseError);
@@ -463,7 +512,12 @@ bool Engine::Send(Session& session, FrameRef packet) {
   if (packet->droppable && session.transport == nullptr) return false;
   if (session.out.bytes() + packet->size > loop_.limits().out_max && !session.out.empty()) {
     loop_.counters().dropped_slow.Add(1);
-    if (loop_.limits().slow == SlowPolicy::kClose && !packet->droppable) {
+    const bool closes = loop_.limits().slow == SlowPolicy::kClose && !packet->droppable;
+    loop_.Notify({.kind = closes ? Notice::Kind::kSlowClosed : Notice::Kind::kSlowDropped,
+                  .what = "slow.bytes",
+                  .connection = session.transport,
+                  .bytes = session.out.bytes()});
+    if (closes) {
       loop_.counters().closed_slow.Add(1);
       doomed_.push_back(&session);
     }
@@ -494,21 +548,39 @@ void Engine::Turn() {
 
 void Engine::Close(Session& session) {
   if (!session.open()) return;
-  if (session.websocket || session.transport != nullptr) {
+  const bool waits = !session.websocket && !session.out.empty();
+  if ((session.websocket || session.transport != nullptr) && !waits) {
     if (!session.websocket) AnswerPoll(session, "1");
     CloseNow(session, CloseReason::kServer);
     return;
   }
+  // The end goes into an answer of its own: a client that is told of it in the same as its last messages is
+  // closed before it comes to them, and drops them.
+  if (session.transport != nullptr) AnswerPoll(session);
   session.state = Session::State::kClosing;
+  EndProbe(session);
   loop_.timers().Set(session, loop_.now() + kClosingWait);
   handler_.OnClosed(session, CloseReason::kServer);
 }
 
+void Engine::EndProbe(Session& session) {
+  Connection* probe = std::exchange(session.probe, nullptr);
+  if (probe == nullptr) return;
+  probe->owner = nullptr;
+  loop_.CloseWebSocket(*probe, websocket::kNoCode);
+}
+
 void Engine::CloseNow(Session& session, CloseReason reason) {
+  if (reason == CloseReason::kParseError) {
+    loop_.Notify({.kind = Notice::Kind::kBadProtocol, .what = "a bad Engine.IO packet"});
+  }
   if (session.state == Session::State::kClosed) return;
+  if (session.websocket && session.transport != nullptr && session.transport->slow)
+    reason = CloseReason::kSlow;
   const bool told = session.state == Session::State::kClosing;
   session.state = Session::State::kClosed;
   loop_.timers().Clear(session);
+  loop_.LeavePlace(std::exchange(session.place, nullptr));
   (session.websocket ? counters_.websocket : counters_.polling).Add(-1);
   switch (reason) {
     case CloseReason::kClient:
@@ -537,10 +609,7 @@ void Engine::CloseNow(Session& session, CloseReason reason) {
       AnswerPoll(session, reason == CloseReason::kClient ? "6" : "1");
     }
   }
-  if (Connection* probe = std::exchange(session.probe, nullptr)) {
-    probe->owner = nullptr;
-    loop_.CloseWebSocket(*probe, websocket::kNoCode);
-  }
+  EndProbe(session);
   if (Connection* posting = std::exchange(session.posting, nullptr)) posting->owner = nullptr;
   session.out.Clear();
   dead_.push_back(&session);
@@ -556,7 +625,7 @@ void Engine::OnClosed(Connection& connection) {
   }
   if (session->posting == &connection) session->posting = nullptr;
   if (session->transport == &connection) session->transport = nullptr;
-  CloseNow(*session, CloseReason::kTransportClose);
+  CloseNow(*session, connection.slow ? CloseReason::kSlow : CloseReason::kTransportClose);
 }
 
 }  // namespace muster::push::engineio

@@ -20,9 +20,10 @@ struct Options {
   Duration ping_timeout = 20s;
   Duration upgrade_timeout = 10s;
   bool polling = true, websocket = true, upgrades = true;
-  bool protocol_3 = false;                   // allowEIO3
-  std::vector<std::string> origins = {"*"};  // for CORS; empty: none; at most 200
-  bool credentials = false;                  // only with origins that are named
+  bool protocol_3 = false;  // allowEIO3
+  std::vector<std::string> origins = {
+      "*"};                  // of pages that may connect beside those of the Host itself; at most 200
+  bool credentials = false;  // only with origins that are named
   uint8_t shard = 0, shards = 1;
   uint8_t timer_kind = kTimerOfSession;
 };
@@ -49,11 +50,12 @@ struct Session : TimerNode {
   uint8_t origin = 0;  // whose CORS headers the pending GET gets
   uint8_t secret[10] = {};
   uint32_t slot = 0;
-  Connection* transport = nullptr;  // the WebSocket, or the pending GET
-  Connection* probe = nullptr;      // a WebSocket that may take over
-  Connection* posting = nullptr;    // a POST whose body is on its way
-  Outbox out;                       // of long-polling
-  void* client = nullptr;           // the handler's
+  Connection* transport = nullptr;       // the WebSocket, or the pending GET
+  Connection* probe = nullptr;           // a WebSocket that may take over
+  Connection* posting = nullptr;         // a POST whose body is on its way
+  AddressTable::Entry* place = nullptr;  // under the limits of node and address
+  Outbox out;                            // of long-polling
+  void* client = nullptr;                // the handler's
   bool open() const { return state == State::kOpen; }
 };
 
@@ -86,6 +88,7 @@ class Engine : public ConnectionHandler {
   bool Send(Session& session, FrameRef packet);
   // Ends a session in good order: what waits is still delivered.
   void Close(Session& session);
+  void EndProbe(Session& session);
   void CloseNow(Session& session, CloseReason reason);
   // Whether a droppable packet would go out at once.
   static bool Writable(const Session& session);
@@ -129,6 +132,7 @@ class Engine : public ConnectionHandler {
   void Fail(Connection& connection, int code, bool upgrade = false);
   void Preflight(Connection& connection, const http::Request& request);
   void SetCors(const http::Request& request);
+  bool MayAsk(const http::Request& request);
   void SchedulePing(Session& session, Duration jitter = Duration(0));
   std::string OpenPacket(const Session& session) const;
 

@@ -11,7 +11,6 @@ namespace muster::push::engineio {
 namespace {
 
 constexpr std::string_view kLetters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-constexpr size_t kIdBytes = 15;
 constexpr size_t kPacketsMost = 10000;  // of one body
 
 constexpr std::array<int8_t, 256> MakeValues() {
@@ -167,9 +166,8 @@ std::string FormatSessionId(const SessionId& id) {
   return EncodeUrlSafe({bytes, sizeof bytes});
 }
 
-bool ParseSessionId(std::string_view text, SessionId& id) {
+bool DecodeId(std::string_view text, uint8_t (&bytes)[kIdBytes]) {
   if (text.size() != kIdBytes / 3 * 4) return false;
-  char bytes[kIdBytes];
   for (size_t i = 0; i < text.size() / 4; ++i) {
     uint32_t group = 0;
     for (size_t k = 0; k < 4; ++k) {
@@ -177,11 +175,17 @@ bool ParseSessionId(std::string_view text, SessionId& id) {
       if (value < 0) return false;
       group = group << 6 | static_cast<uint32_t>(value);
     }
-    bytes[i * 3] = static_cast<char>(group >> 16);
-    bytes[i * 3 + 1] = static_cast<char>(group >> 8 & 255);
-    bytes[i * 3 + 2] = static_cast<char>(group & 255);
+    bytes[i * 3] = static_cast<uint8_t>(group >> 16);
+    bytes[i * 3 + 1] = static_cast<uint8_t>(group >> 8 & 255);
+    bytes[i * 3 + 2] = static_cast<uint8_t>(group & 255);
   }
-  id.shard = static_cast<uint8_t>(bytes[0]);
+  return true;
+}
+
+bool ParseSessionId(std::string_view text, SessionId& id) {
+  uint8_t bytes[kIdBytes];
+  if (!DecodeId(text, bytes)) return false;
+  id.shard = bytes[0];
   std::memcpy(&id.slot, bytes + 1, 4);
   std::memcpy(id.secret, bytes + 5, 10);
   return true;

@@ -44,5 +44,7 @@ bool ParseSessionId(std::string_view text, SessionId& id);
 
 // The same letters for any bytes whose number is a multiple of three.
 std::string EncodeUrlSafe(std::string_view bytes);
+constexpr size_t kIdBytes = 15;
+bool DecodeId(std::string_view text, uint8_t (&bytes)[kIdBytes]);  // false: it is no id
 
 }  // namespace muster::push::engineio

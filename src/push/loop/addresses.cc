@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 
+#include <algorithm>
 #include <cstring>
 
 namespace muster::push {
@@ -18,10 +19,20 @@ Address AddressOf(const sockaddr_storage& peer) {
   return address;
 }
 
-std::string AddressText(const Address& address) {
+bool IsIpv4(const Address& address) {
   static constexpr std::array<uint8_t, 12> kMapped = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+  return std::memcmp(address.data(), kMapped.data(), kMapped.size()) == 0;
+}
+
+Address CountedAs(const Address& address) {
+  Address counted = address;
+  if (!IsIpv4(address)) std::fill(counted.begin() + 8, counted.end(), uint8_t{0});
+  return counted;
+}
+
+std::string AddressText(const Address& address) {
   char text[INET6_ADDRSTRLEN] = "";
-  if (std::memcmp(address.data(), kMapped.data(), kMapped.size()) == 0) {
+  if (IsIpv4(address)) {
     inet_ntop(AF_INET, address.data() + 12, text, sizeof text);
   } else {
     inet_ntop(AF_INET6, address.data(), text, sizeof text);
@@ -36,17 +47,30 @@ size_t AddressTable::Hash::operator()(const Address& address) const {
   return (high * 0x9e3779b97f4a7c15u) ^ (low * 0xc2b2ae3d27d4eb4fu) ^ (low >> 32);
 }
 
-AddressTable::Entry* AddressTable::Enter(const Address& address, int most) {
+bool AddressTable::Reserve(Kind kind, int64_t most) {
+  int64_t all = all_[kind].load(std::memory_order_relaxed);
+  do {
+    if (most > 0 && all >= most) return false;
+  } while (!all_[kind].compare_exchange_weak(all, all + 1, std::memory_order_relaxed));
+  return true;
+}
+
+AddressTable::Entry* AddressTable::Enter(Kind kind, const Address& address, int most) {
+  const Address counted = CountedAs(address);
   const std::lock_guard lock(mutex_);
-  Entry& entry = entries_.try_emplace(address, Entry{address, 0}).first->second;
-  if (most > 0 && entry.count >= most) return nullptr;
-  ++entry.count;
+  Entry& entry = entries_.try_emplace(counted, Entry{counted, {}}).first->second;
+  // One that was just made has none, so that none is left behind that has none.
+  if (most > 0 && entry.counts[kind] >= most) return nullptr;
+  ++entry.counts[kind];
   return &entry;  // nodes of the map stay where they are
 }
 
-void AddressTable::Leave(Entry* entry) {
+void AddressTable::Leave(Kind kind, Entry* entry) {
+  GiveBack(kind);
   const std::lock_guard lock(mutex_);
-  if (--entry->count == 0) entries_.erase(Address(entry->address));
+  --entry->counts[kind];
+  if (entry->counts[kConnections] == 0 && entry->counts[kSessions] == 0)
+    entries_.erase(Address(entry->address));
 }
 
 }  // namespace muster::push

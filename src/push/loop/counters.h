@@ -12,6 +12,7 @@ class Counter {
   void Add(int64_t more) {
     value_.store(value_.load(std::memory_order_relaxed) + more, std::memory_order_relaxed);
   }
+  void Set(int64_t value) { value_.store(value, std::memory_order_relaxed); }
   int64_t get() const { return value_.load(std::memory_order_relaxed); }
 
  private:
@@ -32,6 +33,7 @@ struct LoopCounters {
   Counter closed_slow;     // consumers closed for it
   Counter closed_timeout;  // connections closed for what they didn't send in time
   Counter bad_frames;      // WebSocket connections closed for breaking the protocol
+  Counter reads_put_off;   // turns that left a connection with more to read over TLS
   Counter handed_over;     // connections given to the loop that their session lives on
 };
 

@@ -7,14 +7,16 @@
 #include <cstring>
 #include <new>
 
+#include "push/loop/slab.h"
 #include "push/loop/websocket.h"
 
 namespace muster::push {
 namespace {
 
-constexpr int kClasses = 9;              // blocks of 64 bytes to 16 KiB
-constexpr uint8_t kUnpooled = 255;       // larger ones come and go with malloc
-constexpr size_t kKeptBytes = 1u << 20;  // free blocks kept of each size
+constexpr int kClasses = 9;         // blocks of 64 bytes to 16 KiB
+constexpr uint8_t kUnpooled = 255;  // larger ones come and go with malloc
+// Free blocks kept of each size. None where a sanitizer looks for the use of what was freed.
+constexpr size_t kKeptBytes = kPoisons ? 0 : 1u << 20;
 
 struct FreeBlock {
   FreeBlock* next;
@@ -118,7 +120,7 @@ FrameRef MakeJoinedFrame(FrameKind kind, std::string_view first, std::string_vie
 
 // The empty chunks of one thread.
 struct ChunkPool {
-  static constexpr size_t kKept = 16384;
+  static constexpr size_t kKept = kPoisons ? 0 : 16384;
   Outbox::Chunk* free = nullptr;
   size_t count = 0;
   ~ChunkPool() {
@@ -185,6 +187,33 @@ void Outbox::MoveTo(Outbox& other) {
   other.bytes_ += bytes_;
   first_ = last_ = nullptr;
   bytes_ = sent_ = 0;
+}
+
+void Outbox::KeepFirst(size_t bytes) {
+  if (sent_ > 0) bytes = std::max<size_t>(bytes, 1);
+  size_t kept = 0;
+  size_t skip = sent_;
+  Chunk* last = nullptr;
+  for (Chunk* chunk = first_; chunk != nullptr && kept < bytes; chunk = chunk->next) {
+    last = chunk;
+    int end = chunk->begin;
+    for (; end < chunk->end && kept < bytes; ++end) {
+      kept += chunk->frames[end]->wire().size() - skip;
+      skip = 0;
+    }
+    for (int i = end; i < chunk->end; ++i) FrameRef::Drop(chunk->frames[i]);
+    chunk->end = static_cast<uint16_t>(end);
+  }
+  if (last == nullptr) {
+    Clear();
+    return;
+  }
+  for (Chunk* chunk = std::exchange(last->next, nullptr); chunk != nullptr;) {
+    for (int i = chunk->begin; i < chunk->end; ++i) FrameRef::Drop(chunk->frames[i]);
+    FreeChunk(std::exchange(chunk, chunk->next));
+  }
+  last_ = last;
+  bytes_ = static_cast<uint32_t>(kept);
 }
 
 size_t Outbox::Gather(char* buffer, size_t room) const {

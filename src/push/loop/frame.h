@@ -84,6 +84,8 @@ class Outbox {
   size_t bytes() const { return bytes_; }  // still to be sent
   void Clear();
   void MoveTo(Outbox& other);  // appends all; none of it may have been sent in part
+  // Lets go of all but a frame that was sent in part and those that the next `bytes` bytes are of.
+  void KeepFirst(size_t bytes);
 
   // Gathers up to `room` bytes of what is next into `buffer`; returns how many.
   size_t Gather(char* buffer, size_t room) const;

@@ -65,6 +65,28 @@ TEST(Outbox, MovesAllToAnotherBehindWhatThatHas) {
   EXPECT_EQ(AllOf(to, 7), "a" + std::string(20, 'b') + "c");
 }
 
+TEST(Outbox, KeepsWhatIsOnItsWayWhenAllElseIsLetGo) {
+  for (const size_t sent : {0, 1, 10, 15, 230, 300}) {
+    for (const size_t bytes : {0, 1, 9, 10, 140, 299, 1000}) {
+      Outbox box;
+      std::string all;
+      for (int i = 0; i < 30; ++i) {
+        const std::string text(10, static_cast<char>('a' + i % 26));
+        all += text;
+        box.Push(MakeFrame(FrameKind::kRaw, text));
+      }
+      box.Consume(sent);
+      box.KeepFirst(bytes);
+      size_t end = std::min<size_t>(300, (sent + bytes + 9) / 10 * 10);
+      if (sent == 300) end = 300;
+      EXPECT_EQ(box.bytes(), end - sent);
+      EXPECT_EQ(box.empty(), end == sent);
+      box.Push(MakeFrame(FrameKind::kRaw, "END"));
+      EXPECT_EQ(AllOf(box, 7), all.substr(sent, end - sent) + "END") << sent << " " << bytes;
+    }
+  }
+}
+
 TEST(Outbox, KnowsWhetherThereIsOne) {
   Outbox box;
   EXPECT_FALSE(box.HasOne());

@@ -8,6 +8,7 @@ namespace muster::push::http {
 namespace {
 
 constexpr size_t kChunkLineMost = 128;
+constexpr size_t kChunkLinesMost = 65536;
 
 bool IsTokenCharacter(char c) {
   if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9')) return true;
@@ -161,6 +162,7 @@ Head ParseHead(std::string_view bytes, Request& request, const HeadLimits& limit
   size_t line_end = rest.find("\r\n");
   if (!ParseRequestLine(rest.substr(0, line_end), request, head.status)) return head;
   rest.remove_prefix(line_end + 2);
+  const bool host_wanted = request.keep_alive;  // no header was read yet: it is HTTP/1.1
   int hosts = 0;
   for (int count = 0; !rest.empty(); ++count) {
     if (count >= limits.headers) {
@@ -178,6 +180,7 @@ Head ParseHead(std::string_view bytes, Request& request, const HeadLimits& limit
     if (!Take(name, value, request, head.status)) return head;
     if (SameWord(name, "host") && ++hosts > 1) return head;
   }
+  if (hosts == 0 && host_wanted) return head;  // RFC 9112, 3.2
   if (request.chunked && request.content_length >= 0) return head;
   if (Names(request.connection, "close")) request.keep_alive = false;
   if (Names(request.connection, "keep-alive")) request.keep_alive = true;
@@ -185,11 +188,17 @@ Head ParseHead(std::string_view bytes, Request& request, const HeadLimits& limit
   return head;
 }
 
-Chunks ParseChunks(std::string_view bytes, size_t body_max, std::string& body) {
-  body.clear();
+Chunks ParseChunks(std::string_view bytes, size_t body_max, std::string& body, size_t taken) {
+  if (taken == 0) body.clear();
   Chunks chunks;
-  size_t at = 0;
+  size_t at = taken;
   while (true) {
+    chunks.size = at;
+    if (at - body.size() > body_max + kChunkLinesMost) {
+      chunks.parsed = Parsed::kBad;
+      chunks.too_large = true;
+      return chunks;
+    }
     const std::string_view window = bytes.substr(at, kChunkLineMost);
     const size_t line_end = window.find("\r\n");
     if (line_end == std::string_view::npos) {

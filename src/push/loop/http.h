@@ -33,16 +33,17 @@ struct Head {
   int status = 400;  // what to answer for kBad: 400, 431, 501 or 505
 };
 // Reads request line and headers. Strict where laxness lets requests be smuggled: no folded lines, no blank
-// before a colon, no two lengths that differ, no length together with chunks.
+// before a colon, no two lengths that differ, no length together with chunks, one Host in HTTP/1.1.
 Head ParseHead(std::string_view bytes, Request& request, const HeadLimits& limits = {});
 
 struct Chunks {
   Parsed parsed = Parsed::kNeedMore;
-  size_t size = 0;  // of all chunks with what ends them
+  size_t size = 0;  // of all chunks with what ends them; for kNeedMore of those that are whole
   bool too_large = false;
 };
-// Reads a chunked body from its beginning, into `body`.
-Chunks ParseChunks(std::string_view bytes, size_t body_max, std::string& body);
+// Reads a chunked body, into `body`; goes on behind the first `taken` bytes, which an earlier call said were
+// whole and `body` holds. What tells of the chunks may be as long as a body may be, and 64 KiB.
+Chunks ParseChunks(std::string_view bytes, size_t body_max, std::string& body, size_t taken = 0);
 
 // Whether `list`, such as the header Connection, names `word`, whatever its case.
 bool Names(std::string_view list, std::string_view word);

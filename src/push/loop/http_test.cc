@@ -46,21 +46,31 @@ TEST(HttpHead, KeepsOneVersionAliveAndNotTheOther) {
   EXPECT_FALSE(request.keep_alive);
   Parse("GET / HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n", request);
   EXPECT_TRUE(request.keep_alive);
-  Parse("GET / HTTP/1.1\r\nConnection: close\r\n\r\n", request);
+  Parse("GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n", request);
   EXPECT_FALSE(request.keep_alive);
 }
 
 TEST(HttpHead, RefusesWhatTwoServersCouldReadDifferently) {
-  EXPECT_EQ(StatusOf("GET / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n"), 400);
-  EXPECT_EQ(StatusOf("GET / HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n"), 400);
-  EXPECT_EQ(StatusOf("GET / HTTP/1.1\r\nContent-Length: -1\r\n\r\n"), 400);
-  EXPECT_EQ(StatusOf("GET / HTTP/1.1\r\nContent-Length: +1\r\n\r\n"), 400);
-  EXPECT_EQ(StatusOf("GET / HTTP/1.1\r\nContent-Length: 1 1\r\n\r\n"), 400);
-  EXPECT_EQ(StatusOf("GET / HTTP/1.1\r\nA: b\r\n folded\r\n\r\n"), 400);
+  EXPECT_EQ(StatusOf("GET / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n"), 400);
+  EXPECT_EQ(StatusOf("GET / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n"),
+            400);
+  EXPECT_EQ(StatusOf("GET / HTTP/1.1\r\nHost: h\r\nContent-Length: -1\r\n\r\n"), 400);
+  EXPECT_EQ(StatusOf("GET / HTTP/1.1\r\nHost: h\r\nContent-Length: +1\r\n\r\n"), 400);
+  EXPECT_EQ(StatusOf("GET / HTTP/1.1\r\nHost: h\r\nContent-Length: 1 1\r\n\r\n"), 400);
+  EXPECT_EQ(StatusOf("GET / HTTP/1.1\r\nHost: h\r\nA: b\r\n folded\r\n\r\n"), 400);
   EXPECT_EQ(StatusOf("GET / HTTP/1.1\r\nHost : a\r\n\r\n"), 400);
   EXPECT_EQ(StatusOf("GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n"), 400);
-  EXPECT_EQ(StatusOf("GET / HTTP/1.1\r\nA: b\x01\r\n\r\n"), 400);
-  EXPECT_EQ(StatusOf("GET / HTTP/1.1\r\nTransfer-Encoding: gzip, chunked\r\n\r\n"), 501);
+  EXPECT_EQ(StatusOf("GET / HTTP/1.1\r\nHost: h\r\nA: b\x01\r\n\r\n"), 400);
+  EXPECT_EQ(StatusOf("GET / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: gzip, chunked\r\n\r\n"), 501);
+}
+
+TEST(HttpHead, WantsOneHostOfHttp11) {
+  EXPECT_EQ(StatusOf("GET / HTTP/1.1\r\n\r\n"), 400);
+  EXPECT_EQ(StatusOf("GET / HTTP/1.1\r\nConnection: close\r\n\r\n"), 400);
+  EXPECT_EQ(StatusOf("GET / HTTP/1.1\r\nHost: a\r\nA: b\r\nhost: a\r\n\r\n"), 400);
+  EXPECT_EQ(StatusOf("GET / HTTP/1.1\r\nHost:\r\n\r\n"), 200) << "of a target without authority";
+  EXPECT_EQ(StatusOf("GET / HTTP/1.0\r\n\r\n"), 200);
+  EXPECT_EQ(StatusOf("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"), 200);
 }
 
 TEST(HttpHead, RefusesWhatIsNoRequest) {
@@ -70,14 +80,14 @@ TEST(HttpHead, RefusesWhatIsNoRequest) {
   EXPECT_EQ(StatusOf("GET / HTTP/2.0\r\n\r\n"), 505);
   EXPECT_EQ(StatusOf("GET example.org HTTP/1.1\r\n\r\n"), 400);
   EXPECT_EQ(StatusOf("GET /" + std::string(20000, 'x')), 431);
-  std::string many = "GET / HTTP/1.1\r\n";
+  std::string many = "GET / HTTP/1.1\r\nHost: h\r\n";
   for (int i = 0; i < 101; ++i) many += "A: b\r\n";
   EXPECT_EQ(StatusOf(many + "\r\n"), 431);
 }
 
 TEST(HttpHead, TakesTheFormThatProxiesAreAskedIn) {
   Request request;
-  ASSERT_EQ(Parse("GET http://a:80/b?c=d HTTP/1.1\r\n\r\n", request).parsed, Parsed::kWhole);
+  ASSERT_EQ(Parse("GET http://a:80/b?c=d HTTP/1.1\r\nHost: h\r\n\r\n", request).parsed, Parsed::kWhole);
   EXPECT_EQ(request.path, "/b");
   EXPECT_EQ(request.query, "c=d");
 }
@@ -92,6 +102,29 @@ TEST(HttpChunks, AreReadWhateverTheirCutsAndTrailers) {
   EXPECT_EQ(chunks.parsed, Parsed::kWhole);
   EXPECT_EQ(chunks.size, text.size());
   EXPECT_EQ(body, "abcdef");
+}
+
+TEST(HttpChunks, AreGoneOnWithWhereTheLastWholeOneEnded) {
+  const std::string text = "4;a=b\r\nabcd\r\n2\r\nef\r\n0\r\nX: y\r\n\r\n";
+  for (size_t first = 0; first < text.size(); ++first) {
+    std::string body;
+    const Chunks begun = ParseChunks(text.substr(0, first), 100, body);
+    ASSERT_LE(begun.size, first);
+    // What was whole isn't looked at again.
+    const std::string rest = std::string(begun.size, '?') + text.substr(begun.size);
+    const Chunks whole = ParseChunks(rest, 100, body, begun.size);
+    EXPECT_EQ(whole.parsed, Parsed::kWhole) << first;
+    EXPECT_EQ(whole.size, text.size());
+    EXPECT_EQ(body, "abcdef");
+  }
+}
+
+TEST(HttpChunks, TakeNotMuchMoreRoomThanTheirBody) {
+  std::string text, body;
+  const std::string extension(100, 'x');
+  for (int i = 0; i < 2000; ++i) text += "1;" + extension + "\r\na\r\n";
+  EXPECT_TRUE(ParseChunks(text, 10'000, body).too_large);
+  EXPECT_EQ(ParseChunks(text.substr(0, 50'000), 10'000, body).parsed, Parsed::kNeedMore);
 }
 
 TEST(HttpChunks, AreBoundedAndStrict) {

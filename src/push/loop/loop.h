@@ -26,8 +26,10 @@ enum TimerOf : uint8_t { kTimerOfConnection, kTimerOfSession, kTimerOfOther };
 
 // What a connection has only while something of its input isn't whole.
 struct Input {
-  std::string bytes;    // not yet read as a request or a frame
-  std::string message;  // fragments so far
+  std::string bytes;        // not yet read as a request or a frame
+  std::string message;      // fragments so far, or of a chunked body what is in `chunks_taken`
+  size_t checked = 0;       // bytes of the fragments that are known to be UTF-8
+  size_t chunks_taken = 0;  // bytes of its chunks that are whole
   bool fragmented = false;
   bool binary = false;
   bool body_told = false;  // the handler knows of the request whose body is still coming
@@ -54,6 +56,8 @@ struct Connection : TimerNode {
   bool close_sent : 1 = false;  // a WebSocket close frame is out
   bool doomed : 1 = false;      // to be closed at the end of the turn
   bool told : 1 = false;        // the handler knows that it is gone
+  bool reads_on : 1 = false;    // in the list of those to read from without being told to
+  bool slow : 1 = false;        // doomed, or ended, as too much waited for it
   int fd = -1;
   uint32_t number = 0;
   Outbox out;
@@ -68,6 +72,7 @@ struct MovedConnection {
   int fd = -1;
   uint8_t handler = 0;
   std::string bytes;
+  std::string unsent;  // answers to what was sent before
   std::unique_ptr<TlsConnection> tls;
   AddressTable::Entry* address = nullptr;
 };
@@ -87,11 +92,27 @@ class ConnectionHandler {
   virtual void OnClosed(Connection& connection) = 0;
 };
 
+// Something that whoever runs the node may want to know of.
+struct Notice {
+  enum class Kind : uint8_t {
+    kConnectionRefused,  // for a limit
+    kClientClosed,       // for a limit
+    kSlowDropped,        // a packet, for a client that is too slow
+    kSlowClosed,
+    kBadProtocol,
+  };
+  Kind kind;
+  std::string_view what;                   // which limit, or what was wrong
+  const Connection* connection = nullptr;  // nullptr: the one whose input is at hand, if any
+  size_t bytes = 0;                        // that wait for a slow client
+  const Address* from = nullptr;           // of who has no connection yet
+};
+
 enum class SlowPolicy { kDrop, kClose };
 
 struct LoopLimits {
   size_t payload_max = 1'000'000;  // of a message or a request's body, in bytes
-  size_t connections_max = 0;      // of this loop; 0: as many as there are files
+  size_t connections_max = 0;      // of the node; 0: as many as there are files
   int per_address_max = 0;         // of the node
   size_t out_max = 1u << 20;       // bytes waiting for one consumer
   SlowPolicy slow = SlowPolicy::kClose;
@@ -101,19 +122,29 @@ struct LoopLimits {
 
 class Loop {
  public:
-  Loop(const LoopLimits& limits, AddressTable* addresses, TlsContext* tls);
+  // `clock`: a test's own time.
+  Loop(const LoopLimits& limits, AddressTable* addresses, TlsContext* tls, Time (*clock)() = Now);
   ~Loop();
 
   // The handler of listeners of this number; called before Listen.
   void SetHandler(uint8_t number, ConnectionHandler* handler) { handlers_[number] = handler; }
-  // Takes over a socket that listens. `secure`: with TLS.
-  void Listen(Fd socket, uint8_t handler, bool secure);
+  // Takes over a socket that listens. `secure`: with TLS. `limited`: the limits of node and address hold.
+  void Listen(Fd socket, uint8_t handler, bool secure, bool limited = true);
   void StopListening(uint8_t handler);
 
   // Called in every turn, after input was handled and before output is sent.
   void SetTurn(std::function<void()> turn) { turn_ = std::move(turn); }
   // Called for timers that aren't connections'.
   void SetTimer(std::function<void(TimerNode&)> timer) { timer_ = std::move(timer); }
+
+  // Called for each notice, on the loop's thread; what a notice points to holds until it returns.
+  void SetNotice(std::function<void(const Notice&)> notice) { notice_ = std::move(notice); }
+  void Notify(const Notice& notice) {
+    if (notice_) notice_(notice);
+  }
+  // Where the other end of a connection is, or, for nullptr, of the one whose input is at hand; "" where
+  // there is none.
+  std::string PeerOf(const Connection* connection = nullptr) const;
 
   void Run();  // until Stop
   void Stop() { stopping_ = true; }
@@ -128,8 +159,10 @@ class Loop {
   // Puts a frame behind what waits; false where the consumer is too slow and it was dropped. Never closes
   // anything before the end of the turn, so that it may be called while going through a list of receivers.
   bool Send(Connection& connection, FrameRef frame);
-  // Answers the request at hand; each line of `headers` ends in \r\n.
-  void Respond(Connection& connection, int status, std::string_view headers, std::string_view body);
+  // Answers the request at hand; each line of `headers` ends in \r\n. `head_only`: to HEAD, which is told of
+  // the body and doesn't get it.
+  void Respond(Connection& connection, int status, std::string_view headers, std::string_view body,
+               bool head_only = false);
   // Answers it with 101 and goes on as a WebSocket.
   void Upgrade(Connection& connection, std::string_view accept_key, std::string_view headers);
   // Begins the closing handshake of a WebSocket.
@@ -144,6 +177,14 @@ class Loop {
 
   // Gives away the connection whose request is at hand, with it and all that follows. OnClosed is not called.
   MovedConnection Release(Connection& connection);
+  // A place for a session that the connection asks for, to be given back by LeavePlace; or the limit that is
+  // reached, which was counted and told of. Neither where the connection is under no limit.
+  struct Place {
+    AddressTable::Entry* entry = nullptr;
+    int refused = 0;  // what to answer: 503 or 429
+  };
+  Place TakePlace(const Connection& connection);
+  void LeavePlace(AddressTable::Entry* entry);
   void Adopt(MovedConnection moved);
 
   template <class Visit>
@@ -158,14 +199,16 @@ class Loop {
   struct Listener {
     Fd socket;
     uint8_t handler;
-    bool secure;
+    bool secure, limited;
   };
 
   void Turn();
   void AcceptFrom(Listener& listener);
   Connection& Add(int fd, uint8_t handler, std::unique_ptr<TlsConnection> tls, AddressTable::Entry* address);
-  void Read(Connection& connection);
+  void Read(Connection& connection, bool ended = false);
+  void ReadOn(Connection& connection);  // in the next turn
   void Take(Connection& connection, char* data, size_t size);
+  void TakeAll(Connection& connection, char* data, size_t size);
   // Both return how many bytes they took.
   size_t TakeRequests(Connection& connection, char* data, size_t size);
   size_t TakeFrames(Connection& connection, char* data, size_t size);
@@ -175,6 +218,9 @@ class Loop {
   void Refuse(Connection& connection, int status);
   void Flush(Connection& connection);
   void FlushAll();
+  // Sends a connection its answers to what was just read from it, where these are all there is to be sent
+  // beyond the first `others` in the list: what the kernel keeps of its socket is still in the caches then.
+  void FlushOwn(Connection& connection, size_t others);
   void Drained(Connection& connection);
   void MarkDirty(Connection& connection);
   void Watch(Connection& connection);
@@ -183,25 +229,31 @@ class Loop {
   void GoOn(Connection& connection);
   void Tell(Connection& connection);
   void EndDoomed();
+  void EndSlow(Connection& connection);
   ssize_t Transmit(Connection& connection, const char* data, size_t size);
 
   LoopLimits limits_;
   AddressTable* addresses_;
   TlsContext* tls_;
+  Time (*clock_)();
   Fd epoll_, wake_, spare_;
   std::vector<std::unique_ptr<Listener>> listeners_;
   ConnectionHandler* handlers_[4] = {};
   std::function<void()> turn_;
+  std::function<void(const Notice&)> notice_;
+  const Connection* reading_ = nullptr;  // whose input is at hand
   std::function<void(TimerNode&)> timer_;
   TimerWheel timers_;
   Time now_;
   Slab<Connection> connections_;
   std::vector<Connection*> dirty_, flushing_, doomed_, ended_, dead_;
   std::vector<Connection*> again_, reading_again_;  // with requests left to read
+  std::vector<Connection*> read_on_, reading_on_;   // with more to read than a turn may
   std::unique_ptr<char[]> in_buffer_, out_buffer_;
   std::string chunked_body_;
   std::string_view at_hand_;  // what came from the request at hand on
   LoopCounters counters_;
+  int files_most_ = 0;  // descriptors from this number on are no client's
   bool stopping_ = false;
 };
 

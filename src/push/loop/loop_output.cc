@@ -45,8 +45,8 @@ Result<Fd> Bind(const std::string& host, int port, bool shared) {
 
 bool Loop::Send(Connection& connection, FrameRef frame) {
   if (connection.mode == Connection::Mode::kClosed || connection.mode == Connection::Mode::kLingering ||
-      connection.doomed) {
-    return false;
+      connection.doomed || (connection.close_sent && frame->kind != FrameKind::kClose)) {
+    return false;  // a close frame is the last that there is
   }
   const size_t size = frame->wire().size();
   if (connection.out.bytes() + size > limits_.out_max && !connection.out.empty()) {
@@ -55,8 +55,14 @@ bool Loop::Send(Connection& connection, FrameRef frame) {
     const bool of_protocol = frame->kind == FrameKind::kRaw || frame->kind == FrameKind::kClose;
     if (connection.out.bytes() + size > limits_.out_max && !connection.out.empty() && !of_protocol) {
       counters_.dropped_slow.Add(1);
-      if (limits_.slow == SlowPolicy::kClose && !frame->droppable) {
+      const bool closes = limits_.slow == SlowPolicy::kClose && !frame->droppable;
+      Notify({.kind = closes ? Notice::Kind::kSlowClosed : Notice::Kind::kSlowDropped,
+              .what = "slow.bytes",
+              .connection = &connection,
+              .bytes = connection.out.bytes()});
+      if (closes) {
         counters_.closed_slow.Add(1);
+        connection.slow = true;
         Doom(connection);
       }
       return false;
@@ -116,8 +122,10 @@ void Loop::Flush(Connection& connection) {
 
 void Loop::Drained(Connection& connection) {
   if (connection.blocked || connection.paused) {
+    const bool paused = connection.paused;
     connection.blocked = connection.paused = false;
     Watch(connection);
+    if (paused && connection.tls) ReadOn(connection);
   }
   if (!connection.close_after_flush || connection.mode == Connection::Mode::kLingering) return;
   connection.mode = Connection::Mode::kLingering;
@@ -140,19 +148,29 @@ void Loop::FlushAll() {
   }
 }
 
+void Loop::FlushOwn(Connection& connection, size_t others) {
+  if (dirty_.size() != others + 1 || dirty_.back() != &connection) return;
+  if (connection.mode == Connection::Mode::kClosed || connection.doomed) return;
+  dirty_.pop_back();
+  connection.dirty = false;
+  if (!connection.blocked) Flush(connection);
+}
+
 void Loop::Watch(Connection& connection) {
-  uint32_t events = 0;
-  if (!connection.paused) events |= EPOLLIN;
+  uint32_t events = EPOLLET;
+  if (!connection.paused) events |= EPOLLIN | EPOLLRDHUP;
   if (connection.blocked || (connection.tls && connection.tls->wants_write())) events |= EPOLLOUT;
   epoll_event event{.events = events, .data = {.u64 = connection.number}};
   epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, connection.fd, &event);
 }
 
-void Loop::Respond(Connection& connection, int status, std::string_view headers, std::string_view body) {
+void Loop::Respond(Connection& connection, int status, std::string_view headers, std::string_view body,
+                   bool head_only) {
   if (connection.mode != Connection::Mode::kHttp) return;
   static thread_local std::string text;
   text.clear();
   http::AppendResponse(text, status, headers, body, connection.keep_alive);
+  if (head_only) text.resize(text.size() - body.size());
   connection.waiting = false;
   Send(connection, MakeFrame(FrameKind::kRaw, text));
   if (text.capacity() > (1u << 20)) text = {};
@@ -206,7 +224,15 @@ void Loop::Doom(Connection& connection) {
 
 void Loop::EndDoomed() {
   // Closing one may doom others.
-  for (size_t i = 0; i < doomed_.size(); ++i) Close(*doomed_[i]);
+  for (size_t i = 0; i < doomed_.size(); ++i) {
+    Connection& connection = *doomed_[i];
+    const bool tells = connection.slow && !connection.told && connection.mode == Connection::Mode::kWebSocket;
+    if (tells) {
+      EndSlow(connection);
+    } else {
+      Close(connection);
+    }
+  }
   doomed_.clear();
   for (size_t i = 0; i < ended_.size(); ++i) {
     Connection& connection = *ended_[i];
@@ -215,7 +241,25 @@ void Loop::EndDoomed() {
   ended_.clear();
 }
 
+// What waits is let go of, but for a frame whose beginning is on its way, so that why it ends is the next
+// thing that the client reads once it does.
+void Loop::EndSlow(Connection& connection) {
+  bool knows = true;  // that it is a WebSocket: its 101 doesn't wait, too
+  connection.out.ForEach([&knows](const Frame& frame) { knows = knows && frame.kind != FrameKind::kRaw; });
+  if (!knows) {
+    Close(connection);
+    return;
+  }
+  connection.doomed = connection.close_sent = false;  // whatever was sent since wasn't taken
+  // A record of TLS that OpenSSL has taken is sent again as it was.
+  connection.out.KeepFirst(connection.tls ? kOutBytes : 0);
+  CloseWebSocket(connection, websocket::kPolicy, "slow consumer");
+  CloseAfterFlush(connection);
+  ended_.push_back(&connection);
+}
+
 void Loop::Append(Connection& connection, Outbox& box) {
+  if (connection.close_sent) return;
   box.MoveTo(connection.out);
   MarkDirty(connection);
 }
@@ -239,13 +283,14 @@ void Loop::Remove(Connection& connection, bool close_fd) {
   counters_.connections.Add(-1);
   if (close_fd) {
     connection.tls.reset();
-    if (connection.address != nullptr) addresses_->Leave(connection.address);
+    if (connection.address != nullptr) addresses_->Leave(AddressTable::kConnections, connection.address);
     ::close(connection.fd);
   } else {
     epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, connection.fd, nullptr);
   }
   connection.fd = -1;
   std::erase(again_, &connection);
+  std::erase(read_on_, &connection);
   dead_.push_back(&connection);
 }
 
@@ -253,8 +298,10 @@ MovedConnection Loop::Release(Connection& connection) {
   MovedConnection moved{.fd = connection.fd,
                         .handler = connection.handler,
                         .bytes = std::string(at_hand_),
+                        .unsent = std::string(connection.out.bytes(), '\0'),
                         .tls = std::move(connection.tls),
                         .address = connection.address};
+  connection.out.Gather(moved.unsent.data(), moved.unsent.size());
   counters_.handed_over.Add(1);
   Remove(connection, false);
   return moved;
@@ -263,6 +310,8 @@ MovedConnection Loop::Release(Connection& connection) {
 void Loop::Adopt(MovedConnection moved) {
   Connection& connection = Add(moved.fd, moved.handler, std::move(moved.tls), moved.address);
   timers_.Set(connection, now_ + limits_.request_timeout);
+  if (connection.tls) ReadOn(connection);  // it may hold what its socket tells nobody of
+  if (!moved.unsent.empty()) Send(connection, MakeFrame(FrameKind::kRaw, moved.unsent));
   connection.input = std::make_unique<Input>();
   connection.input->bytes = std::move(moved.bytes);
   Take(connection, nullptr, 0);

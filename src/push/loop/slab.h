@@ -9,7 +9,29 @@
 #include <utility>
 #include <vector>
 
+#if defined(__SANITIZE_ADDRESS__)
+#define MUSTER_PUSH_POISON 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define MUSTER_PUSH_POISON 1
+#endif
+#endif
+#ifdef MUSTER_PUSH_POISON
+#include <sanitizer/asan_interface.h>
+#endif
+
 namespace muster::push {
+
+// For the address sanitizer: memory that is kept, but nobody's now. Without it, they do nothing.
+#ifdef MUSTER_PUSH_POISON
+constexpr bool kPoisons = true;
+inline void Poison(const void* memory, size_t size) { __asan_poison_memory_region(memory, size); }
+inline void Unpoison(const void* memory, size_t size) { __asan_unpoison_memory_region(memory, size); }
+#else
+constexpr bool kPoisons = false;
+inline void Poison(const void*, size_t) {}
+inline void Unpoison(const void*, size_t) {}
+#endif
 
 // Numbers of freed objects are given out again, the latest first, so that what was touched last is used next.
 template <class T>
@@ -24,6 +46,7 @@ class Slab {
     for (uint32_t number = 0; number < count_; ++number) {
       if (T* object = Find(number)) std::destroy_at(object);
     }
+    for (auto& block : blocks_) Unpoison(block->cells, sizeof block->cells);
   }
 
   template <class... Args>
@@ -33,6 +56,7 @@ class Slab {
       number = count_++;
       if (number / kPerBlock == blocks_.size()) blocks_.push_back(std::unique_ptr<Block>(new Block));
     } else {
+      Unpoison(CellOf(number), sizeof(T));
       free_ = *std::launder(reinterpret_cast<uint32_t*>(CellOf(number)));
     }
     UsedOf(number) |= BitOf(number);
@@ -42,6 +66,7 @@ class Slab {
   void Free(uint32_t number) {
     std::destroy_at(std::launder(reinterpret_cast<T*>(CellOf(number))));
     new (CellOf(number)) uint32_t(free_);  // where the object was
+    Poison(CellOf(number), sizeof(T));
     UsedOf(number) &= ~BitOf(number);
     free_ = number;
     --size_;

@@ -11,7 +11,7 @@ TimerWheel::TimerWheel(Time start) : start_(start) {
 }
 
 void TimerWheel::Insert(TimerNode& node) {
-  const uint32_t ahead = node.tick_ - current_;
+  const uint32_t ahead = node.tick_ - static_cast<uint32_t>(current_);
   TimerNode* slot;
   if (ahead < 256) {
     slot = &slots_[0][node.tick_ & 255];
@@ -29,8 +29,8 @@ void TimerWheel::Insert(TimerNode& node) {
 void TimerWheel::Set(TimerNode& node, Time deadline) {
   Clear(node);
   constexpr uint32_t kMost = (256u << 16) - 65536;
-  const int64_t ticks = (deadline - start_).count() / kTickMs - current_;
-  node.tick_ = current_ + static_cast<uint32_t>(std::clamp<int64_t>(ticks, 1, kMost));
+  const int64_t ticks = TickOf(deadline) - current_;
+  node.tick_ = static_cast<uint32_t>(current_ + std::clamp<int64_t>(ticks, 1, kMost));
   Insert(node);
   ++size_;
 }
@@ -62,9 +62,9 @@ void TimerWheel::Cascade() {
 Duration TimerWheel::Idle(Time now) const {
   if (size_ == 0) return Duration(-1);
   // To the end of this turn of the innermost wheel: behind it, others may have come down.
-  uint32_t tick = current_ + 1;
+  int64_t tick = current_ + 1;
   while ((tick & 255) != 0 && slots_[0][tick & 255].next_ == &slots_[0][tick & 255]) ++tick;
-  const Time due = start_ + Duration(int64_t{tick} * kTickMs);
+  const Time due = start_ + Duration(tick * kTickMs);
   return std::max(Duration(0), std::chrono::duration_cast<Duration>(due - now));
 }
 

@@ -3,6 +3,7 @@
 // doing, but up to four milliseconds early.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 
@@ -40,8 +41,12 @@ class TimerWheel {
   // Takes out those whose time has come, one after the other; `fire` may set and clear any.
   template <class Fire>  // void(TimerNode&)
   void Advance(Time now, const Fire& fire) {
-    const uint32_t target = TickOf(now);
-    while (current_ != target) {
+    const int64_t target = TickOf(now);
+    while (current_ < target) {
+      if (size_ == 0) {  // days may have gone by
+        current_ = target;
+        return;
+      }
       ++current_;
       Cascade();
       TimerNode& slot = slots_[0][current_ & 255];
@@ -53,19 +58,25 @@ class TimerWheel {
     }
   }
 
+  // To be called before Set where time may have gone by without Advance: a deadline counts from where the
+  // wheel stands, and one that waits for nothing is not advanced.
+  void CatchUp(Time now) {
+    if (size_ == 0) current_ = std::max(current_, TickOf(now));
+  }
+
   // How long nothing will fire for, at most about a second; -1ms where nothing is set.
   Duration Idle(Time now) const;
   size_t size() const { return size_; }
 
  private:
   static constexpr int64_t kTickMs = 4;
-  uint32_t TickOf(Time time) const { return static_cast<uint32_t>((time - start_).count() / kTickMs); }
+  int64_t TickOf(Time time) const { return (time - start_).count() / kTickMs; }
   void Insert(TimerNode& node);
   void Cascade();
   void CascadeSlot(TimerNode& slot);
 
   Time start_;
-  uint32_t current_ = 0;
+  int64_t current_ = 0;  // 32 bits of it would be 198 days; nodes keep these only, as none waits so long
   size_t size_ = 0;
   std::array<std::array<TimerNode, 256>, 3> slots_;
 };

@@ -66,6 +66,46 @@ TEST(TimerWheel, LetsTheOneThatFiresSetAndClearOthers) {
   wheel.Clear(first);
 }
 
+TEST(TimerWheel, KeepsDeadlinesThatAreSetAfterDaysWithNothingToWaitFor) {
+  constexpr int64_t kDay = 86'400'000;
+  // 18 hours are all its rings hold, and 198 days 32 bits of its ticks.
+  for (const int64_t idle : {kDay / 2, kDay, 30 * kDay, 198 * kDay, 199 * kDay, 2000 * kDay}) {
+    TimerWheel wheel(At(0));
+    Probe probe;
+    wheel.CatchUp(At(idle));
+    wheel.Set(probe, At(idle + 20'000));
+    int64_t fired = 0;
+    for (int64_t now = idle; fired == 0 && now < idle + 60'000;) {
+      const Duration wait = wheel.Idle(At(now));
+      ASSERT_GE(wait.count(), 0);
+      now += std::max<int64_t>(wait.count(), 1);
+      wheel.Advance(At(now), [&](TimerNode&) { fired = now; });
+    }
+    EXPECT_GE(fired, idle + 19'990);
+    EXPECT_LE(fired, idle + 20'010);
+  }
+}
+
+TEST(TimerWheel, GoesOnWhereItsTicksNeedMoreThan32Bits) {
+  constexpr int64_t kWrap = int64_t{4} << 32;
+  TimerWheel wheel(At(0));
+  Probe before, behind;
+  wheel.CatchUp(At(kWrap - 1000));
+  wheel.Set(before, At(kWrap - 500));
+  wheel.Set(behind, At(kWrap + 300'000));
+  std::vector<int64_t> fired;
+  int64_t now = kWrap - 1000;
+  int turns = 0;
+  for (; fired.size() < 2 && turns < 2000; ++turns) {
+    now += std::max<int64_t>(wheel.Idle(At(now)).count(), 1);
+    wheel.Advance(At(now), [&](TimerNode&) { fired.push_back(now); });
+  }
+  ASSERT_EQ(fired.size(), 2u);
+  EXPECT_NEAR(static_cast<double>(fired[0]), static_cast<double>(kWrap - 500), 8);
+  EXPECT_NEAR(static_cast<double>(fired[1]), static_cast<double>(kWrap + 300'000), 8);
+  EXPECT_LT(turns, 1000);  // no turn in vain
+}
+
 TEST(TimerWheel, AlwaysWakesInTimeForTheNext) {
   TimerWheel wheel(At(0));
   Probe probe;

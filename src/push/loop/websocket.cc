@@ -128,4 +128,26 @@ bool IsText(std::string_view bytes) {
   return IsUtf8(bytes.substr(at));
 }
 
+size_t WholeText(std::string_view bytes) {
+  size_t whole = bytes.size();
+  for (size_t back = 1; back <= 3 && back <= bytes.size(); ++back) {
+    const auto byte = static_cast<uint8_t>(bytes[bytes.size() - back]);
+    if ((byte & 0xc0) == 0x80) continue;
+    const size_t wanted = byte >= 0xf0 ? 4 : byte >= 0xe0 ? 3 : byte >= 0xc0 ? 2 : 1;
+    if (wanted > back) {
+      // Which second bytes may follow depends on the first, and one of the ends of their range always may.
+      bool may_go_on = false;
+      for (const char more : {'\x80', '\xbf'}) {
+        std::string character(bytes.substr(bytes.size() - back));
+        character.resize(wanted, more);
+        may_go_on = may_go_on || IsUtf8(character);
+      }
+      if (!may_go_on) return std::string_view::npos;
+      whole = bytes.size() - back;
+    }
+    break;
+  }
+  return IsText(bytes.substr(0, whole)) ? whole : std::string_view::npos;
+}
+
 }  // namespace muster::push::websocket

@@ -65,5 +65,7 @@ std::string AcceptKey(std::string_view key);
 
 // Whether this is UTF-8; fast where most of it is ASCII.
 bool IsText(std::string_view bytes);
+// How many bytes at the front of a text that goes on are whole characters; npos: no end makes it UTF-8.
+size_t WholeText(std::string_view bytes);
 
 }  // namespace muster::push::websocket

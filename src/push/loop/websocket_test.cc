@@ -120,5 +120,19 @@ TEST(WebSocketText, MustBeUtf8WhereverItIsNot) {
   EXPECT_FALSE(IsText("\xf4\x90\x80\x80")) << "beyond the last character";
 }
 
+TEST(WebSocketText, MayEndWithinACharacterThatCanStillBecomeOne) {
+  const std::string text = "a\u00e9\u20ac\U0001f600\uffff\U0010ffff\ud7ff\u0800\U00010000";
+  for (size_t size = 0; size <= text.size(); ++size) {
+    const size_t whole = WholeText(std::string_view(text).substr(0, size));
+    ASSERT_LE(whole, size) << size;
+    EXPECT_LT(size - whole, 4u);
+  }
+  EXPECT_EQ(WholeText(text), text.size());
+  for (const char* bad : {"\xff", "a\xc0", "\xc1", "\x80", "\xe0\x80", "\xed\xa0", "\xf0\x8f", "\xf4\x90",
+                          "\xf5", "\xe2\x82g", "\xe2\x28", "\x80\x80\x80\x80"}) {
+    EXPECT_EQ(WholeText(bad), std::string_view::npos) << testing::PrintToString(bad);
+  }
+}
+
 }  // namespace
 }  // namespace muster::push::websocket

@@ -22,15 +22,6 @@ bool MayComeBack(CloseReason reason) {
 
 }  // namespace
 
-std::string GroupKey(std::string_view group) { return "g:" + std::string(group); }
-std::string UserKey(std::string_view user) { return "u:" + std::string(user); }
-std::string EverybodyKey(uint16_t name_space) { return "*:" + std::to_string(name_space); }
-std::string RoomKey(uint16_t name_space, std::string_view room) {
-  std::string key = "r:" + std::to_string(name_space) + ":";
-  key += room;
-  return key;
-}
-
 std::string_view Event::Arguments(size_t from) const {
   if (from + 1 >= elements->size()) return {};
   const char* begin = (*elements)[from + 1].data();
@@ -42,6 +33,11 @@ Hub::Hub(Loop& loop, engineio::Options engine, HubOptions options, Application& 
     : engine_(loop, std::move(engine), *this),
       options_(std::move(options)),
       application_(application),
+      recovery_({.shard = engine_.options().shard,
+                 .shards = engine_.options().shards,
+                 .keep = options_.recovery_keep,
+                 .bytes = options_.recovery_bytes,
+                 .sockets = options_.recovery_sockets}),
       trimmed_(loop.now()) {}
 
 void Hub::OnOpen(Session& session) {
@@ -49,13 +45,23 @@ void Hub::OnOpen(Session& session) {
   client->session = &session;
   client->slot = slot;
   session.client = client;
-  const auto [wait, wait_slot] = waits_.Make();
-  wait->kind = kTimerOfOther;
-  wait->client = client;
-  wait->slot = wait_slot;
-  client->wait = wait;
-  engine_.loop().timers().Set(*wait, engine_.loop().now() + options_.connect_timeout);
+  SetWait(*client, options_.connect_timeout);
   if (session.protocol == 3) Connect(*client, "/", {});  // Socket.IO 2 is in the main namespace at once
+}
+
+void Hub::SetWait(Client& client, Duration time) {
+  const auto [wait, slot] = waits_.Make();
+  wait->kind = kTimerOfOther;
+  wait->client = &client;
+  wait->slot = slot;
+  client.wait = wait;
+  engine_.loop().timers().Set(*wait, engine_.loop().now() + time);
+}
+
+void Hub::EndWait(Client& client) {
+  if (client.wait == nullptr) return;
+  engine_.loop().timers().Clear(*client.wait);
+  waits_.Free(std::exchange(client.wait, nullptr)->slot);
 }
 
 void Hub::OnTimer(TimerNode& node) {
@@ -63,7 +69,26 @@ void Hub::OnTimer(TimerNode& node) {
     engine_.OnTimer(node);
     return;
   }
-  engine_.Close(*static_cast<Client::Wait&>(node).client->session);
+  const Client::Wait& wait = static_cast<Client::Wait&>(node);
+  Client& client = *wait.client;
+  if (wait.for_user) {
+    counters_.no_user.Add(1);
+    engine_.loop().Notify({.kind = Notice::Kind::kClientClosed,
+                           .what = "auth.timeout",
+                           .connection = client.session->transport});
+    // Told so, a client doesn't come back at once by itself.
+    while (client.first != nullptr) Disconnect(*client.first, false);
+  }
+  engine_.Close(*client.session);
+}
+
+void Hub::Bind(Socket& socket, std::string_view user_id, std::string_view user_name) {
+  registry_.Bind(socket, user_id, user_name);
+  Client& client = *socket.client;
+  for (const Socket* each = client.first; each != nullptr; each = each->next) {
+    if (each->user == nullptr) return;
+  }
+  EndWait(client);
 }
 
 Socket* Hub::Find(const Client& client, uint16_t name_space) {
@@ -75,6 +100,7 @@ Socket* Hub::Find(const Client& client, uint16_t name_space) {
 
 void Hub::Break(Client& client) {
   counters_.bad_packets.Add(1);
+  engine_.loop().Notify({.kind = Notice::Kind::kBadProtocol, .what = "a bad Socket.IO packet"});
   engine_.Close(*client.session);
 }
 
@@ -87,6 +113,7 @@ bool Hub::TooMany(Client& client) {
   }
   if (++client.packets <= options_.packets_per_second) return false;
   counters_.too_many_packets.Add(1);
+  engine_.loop().Notify({.kind = Notice::Kind::kClientClosed, .what = "limits.packets_per_second"});
   engine_.Close(*client.session);
   return true;
 }
@@ -116,7 +143,12 @@ void Hub::OnMessage(Session& session, bool binary, std::string_view message) {
   client.assembly->attachments.emplace_back(message);
   if (client.assembly->attachments.size() < client.assembly->wanted) return;
   const std::unique_ptr<Client::Assembly> whole = std::move(client.assembly);
-  if (ParsePacket(whole->text, packet, elements_)) Dispatch(client, packet, whole->attachments);
+  if (!ParsePacket(whole->text, packet, elements_) ||
+      !json::PlacesAreWithin(packet.data, whole->attachments.size())) {
+    Break(client);
+    return;
+  }
+  Dispatch(client, packet, whole->attachments);
 }
 
 void Hub::Dispatch(Client& client, const Packet& packet, const std::vector<std::string>& attachments) {
@@ -152,7 +184,7 @@ void Hub::Dispatch(Client& client, const Packet& packet, const std::vector<std::
     case PacketType::kAck:
     case PacketType::kBinaryAck: {
       counters_.acks_in.Add(1);
-      application_.OnAck(*socket, packet.id, packet.data);
+      application_.OnAck(*socket, packet.id, packet.data, attachments);
       return;
     }
     default:
@@ -190,32 +222,53 @@ void Hub::Connect(Client& client, std::string_view name_space, std::string_view 
     const auto pid_text = pid ? json::ReadString(*pid) : std::nullopt;
     const auto offset_text = offset ? json::ReadString(*offset) : std::nullopt;
     if (pid_text && offset_text) {
-      Restored room;
-      Restored* restored = FindSaved(*pid_text, *offset_text, room);
-      if (restored == nullptr && engine_.options().shards > 1) {
-        engineio::SessionId own{.shard = engine_.options().shard, .slot = client.session->slot, .secret = {}};
-        std::memcpy(own.secret, client.session->secret, sizeof own.secret);
-        application_.AskForSaved(*pid_text, *offset_text, own, index, std::string(auth));
-        return;
-      }
-      if (restored == nullptr) counters_.not_recovered.Add(1);
-      FinishConnect(client, index, auth, restored);
+      ComeBack(client, index, auth, *pid_text, *offset_text);
       return;
     }
   }
-  FinishConnect(client, index, auth, nullptr);
+  FinishConnect(client, index, auth);
 }
 
-void Hub::OnSaved(const engineio::SessionId& id, uint16_t name_space, std::string_view auth,
-                  Restored* restored) {
-  Session* session = engine_.Find(id);
-  if (session == nullptr || !session->open()) return;
-  Client& client = *static_cast<Client*>(session->client);
-  if (restored == nullptr) counters_.not_recovered.Add(1);
-  if (Find(client, name_space) == nullptr) FinishConnect(client, name_space, auth, restored);
+void Hub::ComeBack(Client& client, uint16_t name_space, std::string_view auth, const std::string& pid,
+                   std::string_view offset_text) {
+  const auto offset = ParseOffset(offset_text, engine_.options().shards);
+  if (!offset) {
+    counters_.not_recovered.Add(1);
+    FinishConnect(client, name_space, auth);
+    return;
+  }
+  Returning returning{
+      .session = {.shard = engine_.options().shard, .slot = client.session->slot, .secret = {}},
+      .auth = std::string(auth),
+      .wanted = {.pid = pid, .name_space = name_space, .offset = *offset},
+      .found = {}};
+  std::memcpy(returning.session.secret, client.session->secret, sizeof returning.session.secret);
+  if (engine_.options().shards > 1 && !recovery_.KnowsAll(returning.wanted)) {
+    application_.AskForSaved(std::move(returning));
+    return;
+  }
+  returning.found = recovery_.Find(returning.wanted, engine_.loop().now());
+  OnFound(std::move(returning));
 }
 
-void Hub::FinishConnect(Client& client, uint16_t name_space, std::string_view auth, Restored* restored) {
+void Hub::OnFound(Returning returning) {
+  Session* session = engine_.Find(returning.session);
+  const bool there = session != nullptr && session->open();
+  Client* client = there ? static_cast<Client*>(session->client) : nullptr;
+  const uint16_t name_space = returning.wanted.name_space;
+  const bool wants = there && Find(*client, name_space) == nullptr;
+  if (wants && recovery_.MayReturn(returning.wanted, returning.found)) {
+    FinishConnect(*client, name_space, returning.auth, &returning);
+    return;
+  }
+  // It may come yet another time.
+  if (returning.found.saved) recovery_.Save(returning.wanted.pid, std::move(*returning.found.saved));
+  if (there) counters_.not_recovered.Add(1);
+  if (wants) FinishConnect(*client, name_space, returning.auth);
+}
+
+void Hub::FinishConnect(Client& client, uint16_t name_space, std::string_view auth,
+                        const Returning* returning) {
   const auto [socket, slot] = sockets_.Make();
   socket->client = &client;
   socket->slot = slot;
@@ -223,15 +276,18 @@ void Hub::FinishConnect(Client& client, uint16_t name_space, std::string_view au
   socket->next = client.first;
   client.first = socket;
   counters_.sockets.Add(1);
-  if (restored != nullptr) {
-    std::memcpy(socket->id, restored->saved.id.data(), sizeof socket->id);
+  if (returning != nullptr) {
+    std::memcpy(socket->id, returning->found.saved->id.data(), sizeof socket->id);
     counters_.recovered.Add(1);
   } else {
     engineio::FillRandom(socket->id, sizeof socket->id);
   }
-  if (client.wait != nullptr) {
-    engine_.loop().timers().Clear(*client.wait);
-    waits_.Free(std::exchange(client.wait, nullptr)->slot);
+  by_id_.Add(*socket);
+  // One that says who it is in time says so in all its namespaces.
+  if (client.wait != nullptr && !client.wait->for_user) EndWait(client);
+  if (options_.users_only && client.wait == nullptr) {
+    SetWait(client, options_.user_timeout);
+    client.wait->for_user = true;
   }
   text_.clear();
   AppendHead(text_, PacketType::kConnect, 0, options_.namespaces[name_space], -1);
@@ -241,20 +297,29 @@ void Hub::FinishConnect(Client& client, uint16_t name_space, std::string_view au
     text_ += '}';
   }
   engine_.Send(*client.session, MakeFrame(FrameKind::kText, text_));
-  if (restored != nullptr) {
-    const Saved& saved = restored->saved;
+  if (returning != nullptr) {
+    const Saved& saved = *returning->found.saved;
     if (!saved.device.empty()) socket->device = std::make_unique<std::string>(saved.device);
-    if (!saved.user_id.empty()) registry_.Bind(*socket, saved.user_id, saved.user_name);
-    for (const std::string& key : saved.rooms) registry_.Join(*socket, key);
-    for (const std::string& packet : restored->packets) {
+    if (!saved.user_id.empty()) Bind(*socket, saved.user_id, saved.user_name);
+    for (const std::string& key : saved.rooms) {
+      if (key != EverybodyKey(name_space)) registry_.Join(*socket, key);
+    }
+    for (const std::string& packet : recovery_.Missed(returning->wanted, returning->found)) {
       engine_.Send(*client.session, MakeFrame(FrameKind::kText, packet));
     }
   }
-  application_.OnConnect(*socket, auth, restored != nullptr);
+  application_.OnConnect(*socket, auth, returning != nullptr);
+}
+
+Origin Hub::NextOrigin(const Socket* except) {
+  Origin origin{.number = ++last_publication_, .publisher = engine_.options().shard, .except = {}};
+  if (except != nullptr) std::memcpy(origin.except.data(), except->id, origin.except.size());
+  return origin;
 }
 
 FrameRef Hub::MakeEvent(uint16_t name_space, std::string_view name, std::string_view arguments,
-                        int64_t ack_id, bool droppable, std::string_view key, int attachments) {
+                        int64_t ack_id, bool droppable, std::string_view key, int attachments,
+                        const Origin& origin) {
   text_.clear();
   AppendHead(text_, attachments > 0 ? PacketType::kBinaryEvent : PacketType::kEvent, attachments,
              options_.namespaces[name_space], ack_id);
@@ -264,23 +329,16 @@ FrameRef Hub::MakeEvent(uint16_t name_space, std::string_view name, std::string_
     text_ += ',';
     text_ += arguments;
   }
-  const bool keep = options_.recovery && !key.empty() && !droppable && ack_id < 0 && attachments == 0;
+  const bool keep =
+      options_.recovery && origin.number > 0 && !key.empty() && !droppable && ack_id < 0 && attachments == 0;
   if (keep) {
-    char number[24];
     text_ += R"(,")";
-    text_.append(number, std::to_chars(number, number + sizeof number, next_number_).ptr);
+    recovery_.AppendNext(text_);
     text_ += '"';
   }
   text_ += ']';
   FrameRef packet = MakeFrame(FrameKind::kText, text_, droppable);
-  if (keep) {
-    kept_bytes_ += packet->size + key.size() + sizeof(Kept);
-    kept_.push_back({next_number_++, engine_.loop().now(), name_space, std::string(key), packet});
-    while (kept_bytes_ > options_.recovery_bytes) {
-      kept_bytes_ -= kept_.front().packet->size + kept_.front().key.size() + sizeof(Kept);
-      kept_.pop_front();
-    }
-  }
+  if (keep) recovery_.Keep(origin, name_space, key, packet, engine_.loop().now());
   return packet;
 }
 
@@ -326,15 +384,13 @@ void Hub::Remove(Socket& socket, CloseReason reason, bool keep) {
   while (*link != &socket) link = &(*link)->next;
   *link = socket.next;
   counters_.sockets.Add(-1);
+  by_id_.Remove(socket);
   sockets_.Free(socket.slot);
 }
 
 void Hub::OnClosed(Session& session, CloseReason reason) {
   Client& client = *static_cast<Client*>(std::exchange(session.client, nullptr));
-  if (client.wait != nullptr) {
-    engine_.loop().timers().Clear(*client.wait);
-    waits_.Free(client.wait->slot);
-  }
+  EndWait(client);
   client.session = &session;
   while (client.first != nullptr) Remove(*client.first, reason, MayComeBack(reason));
   clients_.Free(client.slot);
@@ -352,10 +408,8 @@ std::string Hub::PidOf(const Socket& socket) const {
   return engineio::EncodeUrlSafe(bytes);
 }
 
-std::string Hub::KeyOf(const Socket& socket) const { return "s:" + IdOf(socket); }
-
 void Hub::Save(Socket& socket) {
-  if (saved_.size() >= options_.recovery_sockets) return;
+  if (options_.users_only && socket.user == nullptr) return;  // or it would get what it was kept from
   Saved saved{.id = {reinterpret_cast<const char*>(socket.id), sizeof socket.id},
               .user_id = {},
               .user_name = {},
@@ -369,48 +423,21 @@ void Hub::Save(Socket& socket) {
   }
   for (const Member::Place& place : socket.rooms) saved.rooms.emplace_back(place.room->key);
   saved.rooms.push_back(EverybodyKey(socket.name_space));
-  saved_[PidOf(socket)] = std::move(saved);
-  counters_.saved.Add(1);
-}
-
-Restored* Hub::FindSaved(std::string_view pid, std::string_view offset, Restored& room) {
-  const auto found = saved_.find(std::string(pid));
-  uint64_t number = 0;
-  const auto [end, error] = std::from_chars(offset.data(), offset.data() + offset.size(), number);
-  const bool good = error == std::errc() && end == offset.data() + offset.size();
-  const bool known = found != saved_.end() && found->second.until > engine_.loop().now() && good &&
-                     !kept_.empty() && number >= kept_.front().number && number < next_number_;
-  if (!known) return nullptr;
-  room.saved = std::move(found->second);
-  saved_.erase(found);
-  counters_.saved.Add(-1);
-  std::string own = "s:" + engineio::EncodeUrlSafe(room.saved.id);
-  const std::string user = UserKey(room.saved.user_id);
-  for (const Kept& kept : kept_) {
-    if (kept.number <= number || kept.name_space != room.saved.name_space) continue;
-    const auto& rooms = room.saved.rooms;
-    const bool meant = kept.key == own || (!room.saved.user_id.empty() && kept.key == user) ||
-                       std::find(rooms.begin(), rooms.end(), kept.key) != rooms.end();
-    if (meant) room.packets.emplace_back(kept.packet->payload());
-  }
-  std::erase_if(room.saved.rooms, [](const std::string& key) { return key[0] == '*'; });
-  return &room;
+  recovery_.Save(PidOf(socket), std::move(saved));
 }
 
 void Hub::Trim() {
   const Time now = engine_.loop().now();
   if (now - trimmed_ < 1s) return;
   trimmed_ = now;
-  while (!kept_.empty() && now - kept_.front().time > options_.recovery_keep) {
-    kept_bytes_ -= kept_.front().packet->size + kept_.front().key.size() + sizeof(Kept);
-    kept_.pop_front();
-  }
-  counters_.saved.Add(-static_cast<int64_t>(
-      std::erase_if(saved_, [&](const auto& entry) { return entry.second.until <= now; })));
+  recovery_.Trim(now);
 }
 
 void Hub::Turn() {
-  if (options_.recovery) Trim();
+  if (options_.recovery) {
+    Trim();
+    counters_.saved.Set(static_cast<int64_t>(recovery_.saved()));
+  }
   engine_.Turn();
 }
 

@@ -2,17 +2,18 @@
 // sockets whose connection broke so that they can come back. For the loop's thread.
 #pragma once
 
-#include <deque>
 #include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
 #include "push/engineio/engine.h"
 #include "push/registry/registry.h"
+#include "push/socketio/by_id.h"
+#include "push/socketio/keys.h"
 #include "push/socketio/packet.h"
+#include "push/socketio/recovery.h"
 
 namespace muster::push::socketio {
 
@@ -23,6 +24,7 @@ struct Socket : Member {
   uint32_t slot = 0;
   Client* client = nullptr;
   Socket* next = nullptr;  // the same client's in another namespace
+  Socket* next_by_id = nullptr;
   std::unique_ptr<std::string> device;
   uint8_t name_space = 0;
   uint8_t id[15] = {};
@@ -34,7 +36,7 @@ struct Client {
   Socket* first = nullptr;
   struct Wait;
   struct Assembly;
-  Wait* wait = nullptr;                // for the first namespace
+  Wait* wait = nullptr;                // for the first namespace, or for it to say who it is
   std::unique_ptr<Assembly> assembly;  // a packet whose attachments are on their way
   uint32_t slot = 0;
   uint32_t second = 0;  // for the limit of packets in a second
@@ -48,6 +50,7 @@ struct Client::Assembly {
 struct Client::Wait : TimerNode {
   Client* client = nullptr;
   uint32_t slot = 0;
+  bool for_user = false;
 };
 
 struct Event {
@@ -65,17 +68,12 @@ struct Event {
   std::string_view Arguments(size_t from = 0) const;
 };
 
-// What is kept of a socket whose connection broke.
-struct Saved {
-  std::string id;  // the socket's 15 bytes
-  std::string user_id, user_name, device;
-  std::vector<std::string> rooms;  // keys
-  uint16_t name_space = 0;
-  Time until;
-};
-struct Restored {
-  Saved saved;
-  std::vector<std::string> packets;  // that it missed, as payloads of Engine.IO
+// A client that came back, while the shards are asked what they know of it.
+struct Returning {
+  engineio::SessionId session;
+  std::string auth;
+  Wanted wanted;
+  Found found;
 };
 
 // What the events mean. Called on the loop's thread.
@@ -86,21 +84,23 @@ class Application {
   virtual std::string Refusal(uint16_t /*name_space*/, std::string_view /*auth*/) { return {}; }
   virtual void OnConnect(Socket& socket, std::string_view auth, bool recovered) = 0;
   virtual void OnEvent(Socket& socket, const Event& event) = 0;
-  virtual void OnAck(Socket&, int64_t /*id*/, std::string_view /*arguments*/) {}
+  virtual void OnAck(Socket&, int64_t /*id*/, std::string_view /*arguments*/,
+                     const std::vector<std::string>& /*attachments*/) {}
   // Its rooms and user are still known; they are left right after.
   virtual void OnDisconnect(Socket& socket, engineio::CloseReason reason) = 0;
   virtual bool OnOtherRequest(Connection&, const http::Request&) { return false; }
   virtual void OnOtherMessage(Connection&, bool /*binary*/, std::string_view) {}
   virtual void HandOver(uint8_t shard, MovedConnection moved) = 0;
-  // Asks the other loops for a socket that one of them may have kept; OnSaved is called later on this one.
-  virtual void AskForSaved(const std::string& /*pid*/, const std::string& /*offset*/,
-                           engineio::SessionId /*session*/, uint16_t /*name_space*/,
-                           const std::string& /*auth*/) {}
+  // Has all loops, this one too, Find what is wanted in their recovery; OnFound is called later on this one.
+  virtual void AskForSaved(Returning /*returning*/) {}
 };
 
 struct HubOptions {
   std::vector<std::string> namespaces = {"/"};
   Duration connect_timeout = 45s;
+  // Sockets that belong to no user by `user_timeout` are put out, and can't come back.
+  bool users_only = false;
+  Duration user_timeout = 10s;
   bool recovery = false;
   Duration recovery_keep = 120s;
   size_t recovery_bytes = 64u << 20;
@@ -114,6 +114,7 @@ struct HubCounters {
   Counter events_in, events_out, acks_in, acks_out;
   Counter recovered, not_recovered, saved;  // `saved` now
   Counter bad_packets, too_many_packets;
+  Counter no_user;  // clients closed as they didn't say in time who they are
 };
 
 class Hub : public engineio::EngineHandler {
@@ -126,27 +127,32 @@ class Hub : public engineio::EngineHandler {
   const HubOptions& options() const { return options_; }
 
   // A packet with an event, for one namespace. `arguments`: JSON values with commas between. `key`: whom it
-  // goes to, so that those who were away get it later; empty, or `droppable`: it isn't kept.
+  // goes to, so that those who were away get it later; empty, without `origin`, or `droppable`: it isn't
+  // kept.
   FrameRef MakeEvent(uint16_t name_space, std::string_view name, std::string_view arguments,
                      int64_t ack_id = -1, bool droppable = false, std::string_view key = {},
-                     int attachments = 0);
+                     int attachments = 0, const Origin& origin = {});
   bool Send(Socket& socket, const FrameRef& packet);
   void Emit(Socket& socket, std::string_view name, std::string_view arguments);
   // Answers an event that asked for it.
   void Acknowledge(Socket& socket, int64_t id, std::string_view arguments,
                    const std::vector<std::string>& attachments = {});
+  // Says whose it is; it must be nobody's yet.
+  void Bind(Socket& socket, std::string_view user_id, std::string_view user_name);
   // Takes it out of its namespace; with `close` its whole connection ends.
   void Disconnect(Socket& socket, bool close);
   std::string IdOf(const Socket& socket) const {
     return engineio::EncodeUrlSafe({reinterpret_cast<const char*>(socket.id), 15});
   }
+  // nullptr: there is none on this loop.
+  Socket* FindSocket(const uint8_t (&id)[engineio::kIdBytes]) { return by_id_.Find(id); }
   int64_t NextAckId() { return next_ack_++; }
 
-  // `room` filled, or nullptr: it isn't known, or too old.
-  Restored* FindSaved(std::string_view pid, std::string_view offset, Restored& room);
-  // What AskForSaved found, or nullptr; the session may have ended meanwhile.
-  void OnSaved(const engineio::SessionId& session, uint16_t name_space, std::string_view auth,
-               Restored* restored);
+  // The next publication of this shard.
+  Origin NextOrigin(const Socket* except = nullptr);
+  Recovery& recovery() { return recovery_; }
+  // What AskForSaved found out; the session may have ended meanwhile.
+  void OnFound(Returning returning);
 
   void Turn();
   void OnTimer(TimerNode& node);
@@ -171,24 +177,21 @@ class Hub : public engineio::EngineHandler {
   }
 
  private:
-  struct Kept {  // a packet for those who are away
-    uint64_t number;
-    Time time;
-    uint16_t name_space;
-    std::string key;
-    FrameRef packet;
-  };
   static Socket* Find(const Client& client, uint16_t name_space);
   void Dispatch(Client& client, const Packet& packet, const std::vector<std::string>& attachments);
   void Connect(Client& client, std::string_view name_space, std::string_view auth);
-  void FinishConnect(Client& client, uint16_t name_space, std::string_view auth, Restored* restored);
+  void FinishConnect(Client& client, uint16_t name_space, std::string_view auth,
+                     const Returning* returning = nullptr);
   void Remove(Socket& socket, engineio::CloseReason reason, bool keep);
   void Break(Client& client);
+  void SetWait(Client& client, Duration time);
+  void EndWait(Client& client);
   bool TooMany(Client& client);
   void Save(Socket& socket);
+  void ComeBack(Client& client, uint16_t name_space, std::string_view auth, const std::string& pid,
+                std::string_view offset_text);
   void Trim();
   std::string PidOf(const Socket& socket) const;
-  std::string KeyOf(const Socket& socket) const;
 
   engineio::Engine engine_;
   HubOptions options_;
@@ -197,21 +200,14 @@ class Hub : public engineio::EngineHandler {
   Slab<Client> clients_;
   Slab<Client::Wait> waits_;
   Slab<Socket> sockets_;
+  ById<Socket> by_id_;
   std::vector<std::string_view> elements_;
   std::string text_;
-  std::unordered_map<std::string, Saved> saved_;  // by pid
-  std::deque<Kept> kept_;
-  size_t kept_bytes_ = 0;
-  uint64_t next_number_ = 1;
+  Recovery recovery_;
+  uint64_t last_publication_ = 0;
   int64_t next_ack_ = 1;
   Time trimmed_;
   HubCounters counters_;
 };
-
-// Keys of rooms in the registry, and of receivers in what is kept.
-std::string GroupKey(std::string_view group);
-std::string RoomKey(uint16_t name_space, std::string_view room);
-std::string UserKey(std::string_view user);
-std::string EverybodyKey(uint16_t name_space);
 
 }  // namespace muster::push::socketio

@@ -1,6 +1,7 @@
 #include "push/socketio/json.h"
 
 #include <charconv>
+#include <cstdlib>
 
 #include "base/bytes.h"
 
@@ -117,6 +118,46 @@ struct Scanner {
       if (!Take(',')) return false;
     }
   }
+  // The same of what is known to be valid: whether the places in it are of attachments that there are.
+  bool Places(size_t count) {
+    Blanks();
+    if (at >= text.size() || (text[at] != '[' && text[at] != '{')) return Value(0);
+    const bool object = text[at] == '{';
+    const char end = object ? '}' : ']';
+    ++at;
+    bool good = true, place = false, number = false;
+    for (Blanks(); !Take(end); Blanks()) {
+      if (Take(',')) Blanks();
+      std::optional<std::string> key;
+      if (object) {
+        key = Key();
+        Blanks();
+        Take(':');
+        Blanks();
+      }
+      const size_t start = at;
+      if (!Places(count)) good = false;
+      if (at == start) return false;  // it isn't valid after all
+      // The last of a name counts.
+      const std::string_view value = text.substr(start, at - start);
+      if (key == "_placeholder") place = value == "true";
+      if (key == "num") number = IsBelow(value, count);
+    }
+    return place ? number : good;
+  }
+  std::optional<std::string> Key() {
+    const size_t start = at;
+    String();
+    const std::string_view quoted = text.substr(start, at - start);
+    // Most are neither of the two that are looked for.
+    const bool other = quoted.find('\\') == npos && quoted != R"("_placeholder")" && quoted != R"("num")";
+    return other ? std::nullopt : ReadString(quoted);
+  }
+  static bool IsBelow(std::string_view number, size_t count) {
+    if (number.empty() || (number[0] != '-' && !IsDigit(number[0]))) return false;
+    const double value = std::strtod(std::string(number).c_str(), nullptr);
+    return value >= 0 && value < static_cast<double>(count);
+  }
   bool Take(char c) {
     if (at >= text.size() || text[at] != c) return false;
     ++at;
@@ -226,12 +267,15 @@ std::optional<std::string_view> Member(std::string_view object, std::string_view
   }
 }
 
+bool PlacesAreWithin(std::string_view value, size_t count) { return Scanner{value}.Places(count); }
+
 bool IsObject(std::string_view value) { return !value.empty() && value[0] == '{'; }
 
-std::optional<std::string> ReadString(std::string_view value) {
+std::optional<std::string_view> ViewString(std::string_view value, std::string& text) {
   if (value.size() < 2 || value.front() != '"' || value.back() != '"') return std::nullopt;
   value = value.substr(1, value.size() - 2);
-  std::string text;
+  if (value.find('\\') == npos) return value;
+  text.clear();
   text.reserve(value.size());
   for (size_t at = 0; at < value.size();) {
     const char c = value[at++];
@@ -266,6 +310,13 @@ std::optional<std::string> ReadString(std::string_view value) {
   return text;
 }
 
+std::optional<std::string> ReadString(std::string_view value) {
+  std::string store;
+  const auto text = ViewString(value, store);
+  if (!text) return std::nullopt;
+  return std::string(*text);
+}
+
 std::optional<int64_t> ReadInteger(std::string_view value) {
   int64_t number = 0;
   const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), number);
@@ -275,15 +326,22 @@ std::optional<int64_t> ReadInteger(std::string_view value) {
 
 bool IsTrue(std::string_view value) { return value == "true"; }
 
-std::optional<std::string> ReadId(std::string_view value) {
+std::optional<std::string_view> ViewId(std::string_view value, std::string& store) {
   if (value.empty()) return std::nullopt;
   if (value[0] == '"') {
-    auto text = ReadString(value);
+    const auto text = ViewString(value, store);
     if (!text || text->empty()) return std::nullopt;
     return text;
   }
-  if (value[0] == '-' || IsDigit(value[0])) return std::string(value);
+  if (value[0] == '-' || IsDigit(value[0])) return value;
   return std::nullopt;
+}
+
+std::optional<std::string> ReadId(std::string_view value) {
+  std::string store;
+  const auto id = ViewId(value, store);
+  if (!id) return std::nullopt;
+  return std::string(*id);
 }
 
 void AppendQuoted(std::string& out, std::string_view text) {

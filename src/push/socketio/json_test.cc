@@ -50,6 +50,45 @@ TEST(JsonString, IsDecodedAndEncoded) {
   EXPECT_EQ(Quoted("a\"\\\n\x01\xc3\xa9\xff"), "\"a\\\"\\\\\\n\\u0001\xc3\xa9\xef\xbf\xbd\"");
 }
 
+TEST(JsonString, IsCopiedOnlyWhereItHasEscapes) {
+  std::string store = "as before";
+  const std::string_view plain = "\"h\xc3\xa9llo\"";
+  EXPECT_EQ(ViewString(plain, store)->data(), plain.data() + 1);
+  EXPECT_EQ(ViewId("12", store), "12");
+  EXPECT_EQ(store, "as before");
+  EXPECT_EQ(ViewId(R"("a\u0062")", store), "ab");
+  EXPECT_EQ(store, "ab");
+  EXPECT_EQ(ViewId(R"("")", store), std::nullopt);
+  EXPECT_EQ(ViewString("1", store), std::nullopt);
+}
+
+TEST(JsonPlaces, AreOfAttachmentsThatThereAre) {
+  for (const char* good :
+       {R"([])", R"(["a",{"_placeholder":true,"num":1},{"_placeholder":true,"num":0}])",
+        R"([ { "num" : 0 , "_placeholder" : true } ])",
+        R"([{"a":[{"b":{"_placeholder":true,"num":1e0}}]},[]])", R"([{"_placeholder":true,"num":0.5}])",
+        R"([{"_placeholder":true,"num":-0}])",
+        R"([{"_placeholder":true,"num":1},{"_placeholder":true,"num":1}])",
+        R"([{"_placeholder":"true","num":2}])", R"([{"_placeholder":true,"num":2,"num":0}])",
+        R"([{"_placeholder":true,"num":2,"_placeholder":null}])",
+        R"([{"_placeholder":true,"num":0,"x":{"_placeholder":true,"num":2}}])",
+        R"(["{\"_placeholder\":true}"])", R"([{},{"a":{}},"",null,1.5])"}) {
+    EXPECT_TRUE(PlacesAreWithin(good, 2)) << good;
+  }
+  for (const char* bad :
+       {R"([{"_placeholder":true,"num":2}])", R"([{"_placeholder":true}])",
+        R"([{"_placeholder":true,"num":-1}])", R"([{"_placeholder":true,"num":null}])",
+        R"([{"_placeholder":true,"num":[0]}])", R"([{"_placeholder":true,"num":1e400}])",
+        R"([{"_placeholder":true,"num":0,"num":2}])",
+        R"([1,{"a":[[{"b":{"num":9,"_placeholder":true}}]]},2])",
+        R"([{"_placeholder":false,"_placeholder":true}])", R"([{"\u005fplaceholder":true,"\u006eum":2}])"}) {
+    EXPECT_FALSE(PlacesAreWithin(bad, 2)) << bad;
+  }
+  EXPECT_FALSE(PlacesAreWithin("[", 2));
+  EXPECT_FALSE(PlacesAreWithin("[x]", 2));
+  EXPECT_FALSE(PlacesAreWithin(R"({"a" 1)", 2));
+}
+
 TEST(JsonId, IsAStringOrANumberAsItIsWritten) {
   EXPECT_EQ(ReadId("9007199254740993"), "9007199254740993");
   EXPECT_EQ(ReadId("\"u1\""), "u1");

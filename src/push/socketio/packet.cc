@@ -1,5 +1,6 @@
 #include "push/socketio/packet.h"
 
+#include <algorithm>
 #include <charconv>
 
 #include "push/socketio/json.h"
@@ -14,11 +15,7 @@ bool IsEventName(std::string_view element) {
   if (element.empty()) return false;
   if (element[0] == '-' || (element[0] >= '0' && element[0] <= '9')) return true;
   if (element[0] != '"') return false;
-  const std::string_view name = element.substr(1, element.size() - 2);
-  for (const std::string_view reserved : kReserved) {
-    if (name == reserved) return false;
-  }
-  return true;
+  return !IsReserved(element.substr(1, element.size() - 2));
 }
 
 // Digits from the beginning of `text`, which they are taken from.
@@ -30,6 +27,10 @@ bool TakeNumber(std::string_view& text, int64_t& number) {
 }
 
 }  // namespace
+
+bool IsReserved(std::string_view name) {
+  return std::find(std::begin(kReserved), std::end(kReserved), name) != std::end(kReserved);
+}
 
 bool ParsePacket(std::string_view text, Packet& packet, std::vector<std::string_view>& elements) {
   packet = Packet{};

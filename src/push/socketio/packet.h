@@ -29,6 +29,9 @@ struct Packet {
   std::string_view data;  // JSON, or empty
 };
 
+// Whether events may not be called so, as clients would take them for what the protocol itself tells.
+bool IsReserved(std::string_view name);
+
 // False for what breaks the protocol. Of an event or an ack, `elements` gets the array's; an event's first is
 // a string that isn't reserved, or a number.
 bool ParsePacket(std::string_view text, Packet& packet, std::vector<std::string_view>& elements);

@@ -4,6 +4,7 @@
 
 #include <fstream>
 
+#include "push/spear/log.h"
 #include "push/spear/shard_parts.h"
 
 namespace muster::push {
@@ -39,6 +40,8 @@ constexpr Metric kMetrics[] = {
     {"connections_timed_out_total", "counter", "closed as no whole request came",
      MUSTER_LOOP(closed_timeout)},
     {"received_bytes_total", "counter", "read from clients", MUSTER_LOOP(bytes_in)},
+    {"reads_put_off_total", "counter", "turns that read no more over TLS from one client, for the others",
+     MUSTER_LOOP(reads_put_off)},
     {"sent_bytes_total", "counter", "written to clients", MUSTER_LOOP(bytes_out)},
     {"writes_total", "counter", "system calls that wrote", MUSTER_LOOP(writes)},
     {"frames_sent_total", "counter", "frames and responses queued", MUSTER_LOOP(frames_out)},
@@ -68,6 +71,14 @@ constexpr Metric kMetrics[] = {
     {"packets_bad_total", "counter", "packets that broke the protocol", MUSTER_HUB(bad_packets)},
     {"packets_over_rate_total", "counter", "clients closed for sending too much",
      MUSTER_HUB(too_many_packets)},
+    {"clients_unauthenticated_total", "counter", "clients closed as they didn't authenticate in time",
+     MUSTER_HUB(no_user)},
+    {"mailbox_bytes", "gauge", "of messages that wait for the shard",
+     [](const Shard& shard) { return shard.mailbox_bytes.load(); }},
+    {"messages_refused_busy_total", "counter", "messages refused as too many waited for another shard",
+     [](const Shard& shard) { return shard.refused_busy.get(); }},
+    {"answers_left_out_total", "counter", "acks that a push counted and left out of its answer",
+     [](const Shard& shard) { return shard.answers_left_out.get(); }},
     {"users", "gauge", "users with a client, of each shard",
      [](const Shard& shard) { return shard.users.load(); }},
     {"rooms", "gauge", "groups and rooms, of each shard",
@@ -95,9 +106,12 @@ std::string Node::Metrics() {
       "process_resident_memory_bytes {}\n"
       "# HELP process_start_time_seconds When it started\n# TYPE process_start_time_seconds gauge\n"
       "process_start_time_seconds {}\n"
+      "# HELP muster_push_log_lines_lost_total lines that the log's pipe had no room for\n"
+      "# TYPE muster_push_log_lines_lost_total counter\n"
+      "muster_push_log_lines_lost_total {}\n"
       "# HELP muster_push_draining 1 while clients are sent away\n# TYPE muster_push_draining gauge\n"
       "muster_push_draining {}\n",
-      ResidentBytes(), started_.time_since_epoch().count() / 1000, draining_ ? 1 : 0);
+      ResidentBytes(), started_.time_since_epoch().count() / 1000, LinesLost(), draining_ ? 1 : 0);
   return text;
 }
 

@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "base/digest.h"
+#include "base/text.h"
 #include "push/spear/log.h"
 
 namespace muster::push {
@@ -15,13 +16,10 @@ size_t ShardsOf(const Settings& settings) {
   return std::clamp<size_t>(std::thread::hardware_concurrency(), 1, 64);
 }
 
-LoopLimits LimitsOf(const Settings& settings, size_t shards) {
+LoopLimits LimitsOf(const Settings& settings) {
   LoopLimits limits;
   limits.payload_max = static_cast<size_t>(settings.payload_max);
-  // The kernel spreads connections well over shards, but not evenly.
-  if (settings.connections_max > 0) {
-    limits.connections_max = (static_cast<size_t>(settings.connections_max) + shards - 1) / shards;
-  }
+  limits.connections_max = static_cast<size_t>(settings.connections_max);
   limits.per_address_max = static_cast<int>(settings.per_address_max);
   limits.out_max = static_cast<size_t>(settings.slow_bytes);
   limits.slow = settings.slow_policy == "drop" ? SlowPolicy::kDrop : SlowPolicy::kClose;
@@ -52,6 +50,8 @@ socketio::HubOptions HubOptionsOf(const Settings& settings, const std::string& r
   socketio::HubOptions options;
   options.namespaces = settings.namespaces;
   options.connect_timeout = settings.connect_timeout;
+  options.users_only = settings.auth_required;
+  options.user_timeout = settings.auth_timeout;
   options.recovery = settings.recovery;
   options.recovery_keep = settings.recovery_keep;
   options.recovery_bytes = static_cast<size_t>(settings.recovery_bytes);
@@ -82,12 +82,10 @@ Status Node::ListenAll() {
         MUSTER_TRY(Fd socket, ListenOn(place.host, place.port));
         place.port = PortOf(socket);  // one that the kernel chose is the same for all
         const bool secure = !admin && !settings_.tls_certificate.empty();
-        shard->loop().Listen(std::move(socket), admin ? Shard::kAdmin : Shard::kClients, secure);
+        // Who asks for the health of a node that is full must hear of it.
+        shard->loop().Listen(std::move(socket), admin ? Shard::kAdmin : Shard::kClients, secure, !admin);
       }
-      const bool wide = place.host.find(':') != std::string::npos;
-      (admin ? admin_addresses_ : client_addresses_)
-          .push_back(wide ? fmt::format("[{}]:{}", place.host, place.port)
-                          : fmt::format("{}:{}", place.host, place.port));
+      (admin ? admin_addresses_ : client_addresses_).push_back(muster::HostPort(place.host, place.port));
     }
   }
   return Done();
@@ -117,12 +115,26 @@ Status Node::Start() {
   return Done();
 }
 
-void Node::Drain() {
+bool Node::HasRoom() const {
+  if (shards_.size() == 1) return true;
+  return std::all_of(shards_.begin(), shards_.end(), [this](const auto& shard) {
+    return shard->mailbox_bytes.load(std::memory_order_relaxed) < settings_.mailbox_bytes;
+  });
+}
+
+void Node::Drain(std::string_view by) {
   if (draining_.exchange(true)) return;
-  Log(LogLevel::kInfo, "draining", {{"over", FormatDuration(settings_.drain_over)}});
+  drain_began_ = Now();
+  Log(LogLevel::kInfo, "draining", {{"over", FormatDuration(settings_.drain_over)}, {"by", std::string(by)}});
   for (auto& shard : shards_) {
     shard->Post([this](Shard& each) { each.Drain(settings_.drain_over, settings_.drain_elsewhere); });
   }
+}
+
+void Node::OnDrained() {
+  if (++drained_ != static_cast<int>(shards_.size())) return;
+  Log(LogLevel::kInfo, "drained", {{"took", FormatDuration(Now() - drain_began_)}});
+  StopNow();
 }
 
 void Node::StopNow() {

@@ -7,8 +7,10 @@
 
 #include <csignal>
 #include <cstdio>
+#include <utility>
 
 #include "base/files.h"
+#include "base/text.h"
 #include "push/spear/log.h"
 #include "push/spear/node.h"
 
@@ -58,10 +60,25 @@ void RaiseFileLimit() {
   setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-int64_t ChangedAt(const std::string& path) {
+// What tells a file from the one that was there before; all 0 where there is none.
+struct Stamp {
+  int64_t changed = 0, size = 0;
+  uint64_t device = 0, inode = 0;
+  bool operator==(const Stamp&) const = default;
+};
+
+Stamp StampOf(const std::string& path) {
   struct stat status {};
-  return stat(path.c_str(), &status) == 0 ? status.st_mtim.tv_sec * 1'000'000'000 + status.st_mtim.tv_nsec
-                                          : 0;
+  if (stat(path.c_str(), &status) != 0) return {};
+  return {.changed = status.st_mtim.tv_sec * 1'000'000'000 + status.st_mtim.tv_nsec,
+          .size = status.st_size,
+          .device = status.st_dev,
+          .inode = status.st_ino};
+}
+
+// One beside the other: whatever joins them to one number is the same for some changes of both.
+std::pair<Stamp, Stamp> StampsOf(const Settings& settings) {
+  return {StampOf(settings.tls_certificate), StampOf(settings.tls_key)};
 }
 
 void Reload(Node& node) {
@@ -74,23 +91,25 @@ void Reload(Node& node) {
 }
 
 // Until the node has ended: by itself after a drain, or told to.
-void ObeySignals(Node& node, const sigset_t& signals) {
+// `seen` is what certificate and key were before the node read them.
+void ObeySignals(Node& node, const sigset_t& signals, std::pair<Stamp, Stamp> seen) {
   const Settings& settings = node.settings();
-  const auto changed = [&] { return ChangedAt(settings.tls_certificate) ^ ChangedAt(settings.tls_key); };
-  int64_t seen = changed();
   while (!node.Ended()) {
     const timespec wait{.tv_sec = 0, .tv_nsec = node.draining() ? 50'000'000 : 500'000'000};
     const int signal = sigtimedwait(&signals, nullptr, &wait);
+    LogLeftOut();  // here, as a loop with nothing to do sleeps on
     if (signal == SIGTERM || signal == SIGINT) {
       if (node.draining()) {
+        Log(LogLevel::kInfo, "drain cut short", {{"by", "signal"}});
         node.StopNow();
         return;
       }
-      node.Drain();
+      node.Drain("signal");
     }
-    const bool touched = !settings.tls_certificate.empty() && changed() != seen;
+    const auto now = StampsOf(settings);
+    const bool touched = !settings.tls_certificate.empty() && now != seen;
     if (signal == SIGHUP || touched) {
-      seen = changed();
+      seen = now;
       Reload(node);
     }
   }
@@ -116,7 +135,11 @@ int RunSpear(const Arguments& arguments) {
     fmt::print(stderr, "{}: error: {}\n", problem.where, problem.error.Text());
   }
   if (!loaded.problems.empty()) return 2;
+  const std::string left_out = Join(loaded.left_out, ", ");
   if (arguments.check) {
+    if (!left_out.empty()) {
+      fmt::print("left out, as Kubernetes or Docker set them for a service of this name: {}\n", left_out);
+    }
     TlsContext tls;
     const Settings& settings = loaded.settings;
     if (!settings.tls_certificate.empty()) {
@@ -129,19 +152,22 @@ int RunSpear(const Arguments& arguments) {
     return 0;
   }
   SetLog(loaded.settings.log_level, loaded.settings.log_format == "json");
+  if (!left_out.empty()) Log(LogLevel::kInfo, "variables of a service left out", {{"names", left_out}});
   RaiseFileLimit();
   std::signal(SIGPIPE, SIG_IGN);
   sigset_t signals;
   sigemptyset(&signals);
   for (const int signal : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&signals, signal);
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);  // before the threads, which inherit it
+  const auto stamps = StampsOf(loaded.settings);
   Node node(std::move(loaded.settings));
   if (const Status started = node.Start(); !started.ok()) {
     fmt::print(stderr, "error: {}\n", started.error().Text());
     return 1;
   }
-  ObeySignals(node, signals);
+  ObeySignals(node, signals, stamps);
   node.Wait();
+  LogLeftOut(true);
   Log(LogLevel::kInfo, "ended");
   return 0;
 }

@@ -10,6 +10,7 @@ namespace muster::push {
 namespace {
 
 constexpr size_t kBatchMost = 10'000;
+constexpr size_t kAttachmentsMost = 10;  // as many as clients may send
 constexpr std::string_view kJson = "Content-Type: application/json\r\ncache-control: no-store\r\n";
 
 std::string ErrorText(std::string_view code, std::string_view message) {
@@ -51,15 +52,50 @@ std::string ReadTarget(std::string_view object, const std::vector<std::string>& 
   return {};
 }
 
+// For the log: "user 7 phone", "everybody".
+std::string WhomText(const Target& target) {
+  std::string text;
+  switch (target.kind) {
+    case Target::Kind::kUser:
+    case Target::Kind::kUsers:
+      text = "user ";
+      break;
+    case Target::Kind::kGroup:
+      text = "group ";
+      break;
+    case Target::Kind::kRoom:
+      text = "room ";
+      break;
+    case Target::Kind::kSocket:
+      text = "socket ";
+      break;
+    case Target::Kind::kEverybody:
+      return "everybody";
+  }
+  text += target.id;
+  if (!target.device.empty()) text += " on " + target.device;
+  return text;
+}
+
 std::string_view Unbracketed(std::string_view array) {
   array = Trim(array);
-  return array.size() < 2 ? std::string_view{} : array.substr(1, array.size() - 2);
+  // Of `[ ]` nothing may stay: a blank would get a comma before it.
+  return array.size() < 2 ? std::string_view{} : Trim(array.substr(1, array.size() - 2));
 }
 
 }  // namespace
 
 void Shard::AnswerAdmin(Connection& connection, int status, std::string_view text) {
   loop_.Respond(connection, status, kJson, text);
+}
+
+void Shard::RefuseAdmin(Connection& connection, int status, std::string_view code, std::string_view message) {
+  if (MayLog(LogKind::kPushRefused)) {
+    LogOf(
+        LogKind::kPushRefused,
+        {{"code", std::string(code)}, {"why", std::string(message)}, {"address", loop_.PeerOf(&connection)}});
+  }
+  AnswerAdmin(connection, status, ErrorText(code, message));
 }
 
 void Shard::OnClosed(Connection& connection) {
@@ -70,6 +106,7 @@ void Shard::OnClosed(Connection& connection) {
 std::shared_ptr<ApiCall> Shard::Hold(Connection& connection) {
   auto call = std::make_shared<ApiCall>();
   call->connection = &connection;
+  call->from = loop_.PeerOf(&connection);
   connection.owner = call.get();
   return call;
 }
@@ -77,8 +114,7 @@ std::shared_ptr<ApiCall> Shard::Hold(Connection& connection) {
 bool Shard::Allowed(Connection& connection, const http::Request& request) {
   const std::string& token = node_.settings().admin_token;
   if (token.empty()) {
-    AnswerAdmin(connection, 403,
-                ErrorText("no-token", "this node has no token for its API: set admin.token_file"));
+    RefuseAdmin(connection, 403, "no-token", "this node has no token for its API: set admin.token_file");
     return false;
   }
   constexpr std::string_view kBearer = "bearer ";
@@ -86,24 +122,27 @@ bool Shard::Allowed(Connection& connection, const http::Request& request) {
   const bool good = given.size() > kBearer.size() &&
                     http::SameWord(given.substr(0, kBearer.size()), kBearer) &&
                     SameSecret(Trim(given.substr(kBearer.size())), token);
-  if (!good) AnswerAdmin(connection, 401, ErrorText("bad-token", "Authorization: Bearer TOKEN is wanted"));
+  if (!good) RefuseAdmin(connection, 401, "bad-token", "Authorization: Bearer TOKEN is wanted");
   return good;
 }
 
 void Shard::OnRequest(Connection& connection, const http::Request& request) {
   const std::string_view path = request.path;
   const bool get = request.method == "GET", post = request.method == "POST";
-  if (get && path == "/health") {
+  const bool head = request.method == "HEAD";
+  // What stands behind other answers to HEAD would be read as the next one's.
+  if (head && path != "/health" && path != "/metrics") connection.keep_alive = false;
+  if ((get || head) && path == "/health") {
     const bool draining = node_.draining();
-    AnswerAdmin(connection, draining ? 503 : 200,
-                draining ? R"({"status":"draining"})" : R"({"status":"ok"})");
-  } else if (get && path == "/metrics") {
+    loop_.Respond(connection, draining ? 503 : 200, kJson,
+                  draining ? R"({"status":"draining"})" : R"({"status":"ok"})", head);
+  } else if ((get || head) && path == "/metrics") {
     loop_.Respond(connection, 200, "Content-Type: text/plain; version=0.0.4; charset=utf-8\r\n",
-                  node_.Metrics());
+                  node_.Metrics(), head);
   } else if (get && path == "/state") {
     OnState(connection);
   } else if (path.substr(0, 4) != "/v1/") {
-    AnswerAdmin(connection, 404, ErrorText("not-found", "there are /health, /metrics, /state and /v1/…"));
+    RefuseAdmin(connection, 404, "not-found", "there are /health, /metrics, /state and /v1/…");
   } else if (!Allowed(connection, request)) {
     return;
   } else if (post && path == "/v1/push") {
@@ -111,25 +150,32 @@ void Shard::OnRequest(Connection& connection, const http::Request& request) {
   } else if (post && path == "/v1/kick") {
     OnKick(connection, request);
   } else if (post && path == "/v1/drain") {
-    node_.Drain();
+    node_.Drain("push API");
     AnswerAdmin(connection, 202, R"({"status":"draining"})");
   } else if (get && path == "/v1/online") {
     OnOnlineRequest(connection, request);
   } else {
-    AnswerAdmin(connection, 404, ErrorText("not-found", "there are POST push, kick, drain and GET online"));
+    RefuseAdmin(connection, 404, "not-found", "there are POST push, kick, drain and GET online");
   }
 }
 
 void Shard::OnPush(Connection& connection, const http::Request& request) {
-  if (!json::IsValid(request.body) || !json::IsObject(Trim(request.body))) {
-    return AnswerAdmin(connection, 400, ErrorText("bad-request", "the body is no JSON object"));
+  // What is no UTF-8 would have each client that gets it close its WebSocket.
+  const bool valid = websocket::IsText(request.body) && json::IsValid(request.body);
+  if (!valid || !json::IsObject(Trim(request.body))) {
+    return RefuseAdmin(connection, 400, "bad-request", "the body is no JSON object");
   }
   const auto batch = json::Member(request.body, "batch");
   std::vector<std::string_view> orders{request.body};
   if (batch && (!json::ReadArray(*batch, orders) || orders.empty() || orders.size() > kBatchMost)) {
-    return AnswerAdmin(connection, 400, ErrorText("bad-request", "`batch` is an array of 1 to 10000 orders"));
+    return RefuseAdmin(connection, 400, "bad-request", "`batch` is an array of 1 to 10000 orders");
+  }
+  if (!node_.HasRoom()) {
+    refused_busy.Add(static_cast<int64_t>(orders.size()));
+    return RefuseAdmin(connection, 503, "busy", "too many messages are under way: try again");
   }
   auto call = Hold(connection);
+  call->bytes_left = std::make_shared<std::atomic<int64_t>>(node_.settings().answer_bytes);
   call->batch = batch.has_value();
   call->left = orders.size();
   call->results.resize(orders.size());
@@ -145,13 +191,21 @@ void Shard::PushOne(const std::shared_ptr<ApiCall>& call, size_t index, std::str
     if (!call->batch) return AnswerAdmin(connection, good ? 200 : 400, call->results[0]);
     AnswerAdmin(connection, 200, R"({"results":[)" + Join(call->results, ",") + "]}");
   };
+  const auto refuse = [call, &done](std::string_view code, std::string_view why) {
+    if (MayLog(LogKind::kPushRefused)) {
+      LogOf(LogKind::kPushRefused,
+            {{"code", std::string(code)}, {"why", std::string(why)}, {"address", call->from}});
+    }
+    done(ErrorText(code, why), false);
+  };
   auto publication = std::make_shared<Publication>();
   const auto to = json::Member(order, "to");
   const std::string why = ReadTarget(to.value_or(""), node_.settings().namespaces, publication->target);
-  if (!why.empty()) return done(ErrorText("bad-target", why), false);
+  if (!why.empty()) return refuse("bad-target", why);
   const auto event = json::Member(order, "event");
   publication->event = event ? json::ReadString(*event).value_or("") : "msg";
-  if (publication->event.empty()) return done(ErrorText("bad-request", "`event` is no name"), false);
+  if (publication->event.empty() || socketio::IsReserved(publication->event))
+    return refuse("bad-request", "`event` is no name");
   const auto drop = json::Member(order, "volatile");
   publication->droppable = drop && json::IsTrue(*drop);
   const int64_t now = WallNow().time_since_epoch().count();
@@ -172,40 +226,47 @@ void Shard::PushOne(const std::shared_ptr<ApiCall>& call, size_t index, std::str
     text += *content;
     text += '}';
   } else {
-    return done(ErrorText("bad-request", "`content` or `arguments` is missing"), false);
+    return refuse("bad-request", "`content` or `arguments` is missing");
+  }
+  const auto binary = json::Member(order, "binary");
+  if (binary && json::IsTrue(*binary)) {
+    auto text = TakeAttachments(publication->arguments, publication->attachments, kAttachmentsMost);
+    if (!text) return refuse("bad-request", "a `base64` isn't, or there are more than 10");
+    publication->arguments = std::move(*text);
   }
   const auto ack = json::Member(order, "ack");
   Duration timeout{0};
   if (ack && !json::IsTrue(*ack)) {
     const auto given = json::ReadString(*ack);
     const auto parsed = ParseDuration(given.value_or(""));
-    if (!parsed.ok() || *parsed > 60s)
-      return done(ErrorText("bad-request", "`ack` is true or a time up to 60s"), false);
+    if (!parsed.ok() || *parsed > 60s) return refuse("bad-request", "`ack` is true or a time up to 60s");
     timeout = *parsed;
   } else if (ack) {
     timeout = 5s;
   }
   std::function<void(Shard&, Reply)> ask;
   if (ack) {
-    ask = [publication, timeout](Shard& shard, Reply reply) {
-      shard.DeliverWithAck(*publication, timeout, std::move(reply));
+    ask = [publication, timeout, bytes_left = call->bytes_left](Shard& shard, Reply reply) {
+      shard.DeliverWithAck(*publication, timeout, bytes_left, std::move(reply));
     };
   } else {
-    ask = [publication](Shard& shard, const Reply& reply) {
+    ask = [publication, origin = hub_.NextOrigin()](Shard& shard, const Reply& reply) {
       Answer answer;
-      answer.count = shard.Deliver(*publication, nullptr);
+      answer.count = shard.Deliver(*publication, origin);
       reply(std::move(answer));
     };
   }
   const bool acks = ack.has_value();
-  AskAll(std::move(ask), [done, id, acks](const Answer& answer) {
+  const auto answered = [done, id, acks](const Answer& answer) {
     std::string result = R"({"id":")" + id + R"(","delivered":)" + std::to_string(answer.count);
     if (acks) {
       result += R"(,"acknowledged":)" + std::to_string(answer.acknowledged) + R"(,"answers":[)" +
                 Join(answer.texts, ",") + "]";
+      if (answer.left_out > 0) result += R"(,"answersLeftOut":)" + std::to_string(answer.left_out);
     }
     done(result + "}", true);
-  });
+  };
+  AskAll(std::move(ask), answered, BytesOfPublication(*publication));
 }
 
 void Shard::OnKick(Connection& connection, const http::Request& request) {
@@ -213,7 +274,7 @@ void Shard::OnKick(Connection& connection, const http::Request& request) {
   const std::string why = json::IsValid(request.body)
                               ? ReadTarget(Trim(request.body), node_.settings().namespaces, target)
                               : "the body is no JSON object";
-  if (!why.empty()) return AnswerAdmin(connection, 400, ErrorText("bad-target", why));
+  if (!why.empty()) return RefuseAdmin(connection, 400, "bad-target", why);
   const auto from = json::Member(request.body, "from_group");
   const std::string group = from ? json::ReadId(*from).value_or("") : "";
   auto call = Hold(connection);
@@ -222,7 +283,14 @@ void Shard::OnKick(Connection& connection, const http::Request& request) {
     answer.count = shard.Kick(target, group);
     reply(std::move(answer));
   };
-  AskAll(ask, [this, call](const Answer& answer) {
+  AskAll(ask, [this, call, group, whom = WhomText(target)](const Answer& answer) {
+    if (MayLog(LogKind::kKicked)) {
+      LogOf(LogKind::kKicked, {{"whom", whom},
+                               {"from_group", group},
+                               {"count", std::to_string(answer.count)},
+                               {"by", "push API"},
+                               {"address", call->from}});
+    }
     if (call->connection == nullptr) return;
     call->connection->owner = nullptr;
     AnswerAdmin(*call->connection, 200, R"({"kicked":)" + std::to_string(answer.count) + "}");
@@ -233,7 +301,7 @@ void Shard::OnOnlineRequest(Connection& connection, const http::Request& request
   const std::string group = http::DecodePercent(http::QueryValue(request.query, "group"));
   const std::string user = http::DecodePercent(http::QueryValue(request.query, "user"));
   if (group.empty() == user.empty()) {
-    return AnswerAdmin(connection, 400, ErrorText("bad-request", "?group=ID or ?user=ID"));
+    return RefuseAdmin(connection, 400, "bad-request", "?group=ID or ?user=ID");
   }
   auto call = Hold(connection);
   const auto ask = [group, user](Shard& shard, const Reply& reply) {

@@ -14,6 +14,9 @@
 namespace muster::push {
 namespace {
 
+constexpr std::string_view kVariablePrefix = "MUSTER_PUSH_";
+constexpr const char* kProfileVariable = "MUSTER_PUSH_PROFILE";
+
 // One setting, declared once: the file, the environment, --check and the manual follow from it.
 struct Setting {
   std::string path;
@@ -165,17 +168,22 @@ const std::vector<Setting>& AllSettings() {
       Time("upgrade_timeout", &S::upgrade_timeout, 100ms, "for an upgrade that was begun to be completed"),
       Time("connect_timeout", &S::connect_timeout, 100ms, "for a client to join its first namespace"),
       Size("max_payload", &S::payload_max, 1024, 1 << 30, "of one message or request, in bytes"),
-      List("cors.origins", &S::origins, "pages of these may connect; \"*\": of any; [] none"),
+      List("cors.origins", &S::origins,
+           "pages of these may connect, beside those of the same host; \"*\": of any"),
       Flag("cors.credentials", &S::credentials, "whether cookies may come along; origins must be named then"),
       Text("tls.certificate", &S::tls_certificate,
            "file with the chain in PEM; with tls.key, clients speak TLS"),
       Text("tls.key", &S::tls_key, "file with its key; both are read anew on SIGHUP and when they change"),
       Auth(),
-      Flag("auth.required", &S::auth_required, "nothing but `auth` is answered before it"),
+      Flag("auth.required", &S::auth_required,
+           "before `auth` a client gets nothing, and none of its other requests is granted"),
+      Time("auth.timeout", &S::auth_timeout, 100ms, "for a client to authenticate where it is required"),
       Text("auth.secret_file", &S::auth_secret_file, "file with the secret of signed, or gru's first salt"),
       Text("auth.secret_2_file", &S::auth_secret_2_file, "file with gru's second salt"),
       Secret("auth.secret", &S::auth_secret, "the same by environment"),
       Secret("auth.secret_2", &S::auth_secret_2, "the same by environment"),
+      Flag("groups.open", &S::groups_open,
+           "whether any user may join, list and write to any group; else its members, who join by token"),
       Flag("rooms", &S::client_rooms, "whether clients may use `join`, `leave` and `emit`"),
       Flag("presence", &S::presence, "tell a group who comes and goes"),
       Flag("recovery.enabled", &S::recovery, "clients whose connection broke get what they missed"),
@@ -190,11 +198,15 @@ const std::vector<Setting>& AllSettings() {
       Number("limits.groups", &S::groups_max, 1, 1'000'000, "groups and rooms of one client"),
       Time("limits.request_timeout", &S::request_timeout, 100ms, "for a request to come whole"),
       Time("limits.idle_timeout", &S::idle_timeout, 100ms, "of a connection between requests"),
+      Size("limits.mailbox_bytes", &S::mailbox_bytes, 65536, int64_t{1} << 36,
+           "of messages that wait for one shard; beyond it new ones are refused"),
       Size("slow.bytes", &S::slow_bytes, 4096, 1 << 30, "that may wait for one client"),
       Text("slow.policy", &S::slow_policy, "what becomes of a client that is slower", {"drop", "close"}),
       List("admin.listen", &S::admin_listen,
            "HOST:PORT for the push API, metrics, health and state; [] none"),
       Text("admin.token_file", &S::admin_token_file, "file with the token that the push API asks for"),
+      Size("admin.answer_bytes", &S::answer_bytes, 0, 1 << 30,
+           "of clients' acks that one call of the push API gathers"),
       Secret("admin.token", &S::admin_token, "the same by environment"),
       Time("drain.over", &S::drain_over, 0ms,
            "clients are sent away over so long when the node is told to end"),
@@ -278,7 +290,53 @@ struct Reader {
   }
 };
 
+bool Consists(std::string_view text, std::string_view of) {
+  return !text.empty() && text.find_first_not_of(of) == std::string_view::npos;
+}
+
+// Whether a variable is set for a service "muster-push" by Kubernetes, or by Docker for a link of that name:
+// SERVICE_HOST, SERVICE_PORT[_NAME], PORT, and PORT_NUMBER_PROTOCOL[_ADDR|_PORT|_PROTO] behind our prefix.
+bool IsOfService(std::string_view name, std::string_view value) {
+  name.remove_prefix(kVariablePrefix.size());
+  if (name == "SERVICE_HOST" || name == "SERVICE_PORT") return true;
+  constexpr std::string_view kNamedPort = "SERVICE_PORT_";
+  if (name.substr(0, kNamedPort.size()) == kNamedPort) {
+    return Consists(name.substr(kNamedPort.size()), "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_");
+  }
+  // Theirs is "tcp://ADDRESS:PORT"; a bare number is from somebody who means `listen`.
+  if (name == "PORT") return value.find("://") != std::string_view::npos;
+  const std::vector<std::string> parts = Split(name, '_');
+  if (parts.size() < 3 || parts.size() > 4 || parts[0] != "PORT" || !Consists(parts[1], "0123456789")) {
+    return false;
+  }
+  if (parts[2] != "TCP" && parts[2] != "UDP" && parts[2] != "SCTP") return false;
+  return parts.size() == 3 || parts[3] == "ADDR" || parts[3] == "PORT" || parts[3] == "PROTO";
+}
+
+// What begins like ours and isn't is a slip: the setting it was meant for would silently keep its default.
+void RefuseUnknownVariables(const Environment& environment, Loaded& loaded) {
+  std::vector<std::string> names{kProfileVariable};
+  for (const Setting& setting : AllSettings()) names.push_back(VariableOf(setting.path));
+  for (const auto& [name, value] : environment) {
+    if (name.rfind(kVariablePrefix, 0) != 0) continue;
+    if (std::find(names.begin(), names.end(), name) != names.end()) continue;
+    if (IsOfService(name, value)) {
+      loaded.left_out.push_back(name);
+      continue;
+    }
+    // By what comes behind the prefix, or short names would be near to all.
+    std::vector<std::string> ends;
+    for (const std::string& each : names) ends.push_back(each.substr(kVariablePrefix.size()));
+    Error error = Error::Invalid("unknown-setting", "there is no setting for this variable");
+    if (const auto nearest = Nearest(name.substr(kVariablePrefix.size()), ends)) {
+      error = std::move(error).Hint("do you mean `{}{}`?", kVariablePrefix, *nearest);
+    }
+    loaded.problems.push_back({name, std::move(error)});
+  }
+}
+
 void ReadEnvironment(const Environment& environment, Loaded& loaded) {
+  RefuseUnknownVariables(environment, loaded);
   for (const Setting& setting : AllSettings()) {
     const std::string variable = VariableOf(setting.path);
     const auto found = environment.find(variable);
@@ -309,7 +367,7 @@ void ReadSecret(const std::string& file, const char* path, std::string& secret, 
 }  // namespace
 
 std::string VariableOf(std::string_view path) {
-  std::string variable = "MUSTER_PUSH_";
+  std::string variable(kVariablePrefix);
   for (const char c : path)
     variable += c == '.' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
   return variable;
@@ -318,6 +376,7 @@ std::string VariableOf(std::string_view path) {
 Loaded ReadSettings(const std::string& name, const std::string& text, const std::string& profile,
                     const Environment& environment) {
   Loaded loaded;
+  std::vector<Problem> others;  // of profiles that aren't selected
   try {
     const YAML::Node root = YAML::Load(text);
     const Reader reader{name, loaded};
@@ -327,6 +386,26 @@ Loaded ReadSettings(const std::string& name, const std::string& text, const std:
       reader.Walk("", root);
       const YAML::Node profiles = root["profiles"];
       const std::string wanted = !profile.empty() ? profile : root["profile"] ? root["profile"].Scalar() : "";
+      const bool named = profiles.IsDefined() && !profiles.IsNull();
+      if (named && !profiles.IsMap()) {
+        reader.Complain(profiles, Error::Invalid("bad-config", "a map of profiles is wanted here"));
+      }
+      if (named && profiles.IsMap()) {
+        for (const auto& each : profiles) {
+          const YAML::Node& profile_node = each.second;
+          const bool chosen = each.first.Scalar() == wanted;
+          if (!profile_node.IsMap()) {
+            if (!profile_node.IsNull()) {
+              reader.Complain(profile_node, Error::Invalid("bad-config", "a map of settings is wanted here"));
+            }
+            continue;
+          }
+          // One that isn't selected is checked over the same, too: else its slips are found on the day it is.
+          Loaded other{.settings = loaded.settings, .problems = {}};
+          if (!chosen) Reader{name, other}.Walk("", profile_node);
+          others.insert(others.end(), other.problems.begin(), other.problems.end());
+        }
+      }
       if (!wanted.empty()) {
         if (profiles.IsDefined() && profiles.IsMap() && profiles[wanted].IsDefined()) {
           if (profiles[wanted].IsMap()) reader.Walk("", profiles[wanted]);
@@ -346,6 +425,7 @@ Loaded ReadSettings(const std::string& name, const std::string& text, const std:
     loaded.problems.push_back({fmt::format("{}:{}", name, exception.mark.line + 1),
                                Error::Invalid("bad-config", "this is no YAML: {}", exception.msg)});
   }
+  loaded.problems.insert(loaded.problems.end(), others.begin(), others.end());
   ReadEnvironment(environment, loaded);
   return loaded;
 }
@@ -395,6 +475,10 @@ void CompleteSettings(Loaded& loaded) {
   }
   if (settings.auth == AuthMode::kMd5 && (settings.auth_secret.empty() || settings.auth_secret_2.empty())) {
     complain("auth.mode", "md5 needs auth.secret_file and auth.secret_2_file");
+  }
+  if (!settings.groups_open && settings.auth != AuthMode::kSigned) {
+    complain("groups.open",
+             "false goes with auth.mode: signed only, whose secret groups' tokens are made with");
   }
   if (settings.slow_bytes < settings.payload_max / 16)
     complain("slow.bytes", "is too little for max_payload");

@@ -37,8 +37,10 @@ struct Settings {
 
   AuthMode auth = AuthMode::kOpen;
   bool auth_required = false;
+  Duration auth_timeout = 10s;
   std::string auth_secret, auth_secret_2, auth_secret_file, auth_secret_2_file;
 
+  bool groups_open = true;
   bool client_rooms = true;
   bool presence = false;
   bool recovery = false;
@@ -47,11 +49,12 @@ struct Settings {
 
   int64_t connections_max = 0, per_address_max = 0, packets_per_second = 0, groups_max = 1000;
   Duration request_timeout = 20s, idle_timeout = 75s;
-  int64_t slow_bytes = 1 << 20;
+  int64_t slow_bytes = 1 << 20, mailbox_bytes = 64 << 20;
   std::string slow_policy = "close";
 
   std::vector<std::string> admin_listen = {"127.0.0.1:31002"};
   std::string admin_token, admin_token_file;
+  int64_t answer_bytes = 16 << 20;
   Duration drain_over = 10s;
   std::string drain_elsewhere;
   std::string log_level = "info", log_format = "text";
@@ -66,6 +69,8 @@ struct Problem {
 struct Loaded {
   Settings settings;
   std::vector<Problem> problems;  // all that is wrong, not only the first
+  // Variables that begin like ours and are those that Kubernetes and Docker set for a service "muster-push".
+  std::vector<std::string> left_out;
 };
 
 using Environment = std::map<std::string, std::string>;

@@ -1,6 +1,8 @@
 #include "push/spear/shard.h"
 
 #include <algorithm>
+#include <cmath>
+#include <cstring>
 
 #include "push/spear/log.h"
 #include "push/spear/shard_parts.h"
@@ -10,12 +12,16 @@ namespace {
 
 constexpr Duration kDrainStep = 50ms;
 
+std::string BytesOf(const socketio::Socket& socket) {
+  return {reinterpret_cast<const char*>(socket.id), sizeof socket.id};
+}
+
 }  // namespace
 
 Shard::Shard(Node& node, uint8_t number)
     : node_(node),
       number_(number),
-      loop_(LimitsOf(node.settings(), ShardsOf(node.settings())), &node.addresses(), &node.tls()),
+      loop_(LimitsOf(node.settings()), &node.addresses(), &node.tls()),
       hub_(loop_, EngineOptionsOf(node.settings(), number, ShardsOf(node.settings())),
            HubOptionsOf(node.settings(), node.recovery_secret()), *this),
       by_namespace_(node.settings().namespaces.size()) {
@@ -27,22 +33,65 @@ Shard::Shard(Node& node, uint8_t number)
   }
   loop_.SetTurn([this] { Turn(); });
   loop_.SetTimer([this](TimerNode& timer) { OnTimer(timer); });
+  loop_.SetNotice([this](const Notice& notice) { OnNotice(notice); });
   drain_timer_.kind = kTimerOfDrain;
 }
 
 Shard::~Shard() = default;
 
+void Shard::OnNotice(const Notice& notice) {
+  const auto write = [&](LogKind kind, std::string_view field, std::string what) {
+    if (MayLog(kind)) LogOf(kind, {{field, std::move(what)}, {"address", loop_.PeerOf(notice.connection)}});
+  };
+  switch (notice.kind) {
+    case Notice::Kind::kConnectionRefused:
+      if (MayLog(LogKind::kConnectionRefused)) {
+        LogOf(LogKind::kConnectionRefused,
+              {{"limit", std::string(notice.what)},
+               {"address",
+                notice.from != nullptr ? AddressText(*notice.from) : loop_.PeerOf(notice.connection)}});
+      }
+      return;
+    case Notice::Kind::kClientClosed:
+      return write(LogKind::kClientClosed, "limit", std::string(notice.what));
+    case Notice::Kind::kBadProtocol:
+      return write(LogKind::kBadProtocol, "what", std::string(notice.what));
+    case Notice::Kind::kSlowDropped:
+    case Notice::Kind::kSlowClosed:
+      break;
+  }
+  const LogKind kind =
+      notice.kind == Notice::Kind::kSlowClosed ? LogKind::kSlowClosed : LogKind::kSlowDropped;
+  if (!MayLog(kind)) return;
+  // Who polls and has no request here has no address just now; whoever is at hand is the sender.
+  const Connection* connection = notice.connection;
+  std::string user;
+  if (connection != nullptr && connection->handler == kClients && connection->owner != nullptr) {
+    const auto* client =
+        static_cast<const socketio::Client*>(static_cast<engineio::Session*>(connection->owner)->client);
+    const socketio::Socket* first = client != nullptr ? client->first : nullptr;
+    if (first != nullptr && first->user != nullptr) user = *first->user->id;
+  }
+  LogOf(kind, {{"address", connection != nullptr ? loop_.PeerOf(connection) : std::string()},
+               {"user", std::move(user)},
+               {"bytes", std::to_string(notice.bytes)}});
+}
+
 void Shard::Wake() { loop_.Wake(); }
 
-void Shard::Post(std::function<void(Shard&)> call) {
+void Shard::Post(std::function<void(Shard&)> call, size_t bytes) {
   Letter letter;
   letter.call = std::move(call);
+  letter.bytes = bytes;
+  if (bytes > 0) mailbox_bytes.fetch_add(static_cast<int64_t>(bytes), std::memory_order_relaxed);
   mailbox_.Put(std::move(letter), [this] { loop_.Wake(); });
 }
 
-void Shard::Post(std::shared_ptr<const Publication> publication) {
+void Shard::Post(std::shared_ptr<Parcel> parcel) {
   Letter letter;
-  letter.publication = std::move(publication);
+  letter.bytes = sizeof(Letter) + BytesOfPublication(parcel->publication);
+  letter.parcel = std::move(parcel);
+  mailbox_bytes.fetch_add(static_cast<int64_t>(letter.bytes), std::memory_order_relaxed);
   mailbox_.Put(std::move(letter), [this] { loop_.Wake(); });
 }
 
@@ -54,12 +103,16 @@ void Shard::Post(MovedConnection moved) {
 
 void Shard::Turn() {
   mailbox_.TakeAll([this](Letter& letter) {
-    if (letter.publication) {
-      Deliver(*letter.publication, nullptr);
+    if (letter.parcel) {
+      Deliver(letter.parcel->publication, letter.parcel->origin);
+      letter.parcel->unread.fetch_sub(1, std::memory_order_release);
     } else if (letter.call) {
       letter.call(*this);
     } else {
       loop_.Adopt(std::move(letter.moved));
+    }
+    if (letter.bytes > 0) {
+      mailbox_bytes.fetch_sub(static_cast<int64_t>(letter.bytes), std::memory_order_relaxed);
     }
   });
   hub_.Turn();
@@ -70,77 +123,97 @@ void Shard::Turn() {
 
 void Shard::HandOver(uint8_t shard, MovedConnection moved) { node_.shard(shard).Post(std::move(moved)); }
 
-void Shard::AskForSaved(const std::string& pid, const std::string& offset, engineio::SessionId session,
-                        uint16_t name_space, const std::string& auth) {
-  const uint8_t own = number_;
-  auto found = std::make_shared<socketio::Restored>();
-  const auto ask = [=](Shard& asked, const Reply& reply) {
-    Answer answer;
-    // At most one has it, so that no two write; who asked reads when all have answered.
-    if (asked.number_ != own && asked.hub_.FindSaved(pid, offset, *found) != nullptr) answer.count = 1;
-    reply(std::move(answer));
+void Shard::AskForSaved(socketio::Returning returning) {
+  // Each shard writes its own; who asked reads when all have answered.
+  auto found = std::make_shared<std::vector<socketio::Found>>(node_.size());
+  auto shared = std::make_shared<socketio::Returning>(std::move(returning));
+  const auto ask = [found, shared](Shard& asked, const Reply& reply) {
+    (*found)[asked.number_] = asked.hub_.recovery().Find(shared->wanted, asked.loop_.now());
+    reply({});
   };
-  AskAll(ask, [=, this](const Answer& answer) {
-    hub_.OnSaved(session, name_space, auth, answer.count > 0 ? found.get() : nullptr);
+  AskAll(ask, [this, found, shared](const Answer&) {
+    shared->found = socketio::Together(std::move(*found));
+    hub_.OnFound(std::move(*shared));
   });
 }
 
-void Shard::Publish(Publication publication, const Member* except) {
-  Deliver(publication, except);
+// The shards must get the publications of this one in the order of their numbers, as it does itself.
+void Shard::Publish(const Publication& publication, const socketio::Socket* except) {
+  const socketio::Origin origin = hub_.NextOrigin(except);
+  Deliver(publication, origin, except);
   if (node_.size() == 1) return;
-  const auto shared = std::make_shared<const Publication>(std::move(publication));
+  const std::shared_ptr<Parcel> parcel = parcels_.Fill(publication, node_.size() - 1, origin);
   for (size_t i = 0; i < node_.size(); ++i) {
-    if (i != number_) node_.shard(i).Post(shared);
+    if (i != number_) node_.shard(i).Post(parcel);
   }
 }
 
-int64_t Shard::Deliver(const Publication& publication, const Member* except, int64_t ack) {
-  using socketio::Socket;
+// The sockets of this shard that a target means, whatever their device, and in `key_` what they are known by
+// to recovery; nullptr: none. Holds until the next call, or until somebody comes or goes.
+const std::vector<Member*>* Shard::MeantBy(const Target& target) {
   Registry& registry = hub_.registry();
-  const Target& target = publication.target;
-  const std::vector<Member*>* members = nullptr;
   found_.clear();
-  std::string key;
+  key_.clear();
   switch (target.kind) {
     case Target::Kind::kUser:
+      socketio::AppendUserKey(key_, target.id);
       if (const User* user = registry.FindUser(target.id)) {
         for (Member* member = user->first; member != nullptr; member = member->next_of_user) {
           found_.push_back(member);
         }
       }
-      members = &found_;
-      key = socketio::UserKey(target.id);
-      break;
+      return &found_;
+    case Target::Kind::kUsers:
+      socketio::AppendUsersKey(key_, target.id);
+      for (std::string_view left = target.id; !left.empty();) {
+        const std::string_view id = left.substr(0, left.find('\0'));
+        left.remove_prefix(std::min(left.size(), id.size() + 1));
+        const User* user = registry.FindUser(id);
+        for (Member* member = user != nullptr ? user->first : nullptr; member != nullptr;
+             member = member->next_of_user) {
+          found_.push_back(member);
+        }
+      }
+      // Who was named twice gets it once.
+      std::sort(found_.begin(), found_.end());
+      found_.erase(std::unique(found_.begin(), found_.end()), found_.end());
+      return &found_;
     case Target::Kind::kGroup:
-      key = socketio::GroupKey(target.id);
-      break;
-    case Target::Kind::kRoom:
-      key = socketio::RoomKey(target.name_space, target.id);
-      break;
+    case Target::Kind::kRoom: {
+      if (target.kind == Target::Kind::kGroup) {
+        socketio::AppendGroupKey(key_, target.id);
+      } else {
+        socketio::AppendRoomKey(key_, target.name_space, target.id);
+      }
+      const Room* room = registry.FindRoom(key_);
+      return room != nullptr ? &room->members : nullptr;
+    }
     case Target::Kind::kEverybody:
-      key = socketio::EverybodyKey(target.name_space);
-      break;
-    case Target::Kind::kSocket:
-      key = "s:" + target.id;
-      break;
+      socketio::AppendEverybodyKey(key_, target.name_space);
+      hub_.ForEach([&](socketio::Socket& socket) {
+        if (socket.name_space == target.name_space) found_.push_back(&socket);
+      });
+      return &found_;
+    case Target::Kind::kSocket: {
+      socketio::AppendSocketKey(key_, target.id);
+      uint8_t id[engineio::kIdBytes];
+      socketio::Socket* socket = engineio::DecodeId(target.id, id) ? hub_.FindSocket(id) : nullptr;
+      if (socket != nullptr) found_.push_back(socket);
+      return &found_;
+    }
   }
-  if (target.kind == Target::Kind::kGroup || target.kind == Target::Kind::kRoom) {
-    if (Room* room = registry.FindRoom(key)) members = &room->members;
-  } else if (target.kind == Target::Kind::kEverybody) {
-    hub_.ForEach([&](Socket& socket) {
-      if (socket.name_space == target.name_space) found_.push_back(&socket);
-    });
-    members = &found_;
-  } else if (target.kind == Target::Kind::kSocket) {
-    hub_.ForEach([&](Socket& socket) {
-      if (hub_.IdOf(socket) == target.id) found_.push_back(&socket);
-    });
-    members = &found_;
-  }
+  return nullptr;
+}
+
+int64_t Shard::Deliver(const Publication& publication, const socketio::Origin& origin, const Member* except,
+                       int64_t ack, SocketIds* asked) {
+  using socketio::Socket;
+  const Target& target = publication.target;
+  const std::vector<Member*>* members = MeantBy(target);
   const auto encode = [&](uint16_t name_space) {
     return hub_.MakeEvent(name_space, publication.event, publication.arguments, ack, publication.droppable,
-                          target.device.empty() ? std::string_view(key) : std::string_view{},
-                          static_cast<int>(publication.attachments.size()));
+                          target.device.empty() ? std::string_view(key_) : std::string_view{},
+                          static_cast<int>(publication.attachments.size()), origin);
   };
   // Who is away gets it later, so it is kept even where nobody is there.
   const bool in_one = target.kind == Target::Kind::kRoom || target.kind == Target::Kind::kEverybody;
@@ -149,8 +222,10 @@ int64_t Shard::Deliver(const Publication& publication, const Member* except, int
     for (uint16_t i = 0; i < namespaces; ++i) {
       if (!in_one || i == target.name_space) by_namespace_[i] = encode(i);
     }
+    hub_.recovery().Reach(origin);
   }
   int64_t delivered = 0;
+  const bool users_only = hub_.options().users_only;
   std::vector<FrameRef> attachments;
   for (const std::string& bytes : publication.attachments) {
     attachments.push_back(MakeFrame(FrameKind::kBinary, bytes, publication.droppable));
@@ -159,12 +234,14 @@ int64_t Shard::Deliver(const Publication& publication, const Member* except, int
     for (Member* member : *members) {
       Socket& socket = static_cast<Socket&>(*member);
       if (member == except) continue;
+      if (socket.user == nullptr && users_only && !publication.for_strangers) continue;
       if (!target.device.empty() && (!socket.device || *socket.device != target.device)) continue;
       FrameRef& packet = by_namespace_[socket.name_space];
       if (!packet) packet = encode(socket.name_space);
       // A packet and its attachments go together or not at all.
       if (publication.droppable && !engineio::Engine::Writable(*socket.client->session)) continue;
       if (!hub_.Send(socket, packet)) continue;
+      if (asked != nullptr) asked->insert(BytesOf(socket));
       for (const FrameRef& bytes : attachments) hub_.engine().Send(*socket.client->session, bytes);
       ++delivered;
     }
@@ -173,7 +250,7 @@ int64_t Shard::Deliver(const Publication& publication, const Member* except, int
   return delivered;
 }
 
-void Shard::AskAll(std::function<void(Shard&, Reply)> ask, std::function<void(Answer)> done) {
+void Shard::AskAll(std::function<void(Shard&, Reply)> ask, std::function<void(Answer)> done, size_t bytes) {
   struct Gathering {
     size_t left;
     Answer answer;
@@ -185,30 +262,34 @@ void Shard::AskAll(std::function<void(Shard&, Reply)> ask, std::function<void(An
     Answer& all = gathering->answer;
     all.count += answer.count;
     all.acknowledged += answer.acknowledged;
+    all.left_out += answer.left_out;
     std::move(answer.texts.begin(), answer.texts.end(), std::back_inserter(all.texts));
     if (--gathering->left == 0) gathering->done(std::move(all));
   };
   const uint8_t asking = number_;
   for (size_t i = 0; i < node_.size(); ++i) {
     if (i == number_) continue;
-    node_.shard(i).Post([ask, take, asking](Shard& asked) {
+    const auto letter = [ask, take, asking](Shard& asked) {
       Node& node = asked.node_;
       ask(asked, [take, asking, &node](Answer answer) {
         node.shard(asking).Post(
             [take, answer = std::move(answer)](Shard&) mutable { take(std::move(answer)); });
       });
-    });
+    };
+    node_.shard(i).Post(letter, bytes);
   }
   ask(*this, take);
 }
 
-void Shard::DeliverWithAck(const Publication& publication, Duration timeout, Reply reply) {
+void Shard::DeliverWithAck(const Publication& publication, Duration timeout, BytesLeft bytes_left,
+                           Reply reply) {
   auto pending = std::make_unique<PendingAck>();
   pending->kind = kTimerOfAck;
   pending->id = hub_.NextAckId();
   pending->reply = std::move(reply);
-  pending->wanted = pending->answer.count = Deliver(publication, nullptr, pending->id);
-  if (pending->wanted == 0) {
+  pending->bytes_left = std::move(bytes_left);
+  pending->answer.count = Deliver(publication, {}, nullptr, pending->id, &pending->asked);
+  if (pending->asked.empty()) {
     pending->reply(std::move(pending->answer));
     return;
   }
@@ -217,12 +298,24 @@ void Shard::DeliverWithAck(const Publication& publication, Duration timeout, Rep
   acks_[id] = std::move(pending);
 }
 
-void Shard::OnAck(socketio::Socket&, int64_t id, std::string_view arguments) {
+void Shard::OnAck(socketio::Socket& socket, int64_t id, std::string_view arguments,
+                  const std::vector<std::string>& attachments) {
   const auto found = acks_.find(id);
   if (found == acks_.end()) return;  // late, or never asked for
   PendingAck& pending = *found->second;
-  pending.answer.texts.emplace_back(arguments);
-  if (++pending.answer.acknowledged >= pending.wanted) EndAck(pending);
+  if (pending.asked.erase(BytesOf(socket)) == 0) return;  // not asked, or heard already
+  ++pending.answer.acknowledged;
+  size_t bytes = sizeof(std::string) + arguments.size();
+  for (const std::string& attachment : attachments) bytes += attachment.size() / 3 * 4 + 20;
+  const auto taken = static_cast<int64_t>(bytes);
+  if (pending.bytes_left->fetch_sub(taken, std::memory_order_relaxed) >= taken) {
+    pending.answer.texts.push_back(WithAttachments(arguments, attachments));
+  } else {
+    pending.bytes_left->fetch_add(taken, std::memory_order_relaxed);  // a smaller one may fit
+    ++pending.answer.left_out;
+    answers_left_out.Add(1);
+  }
+  if (pending.asked.empty()) EndAck(pending);
 }
 
 void Shard::EndAck(PendingAck& pending) {
@@ -246,15 +339,15 @@ void Shard::OnTimer(TimerNode& timer) {
       return;
   }
   if (drain_size_ == 0) {
-    drained_ = true;
-    loop_.Stop();
+    node_.OnDrained();
     return;
   }
   // As many as are due by now.
   const auto gone = static_cast<double>((loop_.now() - drain_began_ + kDrainStep).count());
   const double share =
       drain_over_.count() == 0 ? 1 : std::min(1.0, gone / static_cast<double>(drain_over_.count()));
-  const auto keep = static_cast<size_t>(static_cast<double>(drain_size_) * (1 - share));
+  // Rounded up, so that the last has all of the time.
+  const auto keep = static_cast<size_t>(std::ceil(static_cast<double>(drain_size_) * (1 - share)));
   while (to_drain_.size() > keep) {
     engineio::Session* session = hub_.engine().Find(to_drain_.back());
     to_drain_.pop_back();
@@ -276,8 +369,9 @@ void Shard::Drain(Duration over, const std::string& elsewhere) {
              .event = "drain",
              .arguments = arguments,
              .attachments = {},
-             .droppable = true},
-            nullptr);
+             .droppable = false,
+             .for_strangers = true},
+            {});
   }
   hub_.engine().ForEach([this](engineio::Session& session) {
     engineio::SessionId id;
@@ -292,33 +386,52 @@ void Shard::Drain(Duration over, const std::string& elsewhere) {
 
 int64_t Shard::Kick(const Target& target, std::string_view group) {
   std::vector<socketio::Socket*> meant;
-  hub_.ForEach([&](socketio::Socket& socket) {
+  if (const std::vector<Member*>* members = MeantBy(target)) {
+    for (Member* member : *members) {
+      auto& socket = static_cast<socketio::Socket&>(*member);
+      if (!target.device.empty() && (!socket.device || *socket.device != target.device)) continue;
+      meant.push_back(&socket);
+    }
+  }
+  uint8_t wanted[engineio::kIdBytes] = {};
+  const bool known = target.kind == Target::Kind::kSocket && engineio::DecodeId(target.id, wanted);
+  // Who is away comes back without what was taken.
+  const auto knows = [](const socketio::Saved& saved, const std::string& key) {
+    return std::find(saved.rooms.begin(), saved.rooms.end(), key) != saved.rooms.end();
+  };
+  hub_.recovery().Forget([&](socketio::Saved& saved) {
     bool hit = false;
     switch (target.kind) {
       case Target::Kind::kUser:
-        hit = socket.user != nullptr && *socket.user->id == target.id &&
-              (target.device.empty() || (socket.device && *socket.device == target.device));
+        hit = saved.user_id == target.id && (target.device.empty() || saved.device == target.device);
         break;
+      case Target::Kind::kUsers:
+        break;  // nobody asks for it
       case Target::Kind::kGroup:
-        hit = hub_.registry().IsIn(socket, socketio::GroupKey(target.id));
+        hit = knows(saved, socketio::GroupKey(target.id));
         break;
       case Target::Kind::kRoom:
-        hit = hub_.registry().IsIn(socket, socketio::RoomKey(target.name_space, target.id));
+        hit = knows(saved, socketio::RoomKey(target.name_space, target.id));
         break;
       case Target::Kind::kEverybody:
-        hit = socket.name_space == target.name_space;
+        hit = saved.name_space == target.name_space;
         break;
       case Target::Kind::kSocket:
-        hit = hub_.IdOf(socket) == target.id;
+        hit = known && std::memcmp(saved.id.data(), wanted, sizeof wanted) == 0;
         break;
     }
-    if (hit) meant.push_back(&socket);
+    if (hit && !group.empty()) std::erase(saved.rooms, socketio::GroupKey(group));
+    return hit && group.empty();
   });
   int64_t count = 0;
+  // Connections end when all have left: one that ends takes its other sockets along, and these may be meant,
+  // too.
+  std::vector<engineio::Session*> ending;
   for (socketio::Socket* socket : meant) {
     if (group.empty()) {
+      ending.push_back(socket->client->session);
       hub_.Emit(*socket, "kicked", "{}");
-      hub_.Disconnect(*socket, true);
+      hub_.Disconnect(*socket, false);
       ++count;
     } else if (hub_.registry().IsIn(*socket, socketio::GroupKey(group))) {
       TellPresence(*socket, group, "leave");
@@ -327,6 +440,7 @@ int64_t Shard::Kick(const Target& target, std::string_view group) {
       ++count;
     }
   }
+  for (engineio::Session* session : ending) hub_.engine().Close(*session);
   return count;
 }
 

@@ -1,7 +1,9 @@
 // What clients ask a shard for.
 #include <algorithm>
+#include <charconv>
 
 #include "push/spear/auth.h"
+#include "push/spear/log.h"
 #include "push/spear/shard_parts.h"
 
 namespace muster::push {
@@ -12,25 +14,48 @@ using socketio::Socket;
 
 constexpr size_t kIdMost = 256;  // bytes of a user's, group's or room's name
 
+// What a client must hear from spear only: called so by another client, it would be believed.
+bool IsOfSpear(std::string_view event) {
+  static constexpr std::string_view kEvents[] = {"msg", "presence", "kicked", "drain"};
+  static constexpr std::string_view kRequests[] = {"auth",   "msg",  "subscribe", "unsubscribe",
+                                                   "online", "join", "leave",     "emit"};
+  static constexpr std::string_view kAnswer = "_result";
+  if (std::find(std::begin(kEvents), std::end(kEvents), event) != std::end(kEvents)) return true;
+  if (event.size() <= kAnswer.size() || event.substr(event.size() - kAnswer.size()) != kAnswer) return false;
+  event.remove_suffix(kAnswer.size());
+  return std::find(std::begin(kRequests), std::end(kRequests), event) != std::end(kRequests);
+}
+
 // The event's argument: an object, or a string that holds one, as gru's clients send.
 std::optional<std::string_view> ObjectOf(const Event& event, std::string& store) {
   std::string_view argument = event.argument(0);
   if (json::IsObject(argument)) return argument;
-  auto text = json::ReadString(argument);
+  const auto text = json::ViewString(argument, store);
   if (!text || !json::IsValid(*text)) return std::nullopt;
-  store = std::move(*text);
-  argument = store;
+  argument = *text;
   while (!argument.empty() && argument[0] <= ' ') argument.remove_prefix(1);
   if (!json::IsObject(argument)) return std::nullopt;
   return argument;
 }
 
+std::optional<std::string_view> ViewName(std::string_view value, std::string& store) {
+  const auto id = json::ViewId(value, store);
+  if (!id || id->size() > kIdMost) return std::nullopt;
+  return id;
+}
+
 std::optional<std::string> IdMember(std::string_view object, std::string_view name) {
   const auto value = json::Member(object, name);
   if (!value) return std::nullopt;
-  auto id = json::ReadId(*value);
-  if (!id || id->size() > kIdMost) return std::nullopt;
-  return id;
+  std::string store;
+  const auto id = ViewName(*value, store);
+  if (!id) return std::nullopt;
+  return std::string(*id);
+}
+
+void AppendNumber(std::string& out, uint64_t number) {
+  char digits[24];
+  out.append(digits, std::to_chars(digits, digits + sizeof digits, number).ptr);
 }
 
 std::string TextMember(std::string_view object, std::string_view name) {
@@ -56,7 +81,9 @@ void Shard::Result(Socket& socket, const Event& event, std::string_view name, in
                    std::string_view message, std::string_view data) {
   text_ = R"({"success":)";
   text_ += code == kOk ? "true" : "false";
-  text_ += R"(,"errorCode":)" + std::to_string(code) + R"(,"msg":)";
+  text_ += R"(,"errorCode":)";
+  text_ += std::to_string(code);
+  text_ += R"(,"msg":)";
   json::AppendQuoted(text_, message);
   text_ += R"(,"data":)";
   text_ += data;
@@ -78,6 +105,7 @@ std::string Shard::WhyNotThem(std::string_view object, std::string& id, std::str
               .token = TextMember(object, "token2"),
               .token_1 = TextMember(object, "token1")};
   if (claim.token.empty()) claim.token = TextMember(object, "token");
+  if (claim.name.size() > kIdMost) return "name is too long";
   id = claim.id;
   name = claim.name;
   device = IdMember(object, "device").value_or("");
@@ -87,7 +115,14 @@ std::string Shard::WhyNotThem(std::string_view object, std::string& id, std::str
 std::string Shard::Refusal(uint16_t, std::string_view auth) {
   if (!json::IsObject(auth) || node_.settings().reference || !json::Member(auth, "id")) return {};
   std::string id, name, device;
-  return WhyNotThem(auth, id, name, device);
+  std::string why = WhyNotThem(auth, id, name, device);
+  if (!why.empty()) TellRefused(id, why);
+  return why;
+}
+
+void Shard::TellRefused(const std::string& id, std::string_view why) const {
+  if (!MayLog(LogKind::kAuthRefused)) return;
+  LogOf(LogKind::kAuthRefused, {{"why", std::string(why)}, {"user", id}, {"address", loop_.PeerOf()}});
 }
 
 void Shard::OnConnect(Socket& socket, std::string_view auth, bool recovered) {
@@ -109,7 +144,7 @@ void Shard::OnConnect(Socket& socket, std::string_view auth, bool recovered) {
 
 void Shard::BindTo(Socket& socket, const std::string& id, const std::string& name,
                    const std::string& device) {
-  hub_.registry().Bind(socket, id, name);
+  hub_.Bind(socket, id, name);
   if (!device.empty()) socket.device = std::make_unique<std::string>(device);
 }
 
@@ -133,7 +168,7 @@ void Shard::TellPresence(const Socket& socket, std::string_view group, std::stri
            .event = "presence",
            .arguments = std::move(arguments),
            .attachments = {},
-           .droppable = true},
+           .droppable = false},
           &socket);
 }
 
@@ -161,11 +196,13 @@ void Shard::OnAuth(Socket& socket, const Event& event) {
   if (!object) return Result(socket, event, "auth_result", kParameters, "an object with id is wanted");
   const std::string why = WhyNotThem(*object, id, name, device);
   if (!why.empty()) {
+    TellRefused(id, why);
     Result(socket, event, "auth_result", kLogic, why);
     hub_.Disconnect(socket, true);
     return;
   }
   if (socket.user != nullptr && *socket.user->id != id) {
+    TellRefused(id, "this connection is another user's already");
     return Result(socket, event, "auth_result", kLogic, "this connection is another user's already");
   }
   if (socket.user == nullptr) BindTo(socket, id, name, device);
@@ -190,6 +227,11 @@ void Shard::OnSubscribe(Socket& socket, const Event& event, bool join) {
     const auto id = json::IsObject(element) ? IdMember(element, "id") : json::ReadId(element);
     if (!id || id->size() > kIdMost)
       return Result(socket, event, name, kParameters, "a group's id is missing");
+    if (join && !node_.settings().groups_open) {
+      const std::string token = json::IsObject(element) ? TextMember(element, "token") : "";
+      const std::string why = WhyNotIn(*id, *socket.user->id, token, node_.settings(), WallNow());
+      if (!why.empty()) return Result(socket, event, name, kLogic, why + ": " + *id);
+    }
     groups.push_back(*id);
   }
   for (const std::string& group : groups) {
@@ -201,62 +243,93 @@ void Shard::OnSubscribe(Socket& socket, const Event& event, bool join) {
       continue;
     }
     if (socket.rooms.size() >= static_cast<size_t>(node_.settings().groups_max)) {
-      return Result(socket, event, name, kLogic, "too many groups");
+      return Result(socket, event, name, kLogic, "too many groups", R"({"groups":)" + GroupsOf(socket) + "}");
     }
     if (hub_.registry().Join(socket, key)) TellPresence(socket, group, "join");
   }
   Result(socket, event, name, kOk, "ok", R"({"groups":)" + GroupsOf(socket) + "}");
 }
 
+bool Shard::MayUseGroup(const Socket& socket, std::string_view group) {
+  if (node_.settings().groups_open) return true;
+  key_.clear();
+  socketio::AppendGroupKey(key_, group);
+  return hub_.registry().IsIn(socket, key_);
+}
+
+void Shard::Busy(Socket& socket, const Event& event, std::string_view name) {
+  refused_busy.Add(1);
+  Result(socket, event, name, kSystem, "too many messages are under way: try again");
+}
+
 void Shard::OnMsg(Socket& socket, const Event& event) {
-  std::string store;
-  const auto object = ObjectOf(event, store);
+  const auto object = ObjectOf(event, object_text_);
   if (socket.user == nullptr) return Result(socket, event, "msg_result", kLogic, "auth comes first");
   const auto target = object ? json::Member(*object, "target") : std::nullopt;
   const auto content = object ? json::Member(*object, "content") : std::nullopt;
   if (!target || !json::IsObject(*target) || !content) {
     return Result(socket, event, "msg_result", kParameters, "target or content is missing");
   }
+  // Taken out of what was a place itself, they may hold others, which nobody has looked at.
+  const size_t attached = json::IsObject(event.argument(0)) ? event.attachments->size() : 0;
+  if (attached > 0 &&
+      (!json::PlacesAreWithin(*target, attached) || !json::PlacesAreWithin(*content, attached))) {
+    return Result(socket, event, "msg_result", kParameters, "there is no such attachment");
+  }
   const auto type_text = json::Member(*object, "type");
   const int64_t type = type_text ? json::ReadInteger(*type_text).value_or(-1) : 0;
-  std::vector<std::string> ids;
-  if (type == 2) {
-    const auto list = json::Member(*target, "ids");
-    if (list && json::ReadArray(*list, elements_)) {
-      for (const std::string_view element : elements_) {
-        if (const auto id = json::ReadId(element)) ids.push_back(*id);
-      }
-    }
-  } else if (const auto id = IdMember(*target, "id")) {
-    ids.push_back(*id);
-  }
-  if (ids.empty() || ids.size() > 1000 || type < 0 || type > 2) {
+  const auto to = json::Member(*target, type == 2 ? "ids" : "id");
+  if (!to || type != 2 || !json::ReadArray(*to, elements_)) elements_.clear();
+  if (to && type != 2) elements_.push_back(*to);
+  std::erase_if(elements_, [this](std::string_view element) { return !ViewName(element, id_text_); });
+  if (elements_.empty() || elements_.size() > 1000 || type < 0 || type > 2) {
     return Result(socket, event, "msg_result", kParameters,
                   "type is 0 (user), 1 (group) or 2 (users), with the target's id or ids");
   }
-  const auto drop = json::Member(*object, "volatile");
-  const int64_t now = WallNow().time_since_epoch().count();
-  const std::string id = std::to_string(node_.ids().Next(static_cast<uint64_t>(now)));
-  std::string arguments = R"({"id":")" + id + R"(","createTime":)" + std::to_string(now) + R"(,"fromId":)";
+  if (type == 1 && !MayUseGroup(socket, *ViewName(elements_[0], id_text_))) {
+    return Result(socket, event, "msg_result", kLogic, "join the group first");
+  }
+  if (!node_.HasRoom()) return Busy(socket, event, "msg_result");
+  const auto now = static_cast<uint64_t>(WallNow().time_since_epoch().count());
+  data_ = R"({"id":")";
+  AppendNumber(data_, node_.ids().Next(now));
+  data_ += R"(","createTime":)";
+  AppendNumber(data_, now);
+  std::string& arguments = outgoing_.arguments;
+  arguments = data_;
+  arguments += R"(,"fromId":)";
   json::AppendQuoted(arguments, *socket.user->id);
-  arguments += R"(,"msgType":)" + std::to_string(type) + R"(,"target":)";
+  arguments += R"(,"msgType":)";
+  AppendNumber(arguments, static_cast<uint64_t>(type));
+  arguments += R"(,"target":)";
   arguments += *target;
   arguments += R"(,"content":)";
   arguments += *content;
   arguments += '}';
-  const std::string device = IdMember(*target, "device").value_or("");
-  for (const std::string& to : ids) {
-    Publish({.target = {.kind = type == 1 ? Target::Kind::kGroup : Target::Kind::kUser,
-                        .id = to,
-                        .device = device,
-                        .name_space = 0},
-             .event = "msg",
-             .arguments = arguments,
-             .attachments = {},
-             .droppable = drop && json::IsTrue(*drop)});
+  const auto drop = json::Member(*object, "volatile");
+  const auto device = json::Member(*target, "device");
+  outgoing_.event = "msg";
+  // Nobody has looked at the numbers of places within a text.
+  if (attached > 0) {
+    outgoing_.attachments = *event.attachments;
+  } else {
+    outgoing_.attachments.clear();
   }
-  Result(socket, event, "msg_result", kOk, "ok",
-         R"({"id":")" + id + R"(","createTime":)" + std::to_string(now) + "}");
+  outgoing_.droppable = drop && json::IsTrue(*drop);
+  outgoing_.target.kind = type == 1              ? Target::Kind::kGroup
+                          : elements_.size() > 1 ? Target::Kind::kUsers
+                                                 : Target::Kind::kUser;
+  outgoing_.target.name_space = 0;
+  outgoing_.target.device = device ? ViewName(*device, id_text_).value_or("") : "";
+  // Each shard encodes it once, however many it is for.
+  outgoing_.target.id.clear();
+  for (const std::string_view element : elements_) {
+    if (!outgoing_.target.id.empty()) outgoing_.target.id += '\0';
+    outgoing_.target.id += *ViewName(element, id_text_);
+  }
+  Publish(outgoing_);
+  data_ += '}';
+  Result(socket, event, "msg_result", kOk, "ok", data_);
 }
 
 void Shard::OnOnline(Socket& socket, const Event& event) {
@@ -268,6 +341,12 @@ void Shard::OnOnline(Socket& socket, const Event& event) {
     group = json::ReadId(event.argument(0)).value_or("");
   }
   if (group.empty()) return Result(socket, event, "online_result", kParameters, "the group's id is missing");
+  if (socket.user == nullptr && node_.settings().auth != AuthMode::kOpen) {
+    return Result(socket, event, "online_result", kLogic, "auth comes first");
+  }
+  if (!MayUseGroup(socket, group)) {
+    return Result(socket, event, "online_result", kLogic, "join the group first");
+  }
   // The socket may be gone when all have answered.
   const std::string own = hub_.IdOf(socket);
   engineio::SessionId session;
@@ -323,21 +402,29 @@ void Shard::OnRoom(Socket& socket, const Event& event, bool join) {
 
 // emit(room, event, …): to all others in a room one is in oneself.
 void Shard::OnEmit(Socket& socket, const Event& event) {
-  const auto room = json::ReadId(event.argument(0));
-  const auto name = json::ReadString(event.argument(1));
+  const auto room = json::ViewId(event.argument(0), id_text_);
+  const auto name = json::ViewString(event.argument(1), data_);
   if (!room || !name || name->empty()) {
     return Result(socket, event, "emit_result", kParameters, "a room and an event's name are wanted");
   }
-  if (!hub_.registry().IsIn(socket, socketio::RoomKey(socket.name_space, *room))) {
+  if (socketio::IsReserved(*name) || IsOfSpear(*name)) {
+    return Result(socket, event, "emit_result", kParameters, "events of clients may not be called so");
+  }
+  key_.clear();
+  socketio::AppendRoomKey(key_, socket.name_space, *room);
+  if (!hub_.registry().IsIn(socket, key_)) {
     return Result(socket, event, "emit_result", kLogic, "join the room first");
   }
-  Publish(
-      {.target = {.kind = Target::Kind::kRoom, .id = *room, .device = {}, .name_space = socket.name_space},
-       .event = *name,
-       .arguments = std::string(event.Arguments(2)),
-       .attachments = *event.attachments,
-       .droppable = false},
-      &socket);
+  if (!node_.HasRoom()) return Busy(socket, event, "emit_result");
+  outgoing_.target.kind = Target::Kind::kRoom;
+  outgoing_.target.id = *room;
+  outgoing_.target.device.clear();
+  outgoing_.target.name_space = socket.name_space;
+  outgoing_.event = *name;
+  outgoing_.arguments = event.Arguments(2);
+  outgoing_.attachments = *event.attachments;
+  outgoing_.droppable = false;
+  Publish(outgoing_, &socket);
   if (event.id >= 0) Result(socket, event, "", kOk, "ok");
 }
 

@@ -16,16 +16,19 @@ enum ResultCode { kOk = 0, kFailed = -1, kSystem = 1001, kLogic = 1002, kParamet
 // Acks that are on their way for one publication.
 struct Shard::PendingAck : TimerNode {
   int64_t id = 0;
-  int64_t wanted = 0;
+  SocketIds asked;  // who may still answer, each once
   Answer answer;
+  BytesLeft bytes_left;
   Reply reply;
 };
 
 // A request of the push API that waits for shards.
 struct ApiCall {
   Connection* connection = nullptr;  // nullptr: it is gone
+  std::string from;                  // address
   size_t left = 0;
   bool batch = false;
+  BytesLeft bytes_left;
   std::vector<std::string> results;
 };
 

@@ -13,43 +13,7 @@
 
 namespace muster::common {
 
-bool Runs(InstanceState state) {
-  switch (state) {
-    case InstanceState::kStarting:
-    case InstanceState::kReady:
-    case InstanceState::kUnhealthy:
-    case InstanceState::kBackoff:
-    case InstanceState::kStopping:
-      return true;
-    default:
-      return false;
-  }
-}
-
 namespace {
-
-constexpr Duration kInstallWithin = 120s;
-constexpr Duration kReloadWithin = 30s;
-constexpr Duration kSlack = 10s;
-
-bool Runs(const Observed* observed) { return observed && common::Runs(observed->state); }
-
-bool Installed(const Observed* observed) { return observed && !observed->hash.empty(); }
-
-// What one member needs.
-enum class Need { kNothing, kNew, kStart, kLive, kReload, kRestart, kStop };
-
-struct Work {
-  const Instance* desired;
-  const Observed* observed;
-  Need need = Need::kNothing;
-  bool install = true;  // of a restart: there is something new
-  Impact impact = Impact::kNone;
-  std::string reason;
-  bool serves = false;        // taking it away costs something
-  bool proves = false;        // its probe changes while it runs: the new one has to be passed
-  bool after_window = false;  // its port is one of a member that serves yet
-};
 
 // The numbers of all ports, each with whether it is UDP.
 std::vector<std::pair<bool, int>> NumbersOf(const std::vector<PortRange>& ports) {
@@ -85,12 +49,6 @@ class Builder {
     step.host = host;
     step.verb = verb;
     return step;
-  }
-
-  void SetStartTimes(const Instance& desired, Step& start) const {
-    const Duration min_ready = input_.service->update.min_ready;
-    start.deadline = desired.ready_within + min_ready + kSlack;
-    if (min_ready > 0ms) start.args["min_ready_ms"] = std::to_string(min_ready.count());
   }
 
   bool Unreachable(const std::string& host) const { return unreachable_.contains(host); }
@@ -196,16 +154,9 @@ class Builder {
   }
 
   void LookAtDrift(Work& work, const Instance& desired, const Observed& observed) {
-    std::vector<std::string> paths;
-    for (const Drift& drift : observed.drift) {
-      paths.push_back(drift.path);
-      Impact impact = Impact::kRestart;
-      for (const InstanceFile& file : desired.files) {
-        if (file.path == drift.path) impact = file.impact;
-      }
-      work.impact = std::max(work.impact, impact);
-    }
-    work.reason = Join(paths, ", ") + " changed by hand";
+    const Difference drift = DriftOf(desired, observed);
+    work.impact = drift.impact;
+    work.reason = Join(drift.parts, ", ") + " changed by hand";
     work.need = !Runs(&observed)                 ? Need::kNew
                 : work.impact <= Impact::kLive   ? Need::kLive
                 : work.impact == Impact::kReload ? Need::kReload
@@ -231,7 +182,7 @@ class Builder {
     const auto start = [&] {
       Step& step = add("start");
       step.after = "ready";
-      SetStartTimes(desired, step);
+      SetStartTimes(*input_.service, desired, step);
     };
     const auto stop = [&] {
       Step& step = add("stop");
@@ -253,7 +204,7 @@ class Builder {
         install();
         if (work.proves) {
           const Duration most = steps.back().deadline;
-          SetStartTimes(desired, steps.back());
+          SetStartTimes(*input_.service, desired, steps.back());
           steps.back().deadline += most;
           steps.back().args["prove"] = "yes";
         } else if (!work.serves) {
@@ -266,7 +217,7 @@ class Builder {
         step.after = "ready";
         step.deadline = kReloadWithin;
         if (!rolls_reloads_) break;
-        SetStartTimes(desired, step);
+        SetStartTimes(*input_.service, desired, step);
         step.args["prove"] = "yes";
         break;
       }
@@ -320,7 +271,7 @@ class Builder {
     start.impact = Impact::kRestart;
     start.after = "ready";
     start.needs = {install.id};
-    SetStartTimes(guest, start);
+    SetStartTimes(*input_.service, guest, start);
     const std::string last = start.id;
     output_.steps.push_back(std::move(install));
     output_.steps.push_back(std::move(start));
@@ -514,6 +465,19 @@ Difference Differences(const Layout& layout, const Instance& desired, const Obse
   if (difference.parts.empty() && observed.hash != desired.hash) {
     difference.parts.push_back("everything");
     difference.impact = Impact::kRestart;
+  }
+  return difference;
+}
+
+Difference DriftOf(const Instance& desired, const Observed& observed) {
+  Difference difference;
+  for (const Drift& drift : observed.drift) {
+    difference.parts.push_back(drift.path);
+    Impact impact = Impact::kRestart;
+    for (const InstanceFile& file : desired.files) {
+      if (file.path == drift.path) impact = file.impact;
+    }
+    difference.impact = std::max(difference.impact, impact);
   }
   return difference;
 }

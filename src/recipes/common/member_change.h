@@ -18,12 +18,10 @@
 // their install). Guests that an earlier run left behind go at once, and their names aren't used.
 #pragma once
 
+#include "recipes/common/member_work.h"
 #include "recipes/recipe.h"
 
 namespace muster::common {
-
-// Whether a process of it runs, or will without anybody's doing.
-bool Runs(InstanceState state);
 
 class MemberChange : public Change {
  public:
@@ -50,5 +48,8 @@ struct Difference {
   Impact impact = Impact::kNone;
 };
 Difference Differences(const Layout& layout, const Instance& desired, const Observed& observed);
+
+// The same of files that were changed by hand: their paths.
+Difference DriftOf(const Instance& desired, const Observed& observed);
 
 }  // namespace muster::common

@@ -220,11 +220,6 @@ std::vector<Upstream> WithGuests(std::vector<Upstream> upstreams,
   return upstreams;
 }
 
-std::string HostPort(std::string_view address, int port) {
-  return address.find(':') == std::string_view::npos ? fmt::format("{}:{}", address, port)
-                                                     : fmt::format("[{}]:{}", address, port);
-}
-
 std::string FormatUpstreams(const std::vector<Upstream>& upstreams) {
   std::string text;
   for (const Upstream& upstream : upstreams) {

@@ -64,9 +64,6 @@ std::vector<Upstream> WithMoved(std::vector<Upstream> upstreams,
 std::vector<Upstream> WithGuests(std::vector<Upstream> upstreams,
                                  const std::map<std::string, std::string>& guests);
 
-// host:port, with brackets around an IPv6 address.
-std::string HostPort(std::string_view address, int port);
-
 // Instance::extra["upstreams"]: one line an upstream, one a member. Reading what was written gives the same.
 std::string FormatUpstreams(const std::vector<Upstream>& upstreams);
 std::vector<Upstream> ParseUpstreams(std::string_view text);

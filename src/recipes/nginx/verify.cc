@@ -271,7 +271,7 @@ class Verifier {
                                    ? fmt::format("serves each of its {} files", files.size())
                                    : fmt::format("serves {} of its {} files", asked, files.size());
       Say(one, what, passed, std::move(wrong),
-          "muster plan tells what was changed by hand; muster up mends it");
+          "muster plan tells what was changed by hand; muster up FILE mends it");
     }
   }
 

@@ -1,9 +1,10 @@
-// Writes to a Redis Cluster as its users do, while something in it is broken: two writers for each master's
-// slots, one that takes the answer for it and one that WAITs for a replica, following redirects. Loop thread
-// only; the loop outlives it.
+// Writes to a Redis as its users do, while something in it is broken: two writers, one that takes the answer
+// for it and one that WAITs for a replica. Of a Redis Cluster two for each master's slots, which follow
+// redirects; of a Redis with one primary two for all keys, which ask by ROLE who that is. Loop thread only;
+// the loop outlives it.
 //
-// Keys are "muster-drill:NAME:{TAG}:plain:NUMBER" (and "wait"), their value is the number; they expire after
-// a while, should nobody remove them.
+// Keys are "muster-drill:NAME:{TAG}:plain:NUMBER" (and "wait"; no tag without slots), their value is the
+// number; they expire after a while, should nobody remove them.
 #pragma once
 
 #include <memory>
@@ -23,6 +24,9 @@ struct DrillSetup {
   std::string name;
   Duration forget_after;
 };
+DrillSetup DrillSetupOf(DrillClient::Setup setup);
+
 std::shared_ptr<DrillClient> MakeClusterDrillClient(DrillSetup setup);
+std::shared_ptr<DrillClient> MakePrimaryDrillClient(DrillSetup setup);
 
 }  // namespace muster::redis

@@ -24,6 +24,17 @@ std::string BaseName(const std::string& path) {
   return slash == std::string::npos ? path : path.substr(slash + 1);
 }
 
+// By operator, with what `health:` says.
+Probe ProbeOf(const Service& service, int port) {
+  Probe probe{.kind = Probe::Kind::kOperator, .port = port, .every = 1s};
+  const muster::Value* health = service.settings.Find("health");
+  if (!health) return probe;
+  if (const auto every = ParseDuration(health->Text("every")); every.ok()) probe.every = *every;
+  if (const auto timeout = ParseDuration(health->Text("timeout")); timeout.ok()) probe.timeout = *timeout;
+  probe.fail_after = static_cast<int>(health->Integer("fail_after", probe.fail_after));
+  return probe;
+}
+
 }  // namespace
 
 std::vector<Shape::Field> MemberKeys() {
@@ -94,10 +105,27 @@ Instance CommonPart(const Service& service, const Cluster& cluster, const ConfSe
   return common_part;
 }
 
+Result<Instance> MemberAt(const Instance& common_part, const Service& service, const Cluster& cluster,
+                          const std::string& name, const Place& place) {
+  const Host* host = cluster.FindHost(place.host);
+  if (!host) return Error::Internal("host-missing", "{} stands on {}, which isn't there", name, place.host);
+  Instance instance = common_part;
+  instance.name = name;
+  instance.host = host->name;
+  instance.address = host->address;
+  instance.ordinal = place.ordinal;
+  instance.ports = place.ports;
+  instance.probe = ProbeOf(service, place.ports.at(kMainPort).first);
+  for (const auto& [port, range] : place.ports) {
+    if (range.first < 1024) instance.extra["bind_low_ports"] = "yes";
+  }
+  return instance;
+}
+
 InstanceFile ConfigFile(const std::string& member, const std::vector<Directive>& owned,
                         const ConfSettings& settings, bool password) {
   std::string config = "# Written by muster for " + member + "; what is changed here is undone.\n";
-  config += RenderConf(owned);
+  config += SealWords(RenderConf(owned));
   config += "dir \"{data}\"\n";
   config += SealWords(RenderConf(DirectivesOf(settings)));
   if (password) config += fmt::format("include \"{{folder}}/{}\"\n", kSecretFile);
@@ -111,16 +139,6 @@ InstanceFile SecretFile(const std::string& password) {
           .mode = 0600,
           .impact = Impact::kReload,
           .secret = true};
-}
-
-Probe ProbeOf(const Service& service, int port) {
-  Probe probe{.kind = Probe::Kind::kOperator, .port = port, .every = 1s};
-  const muster::Value* health = service.settings.Find("health");
-  if (!health) return probe;
-  if (const auto every = ParseDuration(health->Text("every")); every.ok()) probe.every = *every;
-  if (const auto timeout = ParseDuration(health->Text("timeout")); timeout.ok()) probe.timeout = *timeout;
-  probe.fail_after = static_cast<int>(health->Integer("fail_after", probe.fail_after));
-  return probe;
 }
 
 Impact MemberImpactOf(std::string_view part) {

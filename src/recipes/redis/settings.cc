@@ -159,13 +159,10 @@ void CheckValues(const GivenSetting& given, const Setting& setting, std::vector<
     if (!SecretNamesIn(value).empty()) continue;
     const std::string wrong = Wrong(setting, value);
     if (wrong.empty()) continue;
-    findings.push_back(
-        {.code = "redis-setting-value",
-         .mark = given.mark,
-         .message = fmt::format("{} can't be \"{}\": {}", given.name, value, wrong),
-         .fix = setting.standard.empty()
-                    ? "correct it, or leave it out"
-                    : fmt::format("correct it, or leave it out for redis' own: {}", setting.standard)});
+    findings.push_back({.code = "redis-setting-value",
+                        .mark = given.mark,
+                        .message = fmt::format("{} can't be \"{}\": {}", given.name, value, wrong),
+                        .fix = "correct it, or leave it out"});
     return;
   }
 }

@@ -11,7 +11,6 @@ namespace muster::redis {
 namespace {
 
 using ::testing::HasSubstr;
-using ::testing::IsEmpty;
 
 std::vector<Finding> Check(const std::string& name, std::vector<std::string> values) {
   return CheckSettings({{.name = name, .values = std::move(values)}});

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cmath>
 
 #include "recipes/redis/words.h"
@@ -58,41 +59,70 @@ Result<SlotSet> SlotSet::Parse(std::string_view text) {
 
 void SlotSet::AddRange(int first, int last) {
   for (int slot = std::max(first, 0); slot <= std::min(last, kSlots - 1); ++slot) {
-    slots_.set(static_cast<size_t>(slot));
+    words_[static_cast<size_t>(slot) / 64] |= uint64_t{1} << (slot % 64);
   }
 }
 
 void SlotSet::Remove(int slot) {
-  if (Has(slot)) slots_.reset(static_cast<size_t>(slot));
+  if (Has(slot)) words_[static_cast<size_t>(slot) / 64] &= ~(uint64_t{1} << (slot % 64));
+}
+
+int SlotSet::count() const {
+  int count = 0;
+  for (const uint64_t word : words_) count += std::popcount(word);
+  return count;
+}
+
+// By words of 64: sets are made, compared and read again and again, all 16384 slots of them.
+int SlotSet::Next(int from, bool belongs) const {
+  for (int slot = from; slot < kSlots; slot = (slot / 64 + 1) * 64) {
+    const uint64_t word = words_[static_cast<size_t>(slot) / 64];
+    const uint64_t rest = (belongs ? word : ~word) >> (slot % 64);
+    if (rest != 0) return slot + std::countr_zero(rest);
+  }
+  return kSlots;
 }
 
 SlotSet SlotSet::First(int number) const {
   SlotSet first;
-  for (int slot = 0; slot < kSlots && number > 0; ++slot) {
-    if (!Has(slot)) continue;
+  for (int slot = Next(0, true); slot < kSlots && number > 0; slot = Next(slot + 1, true), --number) {
     first.Add(slot);
-    --number;
   }
   return first;
 }
 
 std::vector<std::pair<int, int>> SlotSet::Ranges() const {
   std::vector<std::pair<int, int>> ranges;
-  for (int slot = 0; slot < kSlots; ++slot) {
-    if (!Has(slot)) continue;
-    const int first = slot;
-    while (Has(slot + 1)) ++slot;
-    ranges.emplace_back(first, slot);
+  for (int first = Next(0, true); first < kSlots;) {
+    const int end = Next(first, false);
+    ranges.emplace_back(first, end - 1);
+    first = Next(end, true);
   }
   return ranges;
 }
 
 std::vector<int> SlotSet::List() const {
   std::vector<int> list;
-  for (int slot = 0; slot < kSlots; ++slot) {
-    if (Has(slot)) list.push_back(slot);
+  for (const auto& [first, last] : Ranges()) {
+    for (int slot = first; slot <= last; ++slot) list.push_back(slot);
   }
   return list;
+}
+
+SlotSet SlotSet::operator&(const SlotSet& other) const {
+  SlotSet both;
+  for (size_t i = 0; i < words_.size(); ++i) both.words_[i] = words_[i] & other.words_[i];
+  return both;
+}
+
+SlotSet& SlotSet::operator|=(const SlotSet& other) {
+  for (size_t i = 0; i < words_.size(); ++i) words_[i] |= other.words_[i];
+  return *this;
+}
+
+SlotSet& SlotSet::operator-=(const SlotSet& other) {
+  for (size_t i = 0; i < words_.size(); ++i) words_[i] &= ~other.words_[i];
+  return *this;
 }
 
 std::string SlotSet::Text() const {

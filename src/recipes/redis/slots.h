@@ -1,7 +1,7 @@
 // The 16384 slots that a Redis Cluster spreads its keys over. Pure.
 #pragma once
 
-#include <bitset>
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -24,14 +24,16 @@ class SlotSet {
   // "0-5460,5462", also with spaces; "" is the empty set. Code "bad-answer".
   static Result<SlotSet> Parse(std::string_view text);
 
-  bool Has(int slot) const { return slot >= 0 && slot < kSlots && slots_[static_cast<size_t>(slot)]; }
+  bool Has(int slot) const {
+    return slot >= 0 && slot < kSlots && (words_[static_cast<size_t>(slot) / 64] >> (slot % 64) & 1) != 0;
+  }
   void Add(int slot) { AddRange(slot, slot); }
   void AddRange(int first, int last);
   void Remove(int slot);
 
-  int count() const { return static_cast<int>(slots_.count()); }
-  bool empty() const { return slots_.none(); }
-  bool all() const { return slots_.all(); }
+  int count() const;
+  bool empty() const { return Next(0, true) == kSlots; }
+  bool all() const { return Next(0, false) == kSlots; }
   // The lowest `number` of them, or all if there are fewer.
   SlotSet First(int number) const;
   // Ascending, both ends included: what ADDSLOTSRANGE and its like want.
@@ -39,16 +41,18 @@ class SlotSet {
   std::vector<int> List() const;
   std::string Text() const;  // "0-5460,5462"; "" for none
 
-  SlotSet operator|(const SlotSet& other) const { return SlotSet(slots_ | other.slots_); }
-  SlotSet operator&(const SlotSet& other) const { return SlotSet(slots_ & other.slots_); }
-  SlotSet operator-(const SlotSet& other) const { return SlotSet(slots_ & ~other.slots_); }
-  SlotSet& operator|=(const SlotSet& other) { return *this = *this | other; }
-  SlotSet& operator-=(const SlotSet& other) { return *this = *this - other; }
+  SlotSet operator|(const SlotSet& other) const { return SlotSet(*this) |= other; }
+  SlotSet operator&(const SlotSet& other) const;
+  SlotSet operator-(const SlotSet& other) const { return SlotSet(*this) -= other; }
+  SlotSet& operator|=(const SlotSet& other);
+  SlotSet& operator-=(const SlotSet& other);
   bool operator==(const SlotSet&) const = default;
 
  private:
-  explicit SlotSet(std::bitset<kSlots> slots) : slots_(slots) {}
-  std::bitset<kSlots> slots_;
+  // The first slot from `from` on that belongs to it, or that doesn't; kSlots: there is none.
+  int Next(int from, bool belongs) const;
+
+  std::array<uint64_t, kSlots / 64> words_{};  // the lowest bit of the first is slot 0
 };
 
 // All slots in `shards` runs, none larger than another by more than one, cut where redis-cli cuts them:

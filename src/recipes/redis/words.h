@@ -2,7 +2,9 @@
 #pragma once
 
 #include <charconv>
+#include <map>
 #include <optional>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -15,6 +17,12 @@ std::optional<Number> ParseNumber(std::string_view text) {
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
   if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
   return number;
+}
+
+// The value of that name, as among a verb's arguments or a member's facts; "": there is none.
+inline std::string TextAt(const std::map<std::string, std::string>& values, const std::string& name) {
+  const auto found = values.find(name);
+  return found == values.end() ? "" : found->second;
 }
 
 // What stands between any run of `separators`; nothing empty.

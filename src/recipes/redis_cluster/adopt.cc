@@ -65,8 +65,7 @@ void ChooseSettings(Picture& picture) {
     const std::string value = MostHave(picture, name, nullptr);
     if (value == MustersOwn(name)) continue;
     if (name == "cluster-node-timeout") {
-      const bool seconds = value.ends_with("000");
-      picture.node_timeout = seconds ? value.substr(0, value.size() - 3) + "s" : value + "ms";
+      picture.node_timeout = TimeoutText(value);
     } else {
       picture.settings[name] = {value};
     }
@@ -82,6 +81,11 @@ void ChooseUser(Picture& picture) {
 }
 
 }  // namespace
+
+std::string TimeoutText(const std::string& milliseconds) {
+  const bool seconds = milliseconds.ends_with("000");
+  return seconds ? milliseconds.substr(0, milliseconds.size() - 3) + "s" : milliseconds + "ms";
+}
 
 const Seat* Picture::OfNode(const std::string& id) const {
   const auto found = std::find_if(seats.begin(), seats.end(),
@@ -200,7 +204,7 @@ std::string FileOf(const Picture& picture, const AdoptRequest& request) {
     text += fmt::format("    program: {}\n", Quoted(picture.found->program));
   if (picture.password) text += fmt::format("    password: \"{{{{secret.{}}}}}\"\n", request.service);
   if (!picture.node_timeout.empty()) text += fmt::format("    node_timeout: {}\n", picture.node_timeout);
-  text += "    slots: kept   # nothing is moved; even: spread alike when the number of masters changes\n";
+  text += "    slots: kept   # nothing is moved; even: spread alike over all masters\n";
   if (!picture.settings.empty()) text += "    settings:\n";
   for (const auto& [name, lines] : picture.settings) {
     std::vector<std::string> values;

@@ -96,8 +96,7 @@ class Differ {
           fmt::format("the masters have between {} and {} slots; the file keeps them where they are "
                       "(slots: kept)",
                       least, most),
-          "slots: even spreads them when the number of masters changes; redis-cli --cluster rebalance at "
-          "once");
+          "with slots: even a later up spreads them, and plan says so before");
     }
     const auto none =
         Names([](const Seat& seat) { return seat.node && seat.node->master && seat.node->slots.empty(); });
@@ -229,8 +228,12 @@ class Differ {
                  : "it takes a restart there, which the up after the next one makes");
       }
       if (name != "appendonly" && MustersOwn(name) != (known ? known->standard : "") &&
-          most != MustersOwn(name))
-        kept.push_back(fmt::format("{} \"{}\" for \"{}\"", name, most, MustersOwn(name)));
+          most != MustersOwn(name)) {
+        kept.push_back(
+            name == "cluster-node-timeout"
+                ? fmt::format("node_timeout {} for {}", TimeoutText(most), TimeoutText(MustersOwn(name)))
+                : fmt::format("{} \"{}\" for \"{}\"", name, most, MustersOwn(name)));
+      }
     }
     std::vector<std::string> others;
     if (MostHave(picture_, "appendonly", &others) == "no") {
@@ -239,8 +242,14 @@ class Differ {
           "leave appendonly out of the file's settings: muster's own is yes, and up sets it");
     }
     if (!kept.empty()) {
+      const std::string delay = MostHave(picture_, "repl-diskless-sync-delay", &others);
+      const bool waits = !delay.empty() && delay != "0";
       Add("defaults-kept", "the file keeps what muster has other values for: " + Join(kept, ", "),
-          "leave them out for muster's own");
+          waits ? fmt::format(
+                      "leave them out for muster's own; with this repl-diskless-sync-delay each replica "
+                      "that is filled anew has to wait {} s first",
+                      delay)
+                : "leave them out for muster's own");
     }
   }
 

@@ -52,6 +52,8 @@ std::string SettingOf(const FoundMember& member, const std::string& name);
 std::string MustersOwn(const std::string& setting);
 // Known, not muster's to write, and the same for all members.
 bool IsCarried(const std::string& setting);
+// As the file's `node_timeout` has it: "15s" of Redis' "15000".
+std::string TimeoutText(const std::string& milliseconds);
 
 std::string FileOf(const Picture& picture, const AdoptRequest& request);
 std::vector<Finding> Differences(const Picture& picture);

@@ -133,6 +133,26 @@ TEST(Adopt, KeepsTheSettingsThatAreOtherThanMustersOwn) {
   EXPECT_THAT(MessageOf(adoption, "defaults-kept"), HasSubstr("save \"3600 1 300 100 60 10000\" for \"\""));
 }
 
+TEST(Adopt, NamesTheTimeoutAsTheFileDoes) {
+  const Adoption adoption = Adopted(Three());
+  EXPECT_THAT(adoption.file, HasSubstr("    node_timeout: 15s\n"));
+  EXPECT_THAT(MessageOf(adoption, "defaults-kept"), HasSubstr("node_timeout 15s for 5s"));
+  EXPECT_THAT(MessageOf(adoption, "defaults-kept"), Not(HasSubstr("cluster-node-timeout")));
+}
+
+TEST(Adopt, SaysWhatTheDelayBeforeAReplicaIsFilledCosts) {
+  const auto fix = [](const char* delay) {
+    FoundCluster found = Three();
+    for (FoundMember& member : found.members) member.settings["repl-diskless-sync-delay"] = delay;
+    for (const Finding& finding : Adopted(found).findings) {
+      if (finding.code == "defaults-kept") return finding.fix;
+    }
+    return std::string();
+  };
+  EXPECT_THAT(fix("5"), HasSubstr("has to wait 5 s first"));
+  EXPECT_THAT(fix("0"), Not(HasSubstr("wait")));
+}
+
 TEST(Adopt, TakesTheSettingOfMostAndNamesTheOthers) {
   FoundCluster found = Three();
   for (FoundMember& member : found.members) member.settings["maxmemory"] = "100";

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <functional>
 #include <set>
+#include <utility>
 
 #include "base/text.h"
 #include "model/listens.h"
@@ -15,28 +16,19 @@
 namespace muster::redis_cluster {
 namespace {
 
-constexpr Duration kInstallWithin = 120s;
-constexpr Duration kReloadWithin = 30s;
-constexpr Duration kSlack = 10s;
-constexpr Duration kStepDownWithin = 60s;
+using common::Installed;
+using common::kInstallWithin;
+using common::kReloadWithin;
+using common::kSlack;
+using common::Need;
+using common::Runs;
+using common::Work;
+
+constexpr Duration kStepDownLeast = 60s;
+constexpr int kVotes = 3;  // that a hand-over may need; the masters give one in two node timeouts
 constexpr Duration kSettleLeast = 120s;  // a replica may have to take over all that its master has
 constexpr Duration kMoveWithin = 3600s;  // of slots with their keys
-
-bool Runs(const Observed* observed) { return observed && common::Runs(observed->state); }
-bool Installed(const Observed* observed) { return observed && !observed->hash.empty(); }
-
-enum class Need { kNew, kStart, kLive, kReload, kRestart, kStop };
-
-struct Work {
-  const Instance* desired;
-  const Observed* observed;
-  Need need = Need::kStart;
-  bool install = true;  // of a restart: there is something new
-  Impact impact = Impact::kRestart;
-  std::string reason;
-  bool serves = false;  // taking it away costs something
-  bool proves = false;  // its probe changes while it runs: the new one has to be passed
-};
+constexpr int kUnevenPercent = 2;  // that masters may differ by, as redis-cli --cluster rebalance has it
 
 class Builder {
  public:
@@ -66,6 +58,7 @@ class Builder {
     TakeLeave(stays);
     RestartByRole();
     SpreadWhatWasLeft();
+    TellOfSurplus();
     return std::move(output_);
   }
 
@@ -122,7 +115,7 @@ class Builder {
   void Look(const Instance& desired) {
     const auto found = input_.observed->find(desired.name);
     const Observed* observed = found == input_.observed->end() ? nullptr : &found->second;
-    Work work{.desired = &desired, .observed = observed};
+    Work work{.desired = &desired, .observed = observed, .need = Need::kStart, .impact = Impact::kRestart};
     work.serves = observed && observed->state == InstanceState::kReady;
     const bool restart = restart_.contains(desired.name);
     const bool changed = Installed(observed) && observed->hash != desired.hash;
@@ -185,18 +178,9 @@ class Builder {
   }
 
   void LookAtDrift(Work& work, bool restart) const {
-    std::vector<std::string> paths;
-    Impact impact = Impact::kNone;
-    for (const Drift& drift : work.observed->drift) {
-      paths.push_back(drift.path);
-      Impact one = Impact::kRestart;
-      for (const InstanceFile& file : work.desired->files) {
-        if (file.path == drift.path) one = file.impact;
-      }
-      impact = std::max(impact, one);
-    }
-    Choose(work, impact, restart);
-    work.reason = Join(paths, ", ") + " changed by hand";
+    const common::Difference drift = common::DriftOf(*work.desired, *work.observed);
+    Choose(work, drift.impact, restart);
+    work.reason = Join(drift.parts, ", ") + " changed by hand";
   }
 
   static bool ProbeDiffers(const Instance& desired, const Observed& observed) {
@@ -214,26 +198,23 @@ class Builder {
     return step.id;
   }
 
-  void SetStartTimes(const Instance& desired, Step& start) const {
-    const Duration min_ready = input_.service->update.min_ready;
-    start.deadline = desired.ready_within + min_ready + kSlack;
-    if (min_ready > 0ms) start.args["min_ready_ms"] = std::to_string(min_ready.count());
-  }
-
   std::string Start(const Work& work, Ids needs) {
     Step& step = Add(work.desired->name, work.desired->host, "start", std::move(needs), work.reason);
     step.impact = work.impact;
     step.after = "ready";
-    SetStartTimes(*work.desired, step);
+    common::SetStartTimes(*input_.service, *work.desired, step);
     return step.id;
   }
 
-  std::string Stop(const Work& work, Ids needs) {
+  // `handed_over`: a step-down comes before it, and what that has brought about must still be so.
+  std::string Stop(const Work& work, Ids needs, bool handed_over = false) {
     Step& step = Add(work.desired->name, work.desired->host, "stop", std::move(needs), work.reason);
     step.impact = Impact::kRestart;
     step.before = "running";
     step.after = "stopped";
     step.deadline = work.desired->stop_timeout + kSlack;
+    // Where there are no replicas to be, the slots are out meanwhile, as the plan says.
+    if (handed_over && ReplicasOf(*input_.service) > 0) step.args["only"] = "handed-over";
     if (work.need == Need::kRestart) {
       step.put_back = "start";  // a run that ends early leaves nobody stopped
       step.deadline = std::max(step.deadline, work.desired->ready_within + kSlack);
@@ -241,15 +222,15 @@ class Builder {
     return step.id;
   }
 
-  std::string StopInstallStart(const Work& work, Ids needs) {
-    std::string last = Stop(work, std::move(needs));
+  std::string StopInstallStart(const Work& work, Ids needs, bool handed_over = false) {
+    std::string last = Stop(work, std::move(needs), handed_over);
     if (work.install) last = Install(work, {last});
     return Start(work, {last});
   }
 
   std::string StepDown(const Work& work, Ids needs) {
-    return Await(work.desired->name, work.desired->host, "step-down", std::move(needs), work.reason,
-                 kStepDownWithin)
+    const Duration within = std::max(kStepDownLeast, kVotes * SuccessorWithin(SettingsOf(*input_.service)));
+    return Await(work.desired->name, work.desired->host, "step-down", std::move(needs), work.reason, within)
         .id;
   }
 
@@ -276,7 +257,7 @@ class Builder {
       } else if (const Shard* shard = picture_.ShardOf(work.desired->name); stays && shard) {
         out |= shard->slots;
       }
-      const std::string stopped = Stop(work, needs);
+      const std::string stopped = Stop(work, needs, needs != last);
       if (stays) last = {stopped};
     }
     if (!out.empty()) {
@@ -315,12 +296,20 @@ class Builder {
     if (!first) return;
     const bool spread = Owners() > 0 && HasToSpread();
     last_ = {Settle(*first, std::move(started),
-                    !taken_over_.empty() ? "all are seen in their roles"
-                    : Owners() == 0      ? "all take their roles"
-                    : spread             ? "the slots are spread over all masters"
-                                         : "all are linked again",
+                    !taken_over_.empty()      ? std::string("all are seen in their roles")
+                    : Owners() == 0           ? "all take their roles"
+                    : spread && Surplus() > 0 ? WhyToSpread()
+                    : spread                  ? "the slots are spread over all masters"
+                                              : "all are linked again",
                     spread)
                  .id};
+    if (spread) TellMoves();
+  }
+
+  void TellMoves() {
+    if (std::exchange(moves_told_, true)) return;
+    output_.notes.push_back(fmt::format(
+        "{}: slots move while clients use them, which costs redirects and no write", input_.service->name));
   }
 
   int Owners() const {
@@ -328,7 +317,57 @@ class Builder {
                                           [](const Shard& shard) { return !shard.slots.empty(); }));
   }
 
-  bool HasToSpread() const { return SpreadsSlots(*input_.service) && Owners() < MastersOf(*input_.service); }
+  // Masters with slots that stay, beyond those wanted: as where there are to be fewer masters and more
+  // replicas. Those that leave give their slots away by leaving.
+  int Surplus() const {
+    const auto stays = [this](const Shard& shard) {
+      const Member* master = picture_.Find(shard.master);
+      return !shard.slots.empty() && master && master->desired;
+    };
+    const auto staying = std::count_if(picture_.shards.begin(), picture_.shards.end(), stays);
+    return std::max(0, static_cast<int>(staying) - MastersOf(*input_.service));
+  }
+
+  // By their numbers of slots: who has least and who has most.
+  std::pair<const Shard*, const Shard*> Extremes() const {
+    const Shard *least = nullptr, *most = nullptr;
+    for (const Shard& shard : picture_.shards) {
+      if (shard.slots.empty()) continue;
+      if (!least || shard.slots.count() < least->slots.count()) least = &shard;
+      if (!most || shard.slots.count() > most->slots.count()) most = &shard;
+    }
+    return {least, most};
+  }
+
+  // What somebody else has evened may be a little off; what a run of muster's own has left half done may be,
+  // too, and isn't right yet.
+  bool IsEven() const {
+    const auto [least, most] = Extremes();
+    if (!least || most->slots.count() - least->slots.count() <= 1) return true;
+    const int share = redis::kSlots / MastersOf(*input_.service);
+    const bool near = (share - least->slots.count()) * 100 <= kUnevenPercent * share &&
+                      (most->slots.count() - share) * 100 <= kUnevenPercent * most->slots.count();
+    return near && !input_.unfinished;
+  }
+
+  bool HasToSpread() const {
+    if (!SpreadsSlots(*input_.service)) return false;
+    const int owners = Owners(), masters = MastersOf(*input_.service);
+    if (owners < masters) return true;
+    return !input_.act && (Surplus() > 0 || (owners == masters && !IsEven()));
+  }
+
+  std::string WhyToSpread() const {
+    const int masters = MastersOf(*input_.service);
+    if (Owners() < masters) return fmt::format("{} of {} masters have slots", Owners(), masters);
+    if (const int surplus = Surplus(); surplus > 0) {
+      return fmt::format("{} masters have slots and {} are wanted: {} become{} {}", masters + surplus,
+                         masters, surplus, surplus == 1 ? "s" : "", surplus == 1 ? "a replica" : "replicas");
+    }
+    const auto [least, most] = Extremes();
+    return fmt::format("slots are uneven: {} has {}, {} has {}", least->master, least->slots.count(),
+                       most->master, most->slots.count());
+  }
 
   void Reload() {
     for (const Work& work : work_) {
@@ -339,7 +378,7 @@ class Builder {
                        : Add(work.desired->name, work.desired->host, "reload", {installed}, work.reason);
       const Duration install = work.proves ? kInstallWithin : 0s;
       if (work.proves) {
-        SetStartTimes(*work.desired, step);
+        common::SetStartTimes(*input_.service, *work.desired, step);
         step.deadline += install;
         step.args["prove"] = "yes";
       } else {
@@ -381,8 +420,7 @@ class Builder {
                           SpreadsSlots(*input_.service));
     settle.id += ".left";  // the member may have one of its own
     last_ = {settle.id};
-    output_.outages.push_back(fmt::format(
-        "{}: slots move while clients use them, which costs redirects and no write", input_.service->name));
+    TellMoves();
   }
 
   // Replicas before masters: by then each master has one that runs what is new.
@@ -404,14 +442,14 @@ class Builder {
     last_.insert(last_.end(), held_.begin(), held_.end());
     for (const Work* work : restarts) {
       if (replicated) last_ = {StepDown(*work, last_)};
-      const std::string started = StopInstallStart(*work, last_);
+      const std::string started = StopInstallStart(*work, last_, replicated);
       last_ = {Settle(*work->desired, {started}, work->reason, false).id};
     }
     if (!replicated) {
       output_.outages.push_back(
           fmt::format("the slots of each member of {} are out while it restarts: it has no replica", name));
     } else if (std::any_of(restarts.begin(), restarts.end(), is_master)) {
-      output_.outages.push_back(
+      output_.notes.push_back(
           fmt::format("{}: no write is lost; each primary hands its slots over first, during which writes to "
                       "them wait for "
                       "some milliseconds",
@@ -441,7 +479,7 @@ class Builder {
     restarts = std::move(ordered);
   }
 
-  // An earlier run may have ended before new masters had their slots. An agent that has just come knows that
+  // An earlier run may have ended before all masters had their slots. An agent that has just come knows that
   // its members are ready, but not yet what they see: then it is for the mender to tell whether all is done.
   void SpreadWhatWasLeft() {
     bool ready = true, told = true;
@@ -450,12 +488,25 @@ class Builder {
       ready = ready && member && member->ready && !input_.held.contains(one.name);
       told = told && member && member->view;
     }
-    if (!output_.steps.empty() || !ready || (told && !picture_.owned.all())) return;
+    if (!ready || (told && !picture_.owned.all())) return;
     if (told ? !HasToSpread() : !SpreadsSlots(*input_.service)) return;
-    Settle(input_.desired->front(), {},
-           told ? fmt::format("{} of {} masters have slots", Owners(), MastersOf(*input_.service))
-                : std::string("not all have told yet which slots they have"),
-           true);
+    const bool alone = output_.steps.empty();
+    if (!alone && (!told || input_.act || moves_told_)) return;
+    Step& settle =
+        Settle(input_.desired->front(), alone ? Ids() : last_,
+               told ? WhyToSpread() : std::string("not all have told yet which slots they have"), true);
+    if (!alone) settle.id += ".even";  // the member may have one of its own
+    if (told) TellMoves();
+  }
+
+  // Where nothing is moved, nobody stops being a master.
+  void TellOfSurplus() {
+    if (input_.act || SpreadsSlots(*input_.service) || Surplus() == 0) return;
+    const int masters = MastersOf(*input_.service);
+    output_.notes.push_back(
+        fmt::format("{}: {} masters have slots and {} are wanted; with slots: kept they stay masters "
+                    "(slots: even makes replicas of those too many)",
+                    input_.service->name, masters + Surplus(), masters));
   }
 
   const Layout& layout_;
@@ -465,6 +516,7 @@ class Builder {
   const std::set<std::string> restart_;
   std::vector<Work> work_;
   std::vector<std::string> taken_over_;
+  bool moves_told_ = false;
   Ids held_;  // the last stop of those stopped by hand
   Ids last_;  // what the next one waits for
   Change::Output output_;

@@ -1,7 +1,6 @@
 #include "recipes/redis_cluster/drill.h"
 
 #include "recipes/redis/drill_client.h"
-#include "recipes/redis_cluster/node.h"
 #include "recipes/redis_cluster/picture.h"
 
 namespace muster::redis_cluster {
@@ -18,17 +17,7 @@ std::vector<std::string> DrillPrimaries(const std::vector<Instance>& desired,
 }
 
 std::shared_ptr<DrillClient> MakeDrillClient(DrillClient::Setup setup) {
-  redis::DrillSetup redis{.loop = setup.loop,
-                          .nodes = {},
-                          .password = "",
-                          .name = std::move(setup.name),
-                          .forget_after = setup.forget_after};
-  for (const Instance& member : setup.members) {
-    Access access = AccessOf(member);
-    redis.nodes.push_back({std::move(access.host), access.port});
-    redis.password = std::move(access.password);
-  }
-  return redis::MakeClusterDrillClient(std::move(redis));
+  return redis::MakeClusterDrillClient(redis::DrillSetupOf(std::move(setup)));
 }
 
 }  // namespace muster::redis_cluster

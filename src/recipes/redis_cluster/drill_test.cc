@@ -1,6 +1,7 @@
 // The client of a drill, against real servers: what it takes for acknowledged, for lost, and for an outage.
 #include "recipes/redis_cluster/drill.h"
 
+#include "recipes/redis/testing_drill.h"
 #include "recipes/redis_cluster/testing_member.h"
 
 namespace muster::redis_cluster {
@@ -8,7 +9,7 @@ namespace {
 
 using ::testing::SizeIs;
 
-class DrillClientTest : public MembersTest {
+class DrillClientTest : public redis::DrillTest<MembersTest> {
  protected:
   void Begin(int replicas) {
     Form(replicas);
@@ -19,36 +20,7 @@ class DrillClientTest : public MembersTest {
     ASSERT_TRUE(begun.ok()) << begun.error().Text();
     ASSERT_THAT(ranges(), SizeIs(3));
   }
-  void TearDown() override {
-    client.reset();
-    MembersTest::TearDown();
-  }
-
-  const std::vector<DrillRange>& ranges() { return client->ledger().ranges(); }
-  bool AllHave(size_t acknowledged) {
-    return Eventually([&] {
-      return std::all_of(ranges().begin(), ranges().end(), [&](const DrillRange& range) {
-        return range.plain.acknowledged.size() >= acknowledged;
-      });
-    });
-  }
-  void End() {
-    client->ledger().Ended(Now());
-    EXPECT_TRUE(loop_.RunTask(Ending()));
-    const Status read = loop_.RunTask(client->ReadBack());
-    EXPECT_TRUE(read.ok()) << read.error().Text();
-  }
-  void CleanUp() {
-    const Status removed = loop_.RunTask(client->CleanUp());
-    EXPECT_TRUE(removed.ok()) << removed.error().Text();
-  }
-  net::Task<bool> Ending() {
-    co_await client->End();
-    co_return true;
-  }
   int64_t KeysOf(size_t member) { return Ask(*members_[member], {"DBSIZE"}).integer; }
-
-  std::shared_ptr<DrillClient> client;
 };
 
 TEST_F(DrillClientTest, ReadsBackWhatWasAcknowledgedAndLeavesNothing) {
@@ -72,7 +44,7 @@ TEST_F(DrillClientTest, ReadsBackWhatWasAcknowledgedAndLeavesNothing) {
 TEST_F(DrillClientTest, FindsWhatIsGone) {
   Begin(0);
   ASSERT_TRUE(AllHave(20));
-  loop_.RunTask(Ending());
+  Stop();
   const size_t had = ranges()[1].plain.acknowledged.size();
   Ask(*members_[1], {"FLUSHALL"});
   End();
@@ -99,8 +71,7 @@ TEST_F(DrillClientTest, FollowsToWhoeverTakesOverFromOneThatWasKilled) {
   members_[0]->server->Reap();
   EXPECT_TRUE(Eventually([&] { return ranges()[0].plain.failed > 3; }));
   Ask(*members_[3], {"CLUSTER", "FAILOVER", "TAKEOVER"});
-  const Time taken = Now();
-  EXPECT_TRUE(Eventually([&] { return client->ledger().AllServe(taken, Now(), 500ms); }));
+  EXPECT_TRUE(AllServeAgain());
   End();
   EXPECT_TRUE(ranges()[0].plain.outage);
   EXPECT_FALSE(ranges()[0].plain.first_failure.empty());
@@ -115,8 +86,7 @@ TEST_F(DrillClientTest, IsNotHeldUpByOneThatIsFrozen) {
   client->ledger().Broken(Now());
   members_[0]->server->Signal(SIGSTOP);
   Ask(*members_[3], {"CLUSTER", "FAILOVER", "TAKEOVER"});
-  const Time taken = Now();
-  EXPECT_TRUE(Eventually([&] { return client->ledger().AllServe(taken, Now(), 500ms); }));
+  EXPECT_TRUE(AllServeAgain());
   EXPECT_TRUE(ranges()[0].plain.outage);
   members_[0]->server->Signal(SIGKILL);
   End();

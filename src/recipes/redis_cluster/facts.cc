@@ -111,6 +111,7 @@ Result<Answers> ReadAnswers(const std::vector<Value>& answers) {
   if (info.keys == 0) facts["empty"] = "yes";
   told.measures["keys"] = std::to_string(info.keys);
   if (info.offset >= 0) told.measures["offset"] = std::to_string(info.offset);
+  if (!info.replication_id.empty()) facts["history"] = info.replication_id;
   if (info.replica) told.measures["behind"] = std::to_string(BehindOf(fields, info));
   for (const size_t i : {kClusterInfo, kClusterNodes}) {
     if (answers[i].is_error()) return net::resp::RefusedError(answers[i], "CLUSTER");
@@ -118,12 +119,56 @@ Result<Answers> ReadAnswers(const std::vector<Value>& answers) {
   MUSTER_TRY(const redis::ClusterInfo cluster, redis::ParseClusterInfo(answers[kClusterInfo].text));
   MUSTER_TRY(told.view, redis::ParseClusterNodes(answers[kClusterNodes].text));
   facts["cluster"] = cluster.ok ? "ok" : "fail";
+  told.takes_writes = info.master && cluster.ok;
   facts["epoch"] = std::to_string(cluster.current_epoch);
   facts["view"] = ViewText(told.view);
   const redis::ClusterNode* myself = told.view.myself();
   if (myself) facts["node"] = myself->id;
   if (myself && myself->replica) facts["primary"] = myself->master_id;
   return told;
+}
+
+std::vector<FormerNode> ReadFormerNodes(const std::string& text) {
+  std::vector<FormerNode> nodes;
+  for (const std::string_view word : redis::Words(text, " \r\n")) {
+    const size_t arrow = word.find('>');
+    FormerNode node{std::string(word.substr(0, arrow)), ""};
+    if (arrow != std::string_view::npos) node.primary = std::string(word.substr(arrow + 1));
+    nodes.push_back(std::move(node));
+  }
+  return nodes;
+}
+
+std::string FormerNodesText(const std::vector<FormerNode>& nodes) {
+  std::vector<std::string> words;
+  for (const FormerNode& node : nodes) {
+    words.push_back(node.primary.empty() ? node.node : node.node + ">" + node.primary);
+  }
+  return Join(words, " ");
+}
+
+bool HadKeysOf(const std::vector<FormerNode>& nodes, const std::string& master) {
+  return std::any_of(nodes.begin(), nodes.end(),
+                     [&](const FormerNode& node) { return node.node == master || node.primary == master; });
+}
+
+namespace {
+
+bool SeesOwners(const redis::ClusterView& view) {
+  return std::any_of(view.nodes.begin(), view.nodes.end(),
+                     [](const redis::ClusterNode& node) { return !node.slots.empty(); });
+}
+
+}  // namespace
+
+bool HadKeys(bool before, const Answers& now) {
+  if (now.loading || !now.view.myself()) return before;
+  return before || !now.facts.contains("empty") || now.facts.at("cluster") == "ok";
+}
+
+bool HasLostKeys(bool had_keys, const Answers& now) {
+  return had_keys && !now.loading && now.view.myself() && now.facts.contains("empty") &&
+         !SeesOwners(now.view);
 }
 
 std::string ViewText(const redis::ClusterView& view) {

@@ -3,8 +3,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "recipes/redis_cluster/node.h"
-
 namespace muster::redis_cluster {
 namespace {
 
@@ -23,7 +21,9 @@ std::vector<Value> Healthy() {
           Text("# Server\r\nredis_version:7.0.15\r\nrun_id:cafe\r\nprocess_id:7\r\n"),
           Text("# Persistence\r\nloading:0\r\naof_last_write_status:ok\r\n"),
           Text("# Memory\r\nused_memory:1000\r\nmaxmemory:0\r\nmaxmemory_policy:noeviction\r\n"),
-          Text("# Replication\r\nrole:slave\r\nmaster_link_status:up\r\nslave_read_repl_offset:120\r\n"
+          Text("# "
+               "Replication\r\nrole:slave\r\nmaster_replid:beef\r\nmaster_link_status:up\r\nslave_read_repl_"
+               "offset:120\r\n"
                "slave_repl_offset:100\r\nmaster_repl_offset:100\r\n"),
           Text("# Keyspace\r\ndb0:keys=4,expires=0,avg_ttl=0\r\n"),
           Text("cluster_state:ok\r\ncluster_slots_assigned:16384\r\ncluster_slots_ok:16384\r\n"
@@ -43,6 +43,7 @@ TEST(RedisFacts, TellRoleViewAndState) {
   facts.erase("view");
   EXPECT_EQ(facts, (std::map<std::string, std::string>{{"cluster", "ok"},
                                                        {"epoch", "3"},
+                                                       {"history", "beef"},
                                                        {"link", "up"},
                                                        {"node", kTwo},
                                                        {"primary", kOne},
@@ -84,15 +85,39 @@ TEST(RedisFacts, ViewTellsOwnMovesAndWhoIsMissing) {
                                  "]\n" + kTwo + " :0 master,fail,noaddr - 3 disconnected");
 }
 
-TEST(RedisAccess, ReadsThePasswordAsRedisDoes) {
-  Instance instance{.address = "10.0.0.1"};
-  instance.ports["port"] = {.first = 7001};
-  EXPECT_EQ(AccessOf(instance).password, "");
-  instance.files = {
-      {.path = "redis.conf", .content = "requirepass wrong\n"},
-      {.path = "secret.conf", .content = "# x\nrequirepass \"a {brace}data} \\\"b\"\nmasterauth c\n"}};
-  EXPECT_EQ(AccessOf(instance).password, "a {data} \"b");
-  EXPECT_EQ(AccessOf(instance).port, 7001);
+TEST(RedisFacts, AMemberOfAClusterThatServedMayHaveLostKeysWhereItKnowsOfNoneAnyMore) {
+  Answers alone, joined, serves;
+  alone.facts["cluster"] = "fail";
+  alone.view.nodes = {redis::ClusterNode{}};
+  alone.view.nodes.front().myself = true;
+  joined = alone;
+  joined.view.nodes.front().slots = redis::SlotSet::All();
+  Answers full = alone;
+  alone.facts["empty"] = joined.facts["empty"] = "yes";
+  serves = joined;
+  serves.facts["cluster"] = "ok";
+  Answers loading = alone;
+  loading.loading = true;
+  EXPECT_TRUE(HadKeys(false, full));
+  EXPECT_FALSE(HasLostKeys(true, full));
+  EXPECT_TRUE(HadKeys(true, loading));
+  EXPECT_FALSE(HadKeys(false, alone));
+  EXPECT_TRUE(HadKeys(true, alone));
+  EXPECT_TRUE(HasLostKeys(true, alone));
+  EXPECT_FALSE(HasLostKeys(false, alone));
+  EXPECT_FALSE(HadKeys(false, joined));
+  EXPECT_TRUE(HadKeys(false, serves));
+  EXPECT_FALSE(HasLostKeys(true, serves));
+}
+
+TEST(RedisFacts, TellsWhichNodesAMemberWas) {
+  const std::vector<FormerNode> nodes = {{"a", ""}, {"b", "a"}};
+  EXPECT_EQ(FormerNodesText(nodes), "a b>a");
+  EXPECT_EQ(ReadFormerNodes("a b>a\n"), nodes);
+  EXPECT_TRUE(ReadFormerNodes("").empty());
+  EXPECT_TRUE(HadKeysOf({{"b", "a"}}, "a"));
+  EXPECT_TRUE(HadKeysOf({{"b", "a"}}, "b"));
+  EXPECT_FALSE(HadKeysOf({{"b", "a"}}, "c"));
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 
+#include "base/text.h"
 #include "recipes/redis_cluster/parts.h"
 
 namespace muster::redis_cluster::mending {
@@ -197,6 +198,7 @@ bool TakeOver(const Situation& situation, const Shape::Shard& shard, const Membe
 }  // namespace
 
 bool Form(const Situation& situation, Memory& memory, Orders& orders) {
+  if (!situation.unowned.all()) memory.lost_accepted = false;
   const std::vector<const Member*> members = Stayers(situation);
   const bool blank =
       !members.empty() && situation.All([](const Member& member) { return member.ready && member.empty; }) &&
@@ -217,8 +219,16 @@ bool Form(const Situation& situation, Memory& memory, Orders& orders) {
     }
     return false;
   }
-  const Shape shape = ShapeOf(members, situation.masters);
   const bool fresh = situation.unowned.all();
+  if (const auto bereft = situation.Bereft(); !bereft.empty() && !memory.lost_accepted) {
+    memory.forming = {};
+    orders.Trouble(
+        fmt::format("{} may have had keys, and all data folders are lost: muster failover {} --accept-loss "
+                    "begins anew, empty",
+                    Join(bereft, " and "), situation.input->service->name));
+    return false;
+  }
+  const Shape shape = ShapeOf(members, situation.masters);
   if (fresh) memory.forming.fast = situation.replicas > 0;
   orders.Trouble("the cluster is being formed");
   if (!GiveEpochs(members, memory, orders)) {

@@ -3,9 +3,14 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
 #include <optional>
+#include <set>
 
+#include "base/fault.h"
+#include "base/text.h"
 #include "recipes/redis/words.h"
+#include "recipes/redis_cluster/same_keys.h"
 
 namespace muster::redis_cluster {
 namespace {
@@ -27,9 +32,13 @@ constexpr int64_t kBytesPerMs = 50'000;    // a slow link
 constexpr int64_t kRoundBytes = 32 << 20;  // so that a round has an end in sight
 constexpr Duration kReserve = 2s;          // a round isn't begun any more
 constexpr Duration kTargetWithin = 1s;
+constexpr Duration kReplicaWithin = 500ms;    // asked again while there is time
+constexpr Duration kReplicaBackWithin = 10s;  // one that was restarted, say
 // How long nothing may get over: a cluster that was down for a moment, a target that is slow.
 constexpr Duration kFruitlessFor = 3s;
 constexpr Duration kPause = 50ms;
+constexpr int64_t kComparedMost = 32 << 20;  // bytes
+constexpr size_t kNamedMost = 3;             // keys
 
 // Keys of one slot that go together.
 struct Load {
@@ -49,6 +58,7 @@ class Mover {
     while (!left_.empty() && node_.left() > reserve) {
       const int64_t before = keys_;
       const redis::SlotSet left_before = left_;
+      if (order_.goes_on) MUSTER_CO_DO(co_await order_.goes_on());
       const Status status = co_await Round(left_.First(kSlotsAtOnce));
       // What is under way when the time is over is done by the server or not: the next order looks.
       if (!status.ok() && status.error().kind() == ErrorKind::kTimeout && Any()) break;
@@ -57,6 +67,7 @@ class Mover {
         fruitful = Now();
         continue;
       }
+      if (!differing_.empty() && trouble_.empty()) co_return KeysDiffer();
       // A target that sends them elsewhere doesn't import them, and won't by itself.
       const bool elsewhere = trouble_.find("MOVED") != std::string::npos;
       if (elsewhere || Now() - fruitful > kFruitlessFor) {
@@ -77,6 +88,7 @@ class Mover {
     MUSTER_CO_TRY(const redis::ClusterView view, co_await node_.View());
     const redis::ClusterNode* myself = view.myself();
     if (!myself) co_return Error::Unavailable("bad-answer", "redis doesn't say which node it is");
+    id_ = myself->id;
     if (myself->id == order_.to) co_return Error::Invalid("bad-args", "a node can't hand slots to itself");
     for (const int slot : order_.slots.List()) {
       const redis::ClusterNode* owner = view.OwnerOf(slot);
@@ -91,7 +103,7 @@ class Mover {
       } else if (mark->second != order_.to) {
         // Some of its keys may be there; unless that node has another's place, or none.
         const redis::ClusterNode* before = view.Find(mark->second);
-        if (before && before->master && !before->failed) {
+        if (before && before->master && !before->failed && !before->no_address) {
           co_return Error::Conflict("slots-elsewhere", "slot {} is on its way to {} already", slot,
                                     mark->second);
         }
@@ -100,7 +112,24 @@ class Mover {
       left_.Add(slot);
     }
     if (left_.empty()) co_return Done();
+    if (order_.smallest) MUSTER_CO_DO(co_await Choose());
     co_return co_await Reach();
+  }
+
+  net::Task<Status> Choose() {
+    const std::vector<int> slots = left_.List();
+    std::vector<Command> commands;
+    for (const int slot : slots) commands.push_back({"CLUSTER", "COUNTKEYSINSLOT", std::to_string(slot)});
+    MUSTER_CO_TRY(const std::vector<Value> answers, co_await node_.AskAll(std::move(commands)));
+    size_t smallest = 0;
+    for (size_t i = 0; i < slots.size(); ++i) {
+      if (answers[i].is_error()) co_return node_.Refused(answers[i], "CLUSTER COUNTKEYSINSLOT");
+      if (answers[i].AsInteger().value_or(0) < answers[smallest].AsInteger().value_or(0)) smallest = i;
+    }
+    left_ = redis::SlotSet();
+    left_.Add(slots[smallest]);
+    order_.slots = left_;
+    co_return Done();
   }
 
   // A server that waits for one that isn't there answers nobody: so it is asked first.
@@ -115,13 +144,27 @@ class Mover {
     const Command command = {"CLUSTER", "MYID"};
     MUSTER_CO_TRY(const Value id, co_await target_->Command(command, within));
     if (id.is_error()) co_return node_.Refused(id, "CLUSTER MYID");
-    if (id.text == order_.to) co_return Done();
-    co_return Error::Conflict("slots-elsewhere", "{}:{} is node {}, not {}", order_.host, order_.port,
-                              id.text, order_.to);
+    if (id.text != order_.to) {
+      co_return Error::Conflict("slots-elsewhere", "{}:{} is node {}, not {}", order_.host, order_.port,
+                                id.text, order_.to);
+    }
+    const Command nodes = {"CLUSTER", "NODES"};
+    MUSTER_CO_TRY(const Value text, co_await target_->Command(nodes, within));
+    if (text.is_error()) co_return node_.Refused(text, "CLUSTER NODES");
+    MUSTER_CO_TRY(const redis::ClusterView view, redis::ParseClusterNodes(text.text));
+    inherited_ = order_.inherited;
+    if (view.myself()) {
+      for (const auto& [slot, giver] : view.myself()->importing) {
+        if (giver != id_) inherited_.Add(slot);
+      }
+    }
+    co_return Done();
   }
 
   net::Task<Status> Round(redis::SlotSet window) {
     trouble_.clear();
+    differing_.clear();
+    uncompared_.clear();
     MUSTER_CO_TRY(std::vector<Load> loads, co_await Gather(window));
     MUSTER_CO_DO(co_await Weigh(loads));
     std::vector<Load> cut = Cut(std::move(loads));
@@ -134,6 +177,7 @@ class Mover {
       }
       const bool smooth = co_await Send(cut, at, end);
       if (!smooth && node_.client().closed()) co_return Error::Timeout("redis-timeout", "{}", trouble_);
+      MUSTER_CO_DO(co_await Secure());
       if (!smooth) break;
       at = end;
     }
@@ -142,14 +186,45 @@ class Mover {
     co_return co_await Reach();
   }
 
+  // What has come to the other is deleted here, and on it alone until a replica of it has it, too: nothing
+  // more is sent before. Of one without replicas nothing is waited for, unless it has had one when the order
+  // was given. A replica that stays behind ends the order in time; the next one gets no further than this one
+  // has.
+  net::Task<Status> Secure() {
+    if (!target_ || target_->closed()) MUSTER_CO_DO(co_await Reach());
+    const Command role = {"ROLE"};  // what WAIT waits for is all that was done before the last command
+    const Command wait = {"WAIT", "1", std::to_string(kReplicaWithin.count())};
+    const Duration reserve = std::min(kReserve, node_.left() / 4);
+    const Time without = Now() + kReplicaBackWithin;
+    while (true) {
+      MUSTER_CO_TRY(const Value now, co_await target_->Command(role, kTargetWithin));
+      const bool followed =
+          now.items.size() > 2 && now.items[0].text == "master" && !now.items[2].items.empty();
+      if (!followed && !order_.followed) co_return Done();
+      if (!followed && Now() >= without) co_return NobodyHasIt();
+      MUSTER_CO_TRY(const Value replicas, co_await target_->Command(wait, kReplicaWithin + kTargetWithin));
+      if (replicas.is_error() || replicas.AsInteger().value_or(0) >= 1) co_return Done();
+      if (node_.left() <= reserve + kReplicaWithin) {
+        co_return NobodyHasIt();
+      }
+      if (order_.goes_on) MUSTER_CO_DO(co_await order_.goes_on());
+    }
+  }
+  Error NobodyHasIt() const {
+    return Error::Timeout("redis-timeout", "no replica of {}:{} has what has come to it", order_.host,
+                          order_.port);
+  }
+
   // The keys that are there. None come any more once a slot is marked: new ones go to the other.
   net::Task<Result<std::vector<Load>>> Gather(redis::SlotSet window) {
     const std::vector<int> slots = window.List();
+    // One that is marked answers TRYAGAIN to commands with several keys that are at both, so it is marked
+    // once it is its turn. Of what was on its way before this node took the giver's place, keys may have
+    // gone.
+    const redis::SlotSet marked = unmarked_ & (window | inherited_);
     std::vector<Command> commands;
-    for (const int slot : slots) {
-      if (unmarked_.Has(slot)) {
-        commands.push_back({"CLUSTER", "SETSLOT", std::to_string(slot), "MIGRATING", order_.to});
-      }
+    for (const int slot : marked.List()) {
+      commands.push_back({"CLUSTER", "SETSLOT", std::to_string(slot), "MIGRATING", order_.to});
     }
     const size_t marks = commands.size();
     for (const int slot : slots) {
@@ -159,7 +234,8 @@ class Mover {
     for (size_t i = 0; i < marks; ++i) {
       if (answers[i].is_error()) co_return node_.Refused(answers[i], "CLUSTER SETSLOT MIGRATING");
     }
-    unmarked_ -= window;
+    MUSTER_FAULT("redis-cluster.slots-migrating");
+    unmarked_ -= marked;
     std::vector<Load> loads;
     for (size_t i = 0; i < slots.size(); ++i) {
       Value& answer = answers[marks + i];
@@ -211,7 +287,7 @@ class Mover {
     const int64_t idle = std::min(kIdleMs + load.bytes / kBytesPerMs, kIdleMsMost);
     Command command = {"MIGRATE", order_.host, std::to_string(order_.port), "", "0", std::to_string(idle)};
     // What an earlier try that broke off has left there is older: this node answers for the slot's keys
-    // as long as it has them.
+    // as long as it has them. Where it has taken a giver's place that isn't so, see Compare.
     if (again_.Has(load.slot)) command.emplace_back("REPLACE");
     if (!order_.password.empty()) {
       command.emplace_back("AUTH");
@@ -228,6 +304,7 @@ class Mover {
     for (size_t i = at; i < end; ++i) commands.push_back(Migrate(loads[i]));
     trouble_.clear();
     const auto answers = co_await node_.AskAll(std::move(commands));
+    MUSTER_FAULT("redis-cluster.keys-migrated");
     if (!answers.ok()) {
       trouble_ = answers.error().message();
       co_return false;
@@ -238,11 +315,64 @@ class Mover {
         keys_ += static_cast<int64_t>(loads[i].keys.size());
         continue;
       }
+      const bool both_have = answer.text.find("BUSYKEY") != std::string::npos;
+      if (both_have && inherited_.Has(loads[i].slot)) {
+        const Status compared = co_await Compare(loads[i]);
+        if (compared.ok()) continue;
+        trouble_ = compared.error().message();
+        break;
+      }
       const Error refused = node_.Refused(answer, "MIGRATE");
       trouble_ = refused.message();
-      again_.Add(loads[i].slot);  // BUSYKEY: they are there; IOERR: they may be
+      // BUSYKEY: they are there; IOERR: they may be
+      if (!inherited_.Has(loads[i].slot)) again_.Add(loads[i].slot);
     }
     co_return trouble_.empty();
+  }
+
+  // Keys that both have, where this node has taken the place of the one that began to give the slot away.
+  // That one's mark is gone with it: what had been moved was written to over there, until this node took
+  // writes of its own for keys that it doesn't have. Which of two values is the right one nobody can tell but
+  // a person. Those that are the same go.
+  net::Task<Status> Compare(const Load& load) {
+    if (load.bytes > kComparedMost) {
+      uncompared_.insert(load.keys.front());
+      Differ(load.slot, load.keys.front());
+      co_return Done();
+    }
+    std::vector<std::string> keys = load.keys;
+    MUSTER_CO_TRY(const std::vector<Same> compared, co_await CompareKeys(node_, *target_, std::move(keys)));
+    Load same{.slot = load.slot};
+    for (size_t i = 0; i < load.keys.size(); ++i) {
+      if (compared[i] == Same::kYes) same.keys.push_back(load.keys[i]);
+      if (compared[i] == Same::kNo) Differ(load.slot, load.keys[i]);
+    }
+    if (same.keys.empty()) co_return Done();
+    again_.Add(load.slot);
+    std::vector<Command> commands = {Migrate(same)};
+    again_.Remove(load.slot);
+    MUSTER_CO_TRY(const std::vector<Value> moved, co_await node_.AskAll(std::move(commands)));
+    if (moved.front().is_error()) co_return node_.Refused(moved.front(), "MIGRATE");
+    keys_ += static_cast<int64_t>(same.keys.size());
+    co_return Done();
+  }
+
+  void Differ(int slot, const std::string& key) { differing_.emplace(key, slot); }
+
+  Error KeysDiffer() const {
+    std::vector<std::string> named;
+    for (const auto& [key, slot] : differing_) {
+      if (named.size() < kNamedMost)
+        named.push_back(fmt::format("\"{}\" (slot {}{})", key, slot,
+                                    uncompared_.contains(key) ? ", too large to be compared" : ""));
+    }
+    if (differing_.size() > named.size())
+      named.push_back(fmt::format("{} more", differing_.size() - named.size()));
+    return Error::Conflict(
+               "keys-differ",
+               "{}:{} has other values of {}, or other times to live, since this node took over meanwhile",
+               order_.host, order_.port, Join(named, ", "))
+        .Hint("delete the wrong one: DEL here, or ASKING and DEL there; the rest is moved then");
   }
 
   net::Task<Status> Count(redis::SlotSet window) {
@@ -257,11 +387,15 @@ class Mover {
   }
 
   Node& node_;
-  const HandOver order_;
+  HandOver order_;
   std::unique_ptr<net::RespClient> target_;
+  std::string id_;
   redis::SlotSet left_, unmarked_;
-  redis::SlotSet again_;          // something went wrong with it before
-  std::vector<int64_t> weights_;  // of the keys gathered, in their order
+  redis::SlotSet inherited_;              // the target takes them from another, whose place this node took
+  std::map<std::string, int> differing_;  // keys of this round with their slots
+  std::set<std::string> uncompared_;      // of those
+  redis::SlotSet again_;                  // something went wrong with it before
+  std::vector<int64_t> weights_;          // of the keys gathered, in their order
   int64_t keys_ = 0;
   std::string trouble_;
 };

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "base/text.h"
+#include "model/not_asked.h"
 #include "recipes/common/member_change.h"
 #include "recipes/redis_cluster/picture.h"
 
@@ -43,10 +44,13 @@ class Doctor {
     const bool told = std::any_of(picture_.members.begin(), picture_.members.end(),
                                   [](const Member& member) { return member.view.has_value(); });
     if (told && picture_.owned.empty()) {
-      Say(Health::kRed, "no slots are given out yet: the cluster is not formed");
+      SayNotFormed();
     } else if (told) {
       LookAtSlots();
       LookAtShards();
+      LookAtLeavers();
+    } else {
+      SayNobodyHasTold();
     }
     LookAtMembers();
     health_.reasons.insert(health_.reasons.end(), members.begin(), members.end());
@@ -60,14 +64,49 @@ class Doctor {
     health_.health = std::max(health_.health, health);
   }
 
-  // Its host is silent, and nobody else has missed it: it goes on, for all that is known.
-  bool MayServe(const Shard& shard) const {
-    const Member* master = picture_.Find(shard.master);
-    if (!master || !master->observed || master->observed->state != InstanceState::kUnknown) return false;
-    return std::none_of(picture_.members.begin(), picture_.members.end(), [&](const Member& member) {
+  // Whether its agent has just come, and nobody knows yet how it is. One that is known to have ended since it
+  // served doesn't count.
+  static bool IsYetToTell(const Member& member) {
+    if (!member.observed) return false;
+    const bool not_asked = !member.Fact(kNotAskedFact).empty();
+    switch (member.observed->state) {
+      case InstanceState::kUnknown:
+        return not_asked;
+      case InstanceState::kReady:  // by what an earlier agent has noted
+        return member.Fact("role").empty();
+      case InstanceState::kStarting:
+        return not_asked && member.Fact("role").empty() && member.observed->last_exit.empty();
+      default:
+        return false;
+    }
+  }
+
+  // "cache-1's host is silent" where it isn't known how it is; "" where it is.
+  static std::string WhyNotKnown(const Member& member) {
+    if (IsYetToTell(member)) return member.name + "'s agent has just come back";
+    const bool silent = member.observed && member.observed->state == InstanceState::kUnknown;
+    return silent ? member.name + "'s host is silent" : "";
+  }
+
+  // Somebody doesn't reach it, and not alone.
+  bool IsMissed(const Shard& shard) const {
+    return std::any_of(picture_.members.begin(), picture_.members.end(), [&](const Member& member) {
       const redis::ClusterNode* seen = member.view ? member.view->Find(shard.node) : nullptr;
       return seen && seen->failed;
     });
+  }
+
+  // All agents came at once.
+  void SayNobodyHasTold() {
+    std::vector<std::string> names;
+    for (const Member& member : picture_.members) {
+      if (IsYetToTell(member)) names.push_back(member.name);
+    }
+    if (names.empty()) return;
+    const bool one = names.size() == 1;
+    Say(Health::kYellow, fmt::format("the agent{} of {} {} just come back: whether all slots are served is "
+                                     "not known yet",
+                                     one ? "" : "s", Names(std::move(names)), one ? "has" : "have"));
   }
 
   void LookAtSlots() {
@@ -75,9 +114,12 @@ class Doctor {
       Say(Health::kRed, fmt::format("nobody has {}", SlotsText(missing)));
     for (const Shard& shard : picture_.shards) {
       if (shard.alive || shard.slots.empty()) continue;
-      if (MayServe(shard)) {
-        Say(Health::kYellow, fmt::format("{}'s host is silent: whether {} are served is not known",
-                                         shard.master, SlotsText(shard.slots)));
+      // For all that is known it goes on.
+      const Member* master = picture_.Find(shard.master);
+      const std::string why = master && !IsMissed(shard) ? WhyNotKnown(*master) : "";
+      if (!why.empty()) {
+        Say(Health::kYellow, fmt::format("{}: whether {} are served is not known{}", why,
+                                         SlotsText(shard.slots), IsYetToTell(*master) ? " yet" : ""));
         continue;
       }
       std::vector<std::string> live;
@@ -88,6 +130,8 @@ class Doctor {
       if (!live.empty()) {
         Say(Health::kRed, fmt::format("{} are out: {} is gone, and {} has not taken over yet",
                                       SlotsText(shard.slots), shard.master, Names(live)));
+      } else if (!master) {
+        SayLost(shard);
       } else if (shard.replicas.empty()) {
         Say(Health::kRed, fmt::format("{} are out: {} had them, and nobody has a copy of its keys",
                                       SlotsText(shard.slots), shard.master));
@@ -97,6 +141,60 @@ class Doctor {
                         SlotsText(shard.slots), shard.master, Names(shard.replicas)));
       }
     }
+  }
+
+  // As while slots move away from them, or where somebody has ended that half-way.
+  void LookAtLeavers() {
+    for (const Shard& shard : picture_.shards) {
+      const Member* master = picture_.Find(shard.master);
+      if (!master || master->desired || shard.slots.empty()) continue;
+      health_.unsettled.push_back(
+          fmt::format("{}, which the cluster file doesn't have any more, still has {}: muster up FILE takes "
+                      "them away from it",
+                      shard.master, SlotsText(shard.slots)));
+    }
+  }
+
+  // A node's name is in the folder of its data: whoever lost that is another one.
+  void SayLost(const Shard& shard) {
+    const std::vector<std::string> had = picture_.WhoHad(shard.node);
+    const std::string who =
+        had.empty() ? fmt::format(
+                          "they belong to node {}, which no member is any more, as after the loss of a "
+                          "data folder",
+                          shard.master)
+                    : fmt::format("{} had them, and lost {}", Join(had, " and "),
+                                  had.size() == 1 ? "its data folder" : "their data folders");
+    std::vector<std::string> away;
+    for (const std::string& replica : shard.replicas) {
+      if (picture_.Find(replica)) away.push_back(replica);
+    }
+    Say(Health::kRed,
+        away.empty()
+            ? fmt::format("{} are out: {}; nobody has a copy of their keys: muster failover {} --accept-loss "
+                          "gives them out again, empty",
+                          SlotsText(shard.slots), who, desired_.front().service)
+            : fmt::format("{} are out: {}; {}, which may have a copy of their keys, {} not there",
+                          SlotsText(shard.slots), who, Names(away), away.size() == 1 ? "is" : "are"));
+  }
+
+  void SayNotFormed() {
+    std::vector<std::string> bereft;
+    bool all_there = true;
+    for (const Member& member : picture_.members) {
+      if (!member.desired) continue;
+      all_there = all_there && member.ready && member.Fact("empty") == "yes";
+      if (member.Fact("lost") == "yes") bereft.push_back(member.name);
+    }
+    if (bereft.empty() || !all_there) {
+      Say(Health::kRed, "no slots are given out yet: the cluster is not formed");
+      return;
+    }
+    Say(Health::kRed,
+        fmt::format(
+            "all data folders are lost, and nobody has a copy of the keys that {} had: it isn't "
+            "formed anew before a person says so: muster failover {} --accept-loss begins anew, empty",
+            Names(bereft), desired_.front().service));
   }
 
   // By another member than the one that is this node.
@@ -125,12 +223,22 @@ class Doctor {
     for (const Shard& shard : picture_.shards) {
       if (!shard.alive || shard.slots.empty()) continue;
       int linked = 0;
+      std::vector<std::string> to_tell;
       for (const std::string& name : shard.replicas) {
         const Member* replica = picture_.Find(name);
+        if (replica && IsYetToTell(*replica)) to_tell.push_back(name);
         if (!replica || !replica->ready) continue;
         linked += replica->Fact("link") == "up";
       }
       if (linked >= wanted) continue;
+      if (linked + static_cast<int>(to_tell.size()) >= wanted) {
+        const bool one = to_tell.size() == 1;
+        Say(Health::kYellow,
+            fmt::format("the agent{} of {} {} just come back: whether {} {} linked to {} is not known yet",
+                        one ? "" : "s", Names(to_tell), one ? "has" : "have", one ? "it" : "they",
+                        one ? "is" : "are", shard.master));
+        continue;
+      }
       Say(Health::kYellow, linked == 0 ? fmt::format("{} of {} have no replica that is linked",
                                                      SlotsText(shard.slots), shard.master)
                                        : fmt::format("{} of {} have {} of {} replicas",

@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 
 #include "base/text.h"
+#include "model/not_asked.h"
 #include "recipes/redis_cluster/picture.h"
 #include "recipes/redis_cluster/testing_cluster.h"
 
@@ -66,11 +67,83 @@ TEST_F(RedisClusterHealthTest, AMasterWhoseHostIsSilentIsNotGoneUnlessOthersMiss
   EXPECT_THAT(missed.reasons, Contains(HasSubstr("slots 0-5460 are out: cache-1 is gone")));
 }
 
+// What an agent that has just started knows of them: they run, and were ready.
+TEST_F(RedisClusterHealthTest, AMasterWhoseAgentHasJustComeBackIsNotGoneUnlessOthersMissIt) {
+  auto observed = world_.Observe();
+  observed["cache-1"].facts.clear();
+  observed["cache-5"].facts = {{kNotAskedFact, "yes"}};
+  const ServiceHealth back = HealthOf(desired_, observed);
+  EXPECT_EQ(back.health, Health::kYellow);
+  EXPECT_THAT(
+      back.reasons,
+      ElementsAre("cache-1's agent has just come back: whether slots 0-5460 are served is not known yet",
+                  "the agent of cache-5 has just come back: whether it is linked to cache-2 is not "
+                  "known yet"));
+  std::string& view = observed["cache-2"].facts["view"];
+  const size_t line = view.find(NodeId("cache-1"));
+  view.replace(view.find(" master ", line), 8, " master,fail ");
+  const ServiceHealth missed = HealthOf(desired_, observed);
+  EXPECT_EQ(missed.health, Health::kRed);
+  EXPECT_THAT(missed.reasons, Contains(HasSubstr("slots 0-5460 are out: cache-1 is gone")));
+}
+
+// Its agent is connected, and what the server has of it is older than that.
+TEST_F(RedisClusterHealthTest, AMasterWhoseAgentHasYetToTellIsNotSaidToBeOnASilentHost) {
+  auto observed = world_.Observe();
+  observed["cache-1"].state = InstanceState::kUnknown;
+  observed["cache-1"].facts[kNotAskedFact] = "yes";
+  const ServiceHealth health = HealthOf(desired_, observed);
+  EXPECT_EQ(health.health, Health::kYellow);
+  EXPECT_THAT(health.reasons, Contains(HasSubstr("cache-1's agent has just come back")));
+  EXPECT_THAT(health.reasons, Not(Contains(HasSubstr("silent"))));
+}
+
+TEST_F(RedisClusterHealthTest, AMasterThatIsKnownToHaveEndedIsRedThoughItsAgentHasJustComeBack) {
+  auto observed = world_.Observe();
+  Observed& master = observed["cache-1"];
+  const auto look = [&] { return HealthOf(desired_, observed).health; };
+  master.facts.clear();
+  master.state = InstanceState::kStarting;  // started by this agent
+  EXPECT_EQ(look(), Health::kRed);
+  master.facts = {{kNotAskedFact, "yes"}};  // by the one before, and may have come to serve since
+  EXPECT_EQ(look(), Health::kYellow);
+  master.last_exit = "signal 9";
+  EXPECT_EQ(look(), Health::kRed);
+  master.facts.clear();
+  master.state = InstanceState::kBackoff;
+  EXPECT_EQ(look(), Health::kRed);
+}
+
+TEST_F(RedisClusterHealthTest, WhereAllAgentsHaveJustComeBackNothingIsKnown) {
+  auto observed = world_.Observe();
+  for (auto& [name, seen] : observed) seen.facts.clear();
+  const ServiceHealth health = HealthOf(desired_, observed);
+  EXPECT_EQ(health.health, Health::kYellow);
+  EXPECT_THAT(health.reasons,
+              ElementsAre("the agents of cache-1, cache-2, cache-3, cache-4, cache-5, cache-6 have just come "
+                          "back: whether all slots are served is not known yet"));
+}
+
 TEST_F(RedisClusterHealthTest, BeforeItIsFormedNothingIsServed) {
   for (auto& [name, node] : world_.nodes) node.slots = {};
   const ServiceHealth health = Look();
   EXPECT_EQ(health.health, Health::kRed);
   EXPECT_THAT(health.reasons, ElementsAre(HasSubstr("not formed")));
+}
+
+TEST_F(RedisClusterHealthTest, WhereAllDataFoldersAreLostItSaysSoAndWhatToDo) {
+  for (auto& [name, node] : world_.nodes) {
+    node.slots = {};
+    node.follows = "";
+    node.more = {{"empty", "yes"}, {"lost", "yes"}};
+  }
+  ServiceHealth health = Look();
+  EXPECT_EQ(health.health, Health::kRed);
+  EXPECT_THAT(health.reasons, Contains(HasSubstr("muster failover cache --accept-loss")));
+  world_.nodes.begin()->second.more.erase("empty");  // it may have keys
+  health = Look();
+  EXPECT_EQ(health.health, Health::kRed);
+  EXPECT_THAT(health.reasons, Contains(HasSubstr("the cluster is not formed")));
 }
 
 TEST_F(RedisClusterHealthTest, WhereNobodyHasSaidAnythingTheMembersStatesAreAllThereIs) {
@@ -128,6 +201,37 @@ TEST_F(RedisClusterHealthTest, AShardThatIsGoneIsSaidPlainly) {
   EXPECT_EQ(health.health, Health::kRed);
   EXPECT_EQ(health.reasons.front(),
             "slots 0-5460 are out: neither cache-1 nor cache-4 is there, and nobody else has their keys");
+}
+
+// Who comes back without a folder is another node; what they were is known by its id or address only.
+TEST_F(RedisClusterHealthTest, AShardWhoseDataFoldersAreLostIsSaidPlainly) {
+  auto observed = world_.Observe();
+  std::vector<Instance> desired = desired_;
+  for (const char* lost : {"cache-1", "cache-4"}) {
+    observed.erase(lost);
+    std::erase_if(desired, [&](const Instance& instance) { return instance.name == lost; });
+  }
+  const ServiceHealth health = HealthOf(desired, observed);
+  EXPECT_EQ(health.health, Health::kRed);
+  EXPECT_THAT(health.reasons.front(), AllOf(HasSubstr("slots 0-5460 are out: they belong to node "),
+                                            HasSubstr("loss of a data folder")));
+}
+
+// Their agents remember which nodes they were.
+TEST_F(RedisClusterHealthTest, AShardWhoseDataFoldersAreLostIsToldByTheNamesOfWhoHadIt) {
+  auto observed = world_.Observe();
+  const std::string was_1 = NodeId("cache-1"), was_4 = NodeId("cache-4") + ">" + was_1;
+  const auto lose = [&](const std::string& name, const std::string& was, char id) {
+    observed[name].facts = {{"role", "master"}, {"node", std::string(40, id)}, {"was", was}};
+    observed[name].facts["view"] =
+        std::string(40, id) + " " + observed["cache-2"].host + ":1 master - 0 connected";
+  };
+  lose("cache-1", was_1, 'a');
+  lose("cache-4", was_4, 'b');
+  EXPECT_EQ(
+      HealthOf(desired_, observed).reasons.front(),
+      "slots 0-5460 are out: cache-1 and cache-4 had them, and lost their data folders; nobody has a copy of "
+      "their keys: muster failover cache --accept-loss gives them out again, empty");
 }
 
 TEST_F(RedisClusterHealthTest, AReplicaThatIsNotLinkedIsYellow) {

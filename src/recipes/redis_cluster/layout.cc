@@ -5,11 +5,10 @@
 #include <algorithm>
 #include <set>
 
-#include "base/text.h"
-#include "model/words.h"
 #include "recipes/common/placement.h"
-#include "recipes/common/shapes.h"
 #include "recipes/common/variables.h"
+#include "recipes/redis/data_check.h"
+#include "recipes/redis/member_layout.h"
 #include "recipes/redis/settings.h"
 #include "recipes/redis_cluster/adopt_read.h"
 #include "recipes/redis_cluster/change.h"
@@ -24,20 +23,11 @@ namespace {
 
 constexpr int kMasters = 3, kReplicas = 1, kPort = 6379;
 constexpr Duration kNodeTimeout = 5s;
-// A server that saves its data when it is asked to end takes its time.
-constexpr Duration kStopTimeout = 30s;
 
-std::string BaseName(const std::string& path) {
-  const size_t slash = path.rfind('/');
-  return slash == std::string::npos ? path : path.substr(slash + 1);
-}
-
-// What nobody may set but muster, then the settings, then the secret's own file.
-std::string ConfigOf(const Instance& instance, const redis::ConfSettings& settings,
-                     const ListedMember* listed, bool password) {
+// What nobody may set but muster.
+std::vector<redis::Directive> OwnedOf(const Instance& instance, const ListedMember* listed) {
   const std::string port = std::to_string(instance.ports.at(kMainPort).first);
   const std::string bus = std::to_string(instance.ports.at(kBusPort).first);
-  std::string config = "# Written by muster for " + instance.name + "; what is changed here is undone.\n";
   std::vector<redis::Directive> lines{
       {"bind", {instance.address}},
       {"bind-source-addr", {instance.address}},  // others see the address that they are told
@@ -53,21 +43,7 @@ std::string ConfigOf(const Instance& instance, const redis::ConfSettings& settin
     std::erase_if(lines, [&](const redis::Directive& line) { return listed->files.contains(line.name); });
     for (const auto& [name, file] : listed->files) lines.push_back({name, {file}});
   }
-  config += SealWords(redis::RenderConf(lines));
-  config += "dir \"{data}\"\n";
-  config += SealWords(redis::RenderConf(redis::DirectivesOf(settings)));
-  if (password) config += fmt::format("include \"{{folder}}/{}\"\n", kSecretFile);
-  return config;
-}
-
-Probe ProbeOf(const Service& service, int port) {
-  Probe probe{.kind = Probe::Kind::kOperator, .port = port, .every = 1s};
-  const Value* health = service.settings.Find("health");
-  if (!health) return probe;
-  if (const auto every = ParseDuration(health->Text("every")); every.ok()) probe.every = *every;
-  if (const auto timeout = ParseDuration(health->Text("timeout")); timeout.ok()) probe.timeout = *timeout;
-  probe.fail_after = static_cast<int>(health->Integer("fail_after", probe.fail_after));
-  return probe;
+  return lines;
 }
 
 }  // namespace
@@ -193,18 +169,21 @@ namespace {
 // A master that keeps nothing on disk would be empty, and still own its slots: its replica would copy that.
 // So it isn't started before a replica has certainly taken over, if only by Redis' own vote.
 void WaitForSuccessor(const redis::ConfSettings& values, const Value* asked, RestartPolicy& restart) {
-  const auto kept = values.find("appendonly");
-  if (kept == values.end() || kept->second != std::vector<std::string>{"no"}) return;
+  if (!redis::ForgetsWrites(values)) return;
   if (asked && asked->Find("first")) return;
-  const auto timeout = values.find("cluster-node-timeout");
-  const int64_t node_timeout_ms = timeout == values.end() || timeout->second.empty()
-                                      ? 15'000
-                                      : std::atoll(timeout->second.front().c_str());
-  restart.backoff_first = Duration(2 * node_timeout_ms) + 2s;
+  restart.backoff_first = SuccessorWithin(values);
   restart.backoff_most = std::max(restart.backoff_most, restart.backoff_first);
 }
 
 }  // namespace
+
+Duration SuccessorWithin(const redis::ConfSettings& values) {
+  const auto timeout = values.find("cluster-node-timeout");
+  const int64_t node_timeout_ms = timeout == values.end() || timeout->second.empty()
+                                      ? 15'000
+                                      : std::atoll(timeout->second.front().c_str());
+  return Duration(2 * node_timeout_ms) + 2s;
+}
 
 Result<Placement> RedisClusterLayout::PlaceMembers(const Service& service, const Cluster& cluster,
                                                    const Placement& so_far) const {
@@ -215,71 +194,23 @@ Result<Placement> RedisClusterLayout::PlaceMembers(const Service& service, const
 
 Result<std::vector<Instance>> RedisClusterLayout::LayOut(const Service& service, const Cluster& cluster,
                                                          const Placement& placement) const {
-  const Value& settings = service.settings;
   const auto values = SettingsOf(service);
   common::Variables variables(service, cluster, placement);
-
-  Instance common_part;
-  common_part.service = service.name;
-  common_part.kind = kind();
-  common_part.user = service.user;
-  common_part.limits = common::ReadLimits(settings.Find("limits"));
-  common_part.restart = common::ReadRestart(settings.Find("restart"));
-  WaitForSuccessor(values, settings.Find("restart"), common_part.restart);
-  common_part.log = common::ReadLog(settings.Find("log"));
-  common_part.ready_within = service.update.deadline;
-  common_part.stop_timeout = kStopTimeout;
-  common::ReadStop(settings.Find("stop"), common_part);
-  common_part.argv = {settings.Text("program", "redis-server"), fmt::format("{{folder}}/{}", kConfigFile)};
-  if (const std::string path = settings.Text("artifact"); !path.empty()) {
-    common_part.artifact.name = BaseName(path);
-    if (const auto file = cluster.files.find(path); file != cluster.files.end()) {
-      common_part.artifact.sha256 = file->second.sha256;
-      common_part.artifact.executable = file->second.executable;
-    }
-    common_part.argv[0] = "{artifact}";
-  }
-  for (const auto& [name, lines] : values) {
-    const redis::Setting* known = redis::FindSetting(name);
-    common_part.extra[std::string(kSetting) + name] =
-        known ? redis::RunningValue(*known, lines) : Join(lines, " ");
-  }
-
+  Instance common_part = redis::CommonPart(service, cluster, values);
+  WaitForSuccessor(values, service.settings.Find("restart"), common_part.restart);
   const auto listed = ListedMembers(service, cluster);
   std::vector<Instance> instances;
   for (const auto& [name, place] : common::MembersOf(placement, service.name)) {
-    const Host* host = cluster.FindHost(place->host);
-    if (!host)
-      return Error::Internal("host-missing", "{} stands on {}, which isn't there", name, place->host);
-    Instance instance = common_part;
-    instance.name = name;
-    instance.host = host->name;
-    instance.address = host->address;
-    instance.ordinal = place->ordinal;
-    instance.ports = place->ports;
-    instance.probe = ProbeOf(service, instance.ports.at(kMainPort).first);
+    MUSTER_TRY(Instance instance, redis::MemberAt(common_part, service, cluster, name, *place));
     variables.Choose(name, *place, name, instance.address);
     const ListedMember* own = FindListed(listed, *place, instance.ports.at(kMainPort).first);
     if (own && !own->data.empty()) {
       instance.extra[kDataElsewhere] = own->data;
       for (const auto& [setting, file] : own->files) instance.extra["file " + setting] = file;
     }
-    const std::string password = variables.Expand(settings.Text("password"));
-    // What it says of settings is a part of its own each, so the text itself costs nothing.
-    instance.files.push_back({.path = kConfigFile,
-                              .content = ConfigOf(instance, values, own, !password.empty()),
-                              .impact = Impact::kNone});
-    if (!password.empty()) {
-      instance.files.push_back(
-          {.path = kSecretFile,
-           .content = redis::RenderConf({{"requirepass", {password}}, {"masterauth", {password}}}),
-           .mode = 0600,
-           .impact = Impact::kReload,
-           .secret = true});
-    }
-    for (const auto& [port, range] : instance.ports) {
-      if (range.first < 1024) instance.extra["bind_low_ports"] = "yes";
-    }
+    const std::string password = variables.Expand(service.settings.Text("password"));
+    instance.files.push_back(redis::ConfigFile(name, OwnedOf(instance, own), values, !password.empty()));
+    if (!password.empty()) instance.files.push_back(redis::SecretFile(password));
     instances.push_back(std::move(instance));
   }
   return instances;
@@ -296,23 +227,7 @@ std::optional<std::string> RedisClusterLayout::Export(std::string_view word, con
   return std::nullopt;
 }
 
-Impact RedisClusterLayout::ImpactOf(std::string_view part) const {
-  // What the agent itself uses; the process knows nothing of it.
-  for (const std::string_view live : {"probe", "stop", "restart", "log", "ready_within"}) {
-    if (part == live) return Impact::kLive;
-  }
-  constexpr std::string_view kExtra = "extra:";
-  if (part.starts_with(kExtra) && part.substr(kExtra.size()).starts_with(kSetting)) {
-    const std::string_view name = part.substr(kExtra.size() + kSetting.size());
-    const redis::Setting* setting = redis::FindSetting(name);
-    return setting && setting->cost == redis::Cost::kLive ? Impact::kReload : Impact::kRestart;
-  }
-  if (part.starts_with("file:")) {
-    // The password is CONFIG SET, also when it goes.
-    return part.substr(5) == kSecretFile ? Impact::kReload : Impact::kNone;
-  }
-  return Impact::kRestart;
-}
+Impact RedisClusterLayout::ImpactOf(std::string_view part) const { return redis::MemberImpactOf(part); }
 
 }  // namespace muster::redis_cluster
 
@@ -327,6 +242,8 @@ Recipe MakeRedisClusterRecipe() {
   recipe.roles = redis_cluster::RolesOf;
   recipe.drill = {.primaries = redis_cluster::DrillPrimaries, .make_client = redis_cluster::MakeDrillClient};
   recipe.for_browsers = false;
+  recipe.asks_again = redis::kAsksAgain;
+  recipe.never_thawed = true;
   recipe.make_mender = redis_cluster::MakeRedisClusterMender;
   recipe.takes = {"switchover", "failover"};
   recipe.make_operator = redis_cluster::MakeRedisClusterOperator;

@@ -9,17 +9,16 @@
 
 #include "recipes/recipe.h"
 #include "recipes/redis/conf.h"
+#include "recipes/redis/member_layout.h"
 
 namespace muster::redis_cluster {
 
-inline constexpr const char* kMainPort = "port";  // the names of its ports in Place and Instance
-inline constexpr const char* kBusPort = "bus";
-inline constexpr int kBusOffset = 10000;  // as Redis has it
-inline constexpr const char* kConfigFile = "redis.conf";
-inline constexpr const char* kSecretFile = "secret.conf";
-// "set NAME" in Instance::extra: a setting of redis.conf as CONFIG GET would tell it, so that each is a part
-// of its own.
-inline constexpr std::string_view kSetting = "set ";
+using redis::kConfigFile;
+using redis::kMainPort;
+using redis::kSecretFile;
+using redis::kSetting;
+inline constexpr const char* kBusPort = "bus";  // beside kMainPort
+inline constexpr int kBusOffset = 10000;        // as Redis has it
 
 class RedisClusterLayout : public Layout {
  public:
@@ -47,6 +46,9 @@ std::map<std::string, PortRange> PortsOf(const Service& service);
 // Of redis.conf, by today's names: the file's `settings`, `node_timeout`, and muster's own where the file has
 // none.
 redis::ConfSettings SettingsOf(const Service& service);
+
+// After so long a replica has certainly taken over from a master that is gone, if only by Redis' own vote.
+Duration SuccessorWithin(const redis::ConfSettings& values);
 
 // An entry of `members`: where one stands that was there before muster, or that has to stand there.
 struct ListedMember {

@@ -42,6 +42,19 @@ TEST(RedisClusterLayout, SpreadsMastersAndReplicasOverTheHosts) {
   EXPECT_EQ(members[3].ports.at("bus").first, 17002);
 }
 
+TEST(RedisClusterLayout, AMasterThatKeepsNothingOnDiskIsStartedAgainOnlyAfterRedisOwnVote) {
+  const auto first = [](testing::Settings more, const char* appendonly) {
+    more.emplace_back("settings", Map({{"appendonly", Scalar(appendonly)}}));
+    more.emplace_back("node_timeout", Scalar("5s"));
+    return LayOut(Cache(std::move(more)), Hosts(3))[0].restart;
+  };
+  EXPECT_EQ(first({}, "no").backoff_first, 12s);
+  EXPECT_GE(first({}, "no").backoff_most, 12s);
+  EXPECT_LT(first({}, "yes").backoff_first, 5s);
+  // Whoever says so knows it better.
+  EXPECT_EQ(first({{"restart", Map({{"first", Scalar("1s")}})}}, "no").backoff_first, 1s);
+}
+
 TEST(RedisClusterLayout, OneHostGetsSixPortsInARow) {
   const auto members = LayOut(Cache(), Hosts(1));
   ASSERT_EQ(members.size(), 6u);
@@ -233,7 +246,7 @@ TEST(RedisClusterCheck, LooksAtEverySetting) {
   EXPECT_THAT(CodesOfSetting("cluster-announce-ip", "10.0.0.9"),
               ElementsAre(Pair("redis-setting-owned", kError)));
   EXPECT_THAT(CodesOfSetting("appendonly", "perhaps"), ElementsAre(Pair("redis-setting-value", kError)));
-  EXPECT_THAT(CodesOfSetting("appendonly", "no"), IsEmpty());
+  EXPECT_THAT(CodesOfSetting("appendonly", "no"), ElementsAre(Pair("no-appendonly", kWarning)));
   EXPECT_THAT(CodesOfSetting("maxmemory", "100mb"), ElementsAre(Pair("maxmemory-policy", kWarning)));
   EXPECT_THAT(CodesOfSetting("notify-keyspace-events", "{{secret.x}}"), Contains(Pair("bad-value", kError)));
   EXPECT_THAT(CodesOfSetting("protected-mode", "yes"), IsEmpty());

@@ -4,12 +4,15 @@
 
 #include <algorithm>
 
+#include "model/listens.h"
+#include "recipes/redis/data_check.h"
 #include "recipes/redis/words.h"
+#include "recipes/redis_cluster/layout.h"
+#include "recipes/redis_cluster/picture.h"
 
 namespace muster::redis_cluster::mending {
 namespace {
 
-constexpr int kBusOffset = 10000;  // Redis' own
 constexpr size_t kRangesShown = 3;
 
 std::string Fact(const Observed& observed, const char* name) {
@@ -17,27 +20,11 @@ std::string Fact(const Observed& observed, const char* name) {
   return found == observed.facts.end() ? "" : found->second;
 }
 
-// The fact `view`, which is CLUSTER NODES without its two times.
-SharedView ReadView(const std::string& text) {
-  std::string whole;
-  for (const std::string_view line : redis::Lines(text)) {
-    const auto words = redis::Words(line);
-    for (size_t i = 0; i < words.size(); ++i) {
-      if (i == 4) whole += " 0 0";
-      if (i > 0) whole += " ";
-      whole += words[i];
-    }
-    whole += "\n";
-  }
-  auto view = redis::ParseClusterNodes(whole);
-  if (!view.ok()) return nullptr;
-  return std::make_shared<const redis::ClusterView>(std::move(*view));
-}
-
 SharedView ViewOf(const std::string& member, const std::string& text, ViewCache& views) {
   auto& [known, view] = views[member];
   if (known != text || !view) {
-    view = ReadView(text);
+    auto read = ReadView(text);
+    view = read ? std::make_shared<const redis::ClusterView>(std::move(*read)) : nullptr;
     known = text;
   }
   return view;
@@ -71,12 +58,18 @@ std::string WhyUnwritable(const std::string& write) {
   return disk ? write : "";
 }
 
-void Learn(const Observed& seen, Member& member, ViewCache& views) {
+void Learn(const Observed& seen, Time now, Member& member, ViewCache& views, redis::Moments& moments) {
   member.host = seen.host.empty() ? member.host : seen.host;
   member.dead = IsDead(seen);
+  member.removed = !member.desired && seen.state == InstanceState::kAbsent;
   member.shut = seen.state == InstanceState::kAbsent || seen.state == InstanceState::kStopped ||
                 seen.state == InstanceState::kFailed;
   member.id = Fact(seen, "node");
+  member.former = ReadFormerNodes(Fact(seen, "was"));
+  member.offset = redis::ParseNumber<int64_t>(Fact(seen, "offset")).value_or(0);
+  member.history = Fact(seen, "history");
+  member.answered = moments.Of(seen.name, "answered_ms", Fact(seen, "answered_ms"), true, now);
+  member.lost = moments.Of(seen.name, "unlinked_ms", Fact(seen, "unlinked_ms"), false, now);
   if (seen.state != InstanceState::kReady || member.id.empty()) return;
   member.view = ViewOf(member.name, Fact(seen, "view"), views);
   member.self = member.view ? member.view->Find(member.id) : nullptr;
@@ -90,9 +83,9 @@ void Learn(const Observed& seen, Member& member, ViewCache& views) {
   if (!member.master && member.primary.empty()) member.primary = member.self->master_id;
   member.linked = Fact(seen, "link") == "up";
   member.empty = Fact(seen, "empty") == "yes";
+  member.bereft = member.empty && Fact(seen, "lost") == "yes";
   member.unwritable = WhyUnwritable(Fact(seen, "write"));
   member.cluster_ok = Fact(seen, "cluster") == "ok";
-  member.offset = redis::ParseNumber<int64_t>(Fact(seen, "offset")).value_or(0);
   member.epoch = redis::ParseNumber<uint64_t>(Fact(seen, "epoch")).value_or(0);
   if (const auto drained = SlotSet::Parse(Fact(seen, "drained")); drained.ok()) member.drained = *drained;
   if (member.address.empty()) member.address = member.self->address;
@@ -101,8 +94,21 @@ void Learn(const Observed& seen, Member& member, ViewCache& views) {
     member.bus = member.self->bus_port > 0 ? member.self->bus_port : member.port + kBusOffset;
 }
 
+// Of one that the file doesn't have any more: where it listens tells which node it is while it doesn't
+// answer.
+void TakeSeat(const Observed& seen, Member& member) {
+  const Listens listens = ListensOf(seen);
+  if (listens.ports.empty()) return;
+  member.address = listens.address;
+  member.port =
+      std::min_element(listens.ports.begin(), listens.ports.end(),
+                       [](const PortRange& one, const PortRange& other) { return one.first < other.first; })
+          ->first;  // the bus is beyond it
+  member.bus = member.port + kBusOffset;
+}
+
 std::vector<Member> MembersOf(const Mender::Input& input, const std::set<std::string>& ordered,
-                              ViewCache& views) {
+                              ViewCache& views, redis::Moments& moments) {
   std::set<std::string> leaving;
   for (const Step* step : input.awaited) {
     if (step->verb == "leave") leaving.insert(step->instance);
@@ -124,7 +130,9 @@ std::vector<Member> MembersOf(const Mender::Input& input, const std::set<std::st
     members.push_back(std::move(member));
   }
   for (const auto& [name, seen] : *input.observed) {
-    if (seen.service == input.service->name && !names.contains(name)) members.push_back({.name = name});
+    if (seen.service != input.service->name || names.contains(name)) continue;
+    members.push_back({.name = name});
+    TakeSeat(seen, members.back());
   }
   const std::set<std::string> busy(input.busy.begin(), input.busy.end());
   for (size_t i = 0; i < members.size(); ++i) {
@@ -136,7 +144,7 @@ std::vector<Member> MembersOf(const Mender::Input& input, const std::set<std::st
     member.stepped = busy.contains(member.name) && !member.ordered;
     if (input.missing.contains(member.name)) member.dead = member.shut = true;
     if (const auto seen = input.observed->find(member.name); seen != input.observed->end())
-      Learn(seen->second, member, views);
+      Learn(seen->second, input.now, member, views, moments);
     member.silent = input.silent.contains(member.host);
     if (member.silent) member.ready = member.dead = member.shut = false;
   }
@@ -272,19 +280,36 @@ std::string Situation::NameOf(const std::string& id) const {
   return id.substr(0, 8);
 }
 
+std::vector<std::string> Situation::WhoHad(const std::string& id) const {
+  std::vector<std::string> who;
+  for (const Member& member : members) {
+    if (HadKeysOf(member.former, id)) who.push_back(member.name);
+  }
+  return who;
+}
+
+std::vector<std::string> Situation::Bereft() const {
+  std::vector<std::string> names;
+  if (!unowned.all() || !All([](const Member& member) { return member.ready && member.empty; })) return names;
+  for (const Member& member : members) {
+    if (member.stays() && member.bereft && !member.keeps_nothing) names.push_back(member.name);
+  }
+  return names;
+}
+
 bool Situation::All(bool (*what)(const Member&)) const {
   return std::all_of(members.begin(), members.end(),
                      [what](const Member& member) { return !member.stays() || what(member); });
 }
 
-Situation Survey(const Mender::Input& input, const std::set<std::string>& ordered, ViewCache& views) {
+Situation Survey(const Mender::Input& input, const std::set<std::string>& ordered, ViewCache& views,
+                 redis::Moments& moments) {
   Situation situation;
   situation.input = &input;
   situation.now = input.now;
-  const Value& settings = input.service->settings;
-  situation.masters = static_cast<int>(settings.Integer("masters", 3));
-  situation.replicas = static_cast<int>(settings.Integer("replicas", 1));
-  situation.node_timeout = NodeTimeout(settings);
+  situation.masters = MastersOf(*input.service);
+  situation.replicas = ReplicasOf(*input.service);
+  situation.node_timeout = NodeTimeout(input.service->settings);
   for (const Step* step : input.awaited) {
     const auto slots = step->args.find("slots");
     situation.settling |= step->verb == "settle";
@@ -292,7 +317,12 @@ Situation Survey(const Mender::Input& input, const std::set<std::string>& ordere
     situation.even |= step->verb == "settle" && slots != step->args.end() && slots->second == "even";
   }
   situation.moving |= situation.even;
-  situation.members = MembersOf(input, ordered, views);
+  situation.members = MembersOf(input, ordered, views, moments);
+  const redis::ConfSettings values = SettingsOf(*input.service);
+  for (Member& member : situation.members) {
+    member.forgets = redis::ForgetsWrites(values);
+    member.keeps_nothing = redis::KeepsNothing(values);
+  }
   GuessIds(situation.members);
   situation.nodes = NodesOf(situation.members, situation.unowned);
   return situation;

@@ -71,14 +71,15 @@ void ForgetGhosts(const Situation& situation, Orders& orders) {
   for (const auto& [id, node] : situation.nodes) {
     if (node.member || !IsNobodys(situation, node)) continue;
     if (!node.slots.empty()) continue;  // its slots are out; somebody may bring it back
-    if (node.followers.empty()) ghosts.push_back(&node);
+    // Who forgets it forgets which slots were on their way to it, too.
+    if (node.followers.empty() && OnTheirWayTo(situation, id).empty()) ghosts.push_back(&node);
   }
   if (ghosts.empty()) return;
   for (const Member& member : situation.members) {
     if (!member.ready) continue;
     std::vector<std::string> ids, names;
     for (const Node* ghost : ghosts) {
-      if (!member.Knows(ghost->id)) continue;
+      if (!member.Knows(ghost->id) || HasMarksOf(member, ghost->id)) continue;
       ids.push_back(ghost->id);
       names.push_back(situation.NameOf(ghost->id));
     }

@@ -14,10 +14,11 @@ class RedisClusterMender : public Mender {
     std::set<std::string> ordered;
     for (const auto& [name, order] : memory_.under_way) ordered.insert(name);
 
-    const mending::Situation situation = mending::Survey(input, ordered, memory_.views);
+    const mending::Situation situation = mending::Survey(input, ordered, memory_.views, memory_.moments);
     mending::Orders orders(situation, memory_);
     Mending waits;
     mending::FailOver(situation, memory_, orders);
+    mending::MarkAnew(situation, orders);
     mending::StepDowns(situation, memory_, orders, waits);
     mending::Relieve(situation, memory_, orders);
     mending::Requests(situation, memory_, orders, waits);
@@ -28,7 +29,7 @@ class RedisClusterMender : public Mender {
       mending::Replicas(situation, roles, orders);
       mending::Slots(situation, roles, memory_, orders);
     }
-    mending::Settles(situation, orders, waits);
+    mending::Settles(situation, memory_, orders, waits);
     Mending mending = orders.Take();
     mending.waits = std::move(waits.waits);
     mending.refused = std::move(waits.refused);

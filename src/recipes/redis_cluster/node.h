@@ -1,55 +1,14 @@
-// How a member's Redis is reached and asked. Loop thread only.
+// How a member's Redis is reached and asked: nothing of it is a cluster's own. Loop thread only.
 #pragma once
 
-#include <memory>
-#include <string>
-#include <vector>
-
-#include "model/instance.h"
-#include "net/resp_client.h"
-#include "recipes/redis/cluster_view.h"
+#include "recipes/redis/node.h"
 
 namespace muster::redis_cluster {
 
-// Where a member's Redis listens, and the password that its files give it ("": none). Pure.
-struct Access {
-  std::string host;
-  int port = 0;
-  std::string password;
-};
-Access AccessOf(const Instance& instance);
-
-// One connection for one piece of work, which ends at `end`. What it tells has no password in it.
-class Node {
- public:
-  Node(net::Loop& loop, std::shared_ptr<net::RespClient> client, std::vector<std::string> secrets, Time end)
-      : loop_(loop), client_(std::move(client)), secrets_(std::move(secrets)), end_(end) {}
-
-  // Errors of Redis' are answers. Codes of net::RespClient.
-  net::Task<Result<net::resp::Value>> Ask(net::resp::Command command);
-  net::Task<Result<std::vector<net::resp::Value>>> AskAll(std::vector<net::resp::Command> commands);
-  // Errors of Redis' are errors: "redis-refused", "redis-denied". `what` says what was asked.
-  net::Task<Status> Do(net::resp::Command command, std::string what);
-  // The same for several; the first error is told, the others have been done all the same.
-  net::Task<Status> DoAll(std::vector<net::resp::Command> commands, std::string what);
-  net::Task<Result<redis::ClusterView>> View();
-
-  Error Refused(const net::resp::Value& value, std::string_view what) const;
-
-  net::Loop& loop() { return loop_; }
-  net::RespClient& client() { return *client_; }
-  const std::vector<std::string>& secrets() const { return secrets_; }
-  Time end() const { return end_; }
-  Duration left() const { return std::max(end_ - Now(), Duration(1)); }
-
- private:
-  net::Loop& loop_;
-  std::shared_ptr<net::RespClient> client_;
-  std::vector<std::string> secrets_;
-  Time end_;
-};
-
-// Whether `pid` is `ancestor`, or a process below it.
-bool IsBelow(int pid, int ancestor);
+using redis::Access;
+using redis::AccessOf;
+using redis::IsBelow;
+using redis::Node;
+using redis::SetAll;
 
 }  // namespace muster::redis_cluster

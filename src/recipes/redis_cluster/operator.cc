@@ -7,9 +7,13 @@
 #include <set>
 
 #include "base/files.h"
+#include "recipes/redis/data_check.h"
+#include "recipes/redis/member_layout.h"
 #include "recipes/redis/secret_check.h"
 #include "recipes/redis/settings.h"
+#include "recipes/redis/words.h"
 #include "recipes/redis_cluster/facts.h"
+#include "recipes/redis_cluster/last_seen.h"
 #include "recipes/redis_cluster/node.h"
 #include "recipes/redis_cluster/verbs.h"
 #include "recipes/redis_cluster/verify.h"
@@ -22,7 +26,11 @@ using Client = std::shared_ptr<net::RespClient>;
 constexpr Duration kConnectWithin = 5s;
 constexpr Duration kRefreshWithin = 2s;
 constexpr Duration kReloadWithin = 10s;
-constexpr std::string_view kSetting = "set ";  // what settings begin with in Instance::extra
+constexpr Duration kAskAgain = 500ms;  // whether an order is still wanted, while it is carried out
+constexpr Duration kTurn = 5ms;
+constexpr size_t kNodesKept = 4;
+constexpr Duration kToldWithin = 100ms;
+constexpr Duration kHearsOfIt = 2s;  // that others have its slots
 
 // What is known of one member between calls. Shared with those under way.
 struct State {
@@ -36,8 +44,42 @@ struct State {
   std::set<std::string> settings;  // that its files have or have had
   std::string ready_run;           // the process that was ready once
   bool loaded = false;             // `ready_run`, from an earlier agent's record
+  std::vector<FormerNode> nodes;   // that it has been, the last one now
+  bool nodes_loaded = false;       // from an earlier agent's record
+  bool had_keys = false;           // see HadKeys
+  bool had_keys_loaded = false;    // from an earlier agent's record
+  uint64_t orders = 0;             // so many have come; the last is the one that counts
+  bool at_work = false;            // an order is being carried out
+  LastSeen last;
+  int ended_pid = 0;      // whose end was met
+  bool recorded = false;  // it stands in the records
+  bool restored = false;  // it was looked for there
 };
 using SharedState = std::shared_ptr<State>;
+
+// One order at a time.
+class Turn {
+ public:
+  explicit Turn(SharedState state) : state_(std::move(state)) { state_->at_work = true; }
+  ~Turn() { state_->at_work = false; }
+  Turn(const Turn&) = delete;
+  Turn& operator=(const Turn&) = delete;
+
+ private:
+  SharedState state_;
+};
+
+// Whether this order is the last that has come, and is still waited for. The server is asked again only after
+// a while.
+net::Task<bool> IsWanted(SharedState state, uint64_t number, std::shared_ptr<Time> asked,
+                         std::function<net::Task<bool>()> ask) {
+  if (number != state->orders) co_return false;
+  const Time now = Now();
+  if (!ask || now - *asked < kAskAgain) co_return true;
+  const bool wanted = co_await ask();
+  if (wanted) *asked = now;
+  co_return wanted&& number == state->orders;
+}
 
 Error NotRunning(const Operator::Context& context) {
   return Error::Conflict("not-running", "{} does not run", context.instance->name);
@@ -105,10 +147,82 @@ net::Task<Status> FindDrained(Client client, Answers& answers, Duration timeout)
   co_return Done();
 }
 
+std::string NodesPath(const Operator::Context& context) { return context.records + "/redis-nodes"; }
+
+// A member that loses its data is another node from then on; whose keys the one before had is told on. The
+// nodes that it was, as the fact `was`.
+std::string RememberNode(State& state, const Operator::Context& context, const Values& facts) {
+  if (!std::exchange(state.nodes_loaded, true) && !context.records.empty()) {
+    if (const auto recorded = ReadFile(NodesPath(context)); recorded.ok())
+      state.nodes = ReadFormerNodes(*recorded);
+  }
+  const FormerNode now{redis::TextAt(facts, "node"), redis::TextAt(facts, "primary")};
+  std::vector<FormerNode> former = state.nodes;
+  std::erase_if(former, [&](const FormerNode& node) { return node.node == now.node; });
+  if (now.node.empty()) {  // it has yet to say who it is
+    if (!former.empty()) former.pop_back();
+  } else if (state.nodes.empty() || !(state.nodes.back() == now)) {
+    if (former.size() > kNodesKept) former.erase(former.begin());
+    state.nodes = former;
+    state.nodes.push_back(now);
+    if (!context.records.empty())
+      (void)WriteFile(NodesPath(context), FormerNodesText(state.nodes), {.mode = 0600});
+  }
+  return FormerNodesText(former);
+}
+
+std::string KeysPath(const Operator::Context& context) { return context.records + "/redis-keys"; }
+
+void LoadHadKeys(State& state, const Operator::Context& context) {
+  if (std::exchange(state.had_keys_loaded, true) || context.records.empty()) return;
+  const auto recorded = ReadFile(KeysPath(context));
+  state.had_keys = recorded.ok() && recorded->starts_with("yes");
+}
+
+void NoteHadKeys(State& state, const Operator::Context& context, bool had_keys) {
+  LoadHadKeys(state, context);
+  if (std::exchange(state.had_keys, had_keys) == had_keys || context.records.empty()) return;
+  (void)WriteFile(KeysPath(context), had_keys ? "yes\n" : "no\n", {.mode = 0600});
+}
+
+std::string LastPath(const Operator::Context& context) { return context.records + "/redis-last"; }
+
+// What an earlier process was seen as last is of no use once this one serves.
+void ForgetRecord(State& state, const Operator::Context& context) {
+  if (state.restored && !std::exchange(state.recorded, false)) return;
+  state.restored = true;
+  if (!context.records.empty()) (void)RemoveTree(LastPath(context));
+}
+
+// An agent that starts after the end of its process has to read what it was seen as; one that meets the end
+// writes it down, though not before that is told.
+void NoteEnd(const SharedState& state, const Operator::Context& context) {
+  if (context.records.empty()) return;
+  if (state->facts_pid == 0) {
+    if (std::exchange(state->restored, true)) return;
+    if (const auto recorded = ReadFile(LastPath(context)); recorded.ok()) {
+      state->last.Restore(*recorded, Now(), WallNow());
+      state->recorded = true;
+    }
+    return;
+  }
+  if (context.pid == state->facts_pid ||
+      std::exchange(state->ended_pid, state->facts_pid) == state->facts_pid)
+    return;
+  state->last.Ended(Now());
+  const std::string record = state->last.Record(Now(), WallNow());
+  if (record.empty()) return;
+  state->recorded = true;
+  context.loop->After(kToldWithin, [state, path = LastPath(context), record] {
+    if (state->recorded) (void)WriteFile(path, record, {.mode = 0600});
+  });
+}
+
 // Asks for all that is told of it, and keeps that.
 net::Task<Result<Answers>> Renew(SharedState state, Operator::Context context, Client client,
                                  Duration timeout) {
   const uint64_t number = ++state->asked;
+  const Time asked = Now();
   std::vector<net::resp::Command> questions = Questions();
   MUSTER_CO_TRY(const std::vector<net::resp::Value> values,
                 co_await client->Pipeline(std::move(questions), timeout));
@@ -124,9 +238,18 @@ net::Task<Result<Answers>> Renew(SharedState state, Operator::Context context, C
       if (known != state->facts.end()) answers.facts.insert(*known);
     }
   }
+  if (const std::string was = RememberNode(*state, context, answers.facts); !was.empty())
+    answers.facts["was"] = was;
+  LoadHadKeys(*state, context);
+  NoteHadKeys(*state, context, HadKeys(state->had_keys, answers));
+  // What is kept in memory only is no loss to ask about.
+  if (HasLostKeys(state->had_keys, answers) && !redis::KeepsNothing(*context.instance))
+    answers.facts["lost"] = "yes";
   state->facts = answers.facts;
   state->measures = answers.measures;
   state->facts_pid = context.pid;
+  state->last.Answered(answers, asked, Now());
+  if (!answers.loading) ForgetRecord(*state, context);
   co_return answers;
 }
 
@@ -147,24 +270,16 @@ void RememberReady(State& state, const Operator::Context& context, const std::st
 }
 
 void NoteSettings(State& state, const Instance& instance) {
-  const std::string first(kSetting);
-  for (auto at = instance.extra.lower_bound(first); at != instance.extra.end(); ++at) {
-    if (!at->first.starts_with(kSetting)) break;
-    state.settings.insert(at->first.substr(kSetting.size()));
-  }
+  for (const auto& [name, value] : redis::SettingsIn(instance)) state.settings.insert(name);
 }
 
 // Its settings as its files have them; those that they have no longer as Redis itself has them.
 Values SettingsOf(const State& state, const Instance& instance) {
-  Values settings;
+  Values settings = redis::SettingsIn(instance);
   for (const std::string& name : state.settings) {
-    const auto given = instance.extra.find(std::string(kSetting) + name);
     const redis::Setting* known = redis::FindSetting(name);
-    if (given != instance.extra.end()) {
-      settings[name] = given->second;
-    } else if (known && known->cost == redis::Cost::kLive) {
+    if (!settings.contains(name) && known && known->cost == redis::Cost::kLive)
       settings[name] = std::string(known->standard);
-    }
   }
   return settings;
 }
@@ -247,6 +362,26 @@ class RedisClusterOperator : public Operator {
 
   net::Task<Status> Prepare(Context context) override { co_return redis::CheckSecrets(*context.instance); }
 
+  net::Task<Status> MayStop(Context context) override {
+    const SharedState state = state_;
+    const Time end = Now() + kHearsOfIt;
+    auto client = co_await Open(state, context, kHearsOfIt);
+    if (!client.ok()) co_return Done();  // who doesn't answer serves nobody
+    Node node(*context.loop, *client, SecretsOf(*state, AccessOf(*context.instance)), end);
+    while (true) {
+      const auto view = co_await node.View();
+      const redis::ClusterNode* myself = view.ok() ? view->myself() : nullptr;
+      if (!myself || myself->slots.empty()) co_return Done();
+      if (Now() + kTurn >= end) {
+        co_return Error::Conflict(
+            "owns-slots", "{} had handed over what it had, and is master of {} again: it isn't stopped",
+            context.instance->name, myself->slots.Text())
+            .Hint("the same command again hands over before it stops anything");
+      }
+      co_await context.loop->Sleep(kTurn);
+    }
+  }
+
   net::Task<Status> Reload(Context context) override {
     const SharedState state = state_;
     if (context.pid <= 0) co_return NotRunning(context);
@@ -296,33 +431,33 @@ class RedisClusterOperator : public Operator {
     if (context.pid <= 0) co_return NotRunning(context);
     const Duration within = WithinOf(verb, args);
     const Time end = Now() + within;
-    // One of its own: what takes long isn't in health's way.
-    MUSTER_CO_TRY(Client client, co_await Open(state, context, std::min(within, kConnectWithin)));
-    Node node(*context.loop, client, SecretsOf(*state, AccessOf(*context.instance)), end);
-    // Nobody else's data is touched.
-    const Duration look_within = std::min(within, kRefreshWithin);
-    MUSTER_CO_TRY(const Answers seen, co_await Renew(state, context, client, look_within));
-    if (seen.loading && verb != "look") {
-      co_return Error::Unavailable("redis-loading", "{} loads its data", context.instance->name);
+    if (verb == "look") co_return co_await Carry(state, context, verb, std::move(args), end);
+    // One that comes from a server after another's may find that one's at work: it ends between two rounds.
+    const uint64_t number = ++state->orders;
+    while (state->at_work && number == state->orders && Now() < end) co_await context.loop->Sleep(kTurn);
+    if (number != state->orders) co_return Overtaken(context);
+    if (state->at_work) {
+      co_return Error::Conflict("busy", "{} is still at an order before this one", context.instance->name);
     }
-    auto values = co_await PerformVerb(node, context, verb, std::move(args));
-    if (verb == "look") co_return values;
-    if (client->closed()) {
-      auto anew = co_await Open(state, context, kRefreshWithin);
-      if (!anew.ok()) co_return values;
-      client = std::move(anew).value();
-    }
-    (void)co_await Renew(state, context, client, kRefreshWithin);
-    co_return values;
+    const Turn turn(state);
+    const auto asked = std::make_shared<Time>(Time());
+    context.still_wanted = [state, number, asked, ask = context.still_wanted] {
+      return IsWanted(state, number, asked, ask);
+    };
+    co_return co_await Carry(state, context, verb, std::move(args), end);
   }
 
   Values Facts(const Context& context) override {
     NoteSettings(*state_, *context.instance);
+    NoteEnd(state_, context);
     return context.pid > 0 && state_->facts_pid == context.pid ? state_->facts : Values();
   }
 
   Values Measures(const Context& context) override {
-    return context.pid > 0 && state_->facts_pid == context.pid ? state_->measures : Values();
+    const bool runs = context.pid > 0 && state_->facts_pid == context.pid;
+    Values measures = runs ? state_->measures : Values();
+    state_->last.Tell(runs, runs && !state_->facts.contains("loading"), Now(), measures);
+    return measures;
   }
 
   net::Task<std::vector<Check>> Verify(Context context, Values) override {
@@ -337,6 +472,37 @@ class RedisClusterOperator : public Operator {
   }
 
  private:
+  static Error Overtaken(const Context& context) {
+    return Error::Conflict("order-stale", "a newer order to {} has come", context.instance->name)
+        .Hint("nothing: the newer one counts");
+  }
+
+  static net::Task<Result<Values>> Carry(SharedState state, Context context, std::string verb, Values args,
+                                         Time end) {
+    const Duration connect_within = std::max(std::min(end - Now(), kConnectWithin), Duration(1));
+    // One of its own: what takes long isn't in health's way.
+    MUSTER_CO_TRY(Client client, co_await Open(state, context, connect_within));
+    Node node(*context.loop, client, SecretsOf(*state, AccessOf(*context.instance)), end);
+    // Nobody else's data is touched.
+    const Duration look_within = std::max(std::min(end - Now(), kRefreshWithin), Duration(1));
+    MUSTER_CO_TRY(const Answers seen, co_await Renew(state, context, client, look_within));
+    if (seen.loading && verb != "look") {
+      co_return Error::Unavailable("redis-loading", "{} loads its data", context.instance->name);
+    }
+    const bool looked = verb == "look" && !WaitsForLink(verb, args);
+    auto values = co_await PerformVerb(node, context, verb, std::move(args));
+    if (looked) co_return values;
+    // What it was told to give up isn't lost.
+    if (values.ok() && verb == "leave") NoteHadKeys(*state, context, false);
+    if (client->closed()) {
+      auto anew = co_await Open(state, context, kRefreshWithin);
+      if (!anew.ok()) co_return values;
+      client = std::move(anew).value();
+    }
+    (void)co_await Renew(state, context, client, kRefreshWithin);
+    co_return values;
+  }
+
   static std::vector<std::string> SecretsOf(const State& state, const Access& access) {
     return {access.password, state.password.value_or("")};
   }

@@ -7,6 +7,8 @@ namespace {
 
 class RedisClusterOperator : public MembersTest {};
 
+net::Task<bool> Answer(bool yes) { co_return yes; }
+
 TEST_F(RedisClusterOperator, TellsOfANodeByItself) {
   TestMember& member = StartMember();
   EXPECT_EQ(Health(member), "");
@@ -174,6 +176,11 @@ TEST_F(RedisClusterOperator, FormsAClusterByOrdersThatMayBeRepeated) {
   EXPECT_TRUE(Look(*members_[4]));
   EXPECT_EQ(Fact(*members_[4], "view"), view);
 
+  // Redis would drop the marks with the node that they name, and what has come from it would be nobody's.
+  Order(*members_[0], "import", {{"slots", "16000"}, {"from", IdOf(*members_[2])}});
+  EXPECT_EQ(Refusal(*members_[0], "forget", {{"nodes", IdOf(*members_[2])}}).code(), "slots-on-their-way");
+  Order(*members_[0], "stable", {{"slots", "16000"}});
+
   // Nobody's data goes by an order that came too late.
   EXPECT_EQ(Refusal(*members_[1], "leave", {}).code(), "not-empty");
   EXPECT_EQ(Refusal(*members_[1], "reset", {{"hard", "yes"}}).code(), "not-empty");
@@ -222,6 +229,109 @@ TEST_F(RedisClusterOperator, TakesOverAsItIsTold) {
   EXPECT_EQ(Fact(master, "role"), "master");
 }
 
+TEST_F(RedisClusterOperator, PutsNobodyInPlaceOfAMasterThatLives) {
+  Form(1);
+  TestMember &master = *members_[0], &replica = *members_[3];
+  for (const char* how : {"force", "takeover"}) {
+    const Error refused = Refusal(replica, "take-over", {{"how", how}, {"of", IdOf(master)}});
+    EXPECT_EQ(refused.code(), "failover-denied") << how;
+    EXPECT_THAT(refused.message(), HasSubstr("that one lives")) << how;
+    EXPECT_TRUE(Look(replica));
+    EXPECT_EQ(Fact(replica, "role"), "replica") << how;
+  }
+  EXPECT_EQ(Ask(master, {"CLUSTER", "INFO"}).text.find("cluster_my_epoch:1\r\n") != std::string::npos, true);
+}
+
+TEST_F(RedisClusterOperator, DoesNotCarryOutWhatNobodyWaitsForAnyMore) {
+  Form(1);
+  TestMember &master = *members_[0], &replica = *members_[3];
+  const std::string of = IdOf(master);
+  master.server->Signal(SIGKILL);
+  master.server->Reap();
+  for (const char* how : {"plain", "force", "takeover"}) {
+    Operator::Context late = Context(replica);
+    int asked = 0;
+    late.still_wanted = [&asked] {
+      ++asked;
+      return Answer(false);
+    };
+    const auto done = loop_.RunTask(replica.redis->Perform(late, "take-over", {{"how", how}, {"of", of}}));
+    ASSERT_FALSE(done.ok()) << how;
+    // Plainly it isn't even begun without a link.
+    const bool plain = std::string(how) == "plain";
+    EXPECT_EQ(done.error().code(), plain ? "failover-denied" : "order-stale") << how;
+    EXPECT_EQ(asked, plain ? 0 : 1) << how;
+    EXPECT_TRUE(Look(replica));
+    EXPECT_EQ(Fact(replica, "role"), "replica") << how;
+  }
+  Operator::Context wanted = Context(replica);
+  wanted.still_wanted = [] { return Answer(true); };
+  const auto done =
+      loop_.RunTask(replica.redis->Perform(wanted, "take-over", {{"how", "takeover"}, {"of", of}}));
+  ASSERT_TRUE(done.ok()) << done.error().Text();
+  EXPECT_EQ(Fact(replica, "role"), "master");
+}
+
+TEST_F(RedisClusterOperator, IsNotStoppedWhereItOwnsSlotsAgain) {
+  Form(1);
+  TestMember &master = *members_[0], &replica = *members_[3];
+  const Status owner = loop_.RunTask(master.redis->MayStop(Context(master)));
+  ASSERT_FALSE(owner.ok());
+  EXPECT_EQ(owner.error().code(), "owns-slots");
+  EXPECT_THAT(owner.error().message(), HasSubstr("0-5460"));
+  EXPECT_TRUE(loop_.RunTask(replica.redis->MayStop(Context(replica))).ok());
+  // It hears within moments that another has them.
+  Order(replica, "take-over", {{"how", "plain"}, {"of", IdOf(master)}});
+  EXPECT_TRUE(loop_.RunTask(master.redis->MayStop(Context(master))).ok());
+  const Status heir = loop_.RunTask(replica.redis->MayStop(Context(replica)));
+  ASSERT_FALSE(heir.ok());
+  EXPECT_EQ(heir.error().code(), "owns-slots");
+  // Who doesn't answer serves nobody.
+  replica.server->Signal(SIGKILL);
+  replica.server->Reap();
+  EXPECT_TRUE(loop_.RunTask(replica.redis->MayStop(Context(replica))).ok());
+}
+
+TEST_F(RedisClusterOperator, TellsUntilWhenAMasterTookWritesAndSinceWhenItsReplicaIsWithoutIt) {
+  Form(1);
+  TestMember &master = *members_[0], &replica = *members_[3];
+  const auto measure = [&](TestMember& member, const char* name, bool dead = false) {
+    Operator::Context context = Context(member);
+    if (dead) context.pid = 0;
+    (void)member.redis->Facts(context);
+    const Values told = member.redis->Measures(context);
+    const auto found = told.find(name);
+    return found == told.end() ? std::string() : found->second;
+  };
+  ASSERT_TRUE(Look(master));
+  EXPECT_NE(Fact(master, "history"), "");
+  EXPECT_EQ(Fact(master, "history"), Fact(replica, "history"));
+  EXPECT_EQ(measure(master, "answered_ms") + measure(replica, "unlinked_ms"), "");
+  const std::string offset = measure(master, "offset"), history = Fact(master, "history");
+  master.server->Signal(SIGKILL);
+  master.server->Reap();
+  EXPECT_LT(std::stoll(measure(master, "answered_ms", true)), 30'000);
+  EXPECT_EQ(measure(master, "offset", true), offset);
+  EXPECT_EQ(measure(master, "history", true), history);
+  ASSERT_TRUE(Eventually([&] { return Look(replica) && Fact(replica, "link") == "down"; }));
+  EXPECT_LT(std::stoll(measure(replica, "unlinked_ms")), 30'000);
+  EXPECT_GE(std::stoll(measure(replica, "offset")), std::stoll(offset));
+  // Agents that are started now know it as well.
+  const std::string record = master.records + "/redis-last";
+  ASSERT_TRUE(Eventually([&] { return ReadFile(record).ok(); }));
+  master.redis = MakeRedisClusterOperator();
+  replica.redis = MakeRedisClusterOperator();
+  EXPECT_LT(std::stoll(measure(master, "answered_ms", true)), 30'000);
+  EXPECT_EQ(measure(master, "offset", true), offset);
+  ASSERT_TRUE(Look(replica));
+  EXPECT_LT(std::stoll(measure(replica, "unlinked_ms")), 30'000);
+  // It is of no use any more once it is there again.
+  master.server->Start();
+  ASSERT_TRUE(Eventually([&] { return Look(master); }));
+  EXPECT_EQ(measure(master, "answered_ms"), "");
+  EXPECT_FALSE(ReadFile(record).ok());
+}
+
 TEST_F(RedisClusterOperator, LeavesWithoutTakingTheLastCopyAlong) {
   Form(1);
   TestMember &master = *members_[0], &replica = *members_[3];
@@ -233,6 +343,7 @@ TEST_F(RedisClusterOperator, LeavesWithoutTakingTheLastCopyAlong) {
   ASSERT_TRUE(
       Eventually([&] { return Look(replica) && Fact(replica, "view").find("fail") != std::string::npos; }));
   EXPECT_EQ(Refusal(replica, "leave", {}).code(), "not-empty");
+  EXPECT_EQ(Refusal(replica, "follow", {{"node", IdOf(*members_[1])}}).code(), "not-empty");
   master.server->Signal(SIGCONT);
   ASSERT_TRUE(Eventually([&] { return Agreed(); }));
   TestMember& left = Fact(replica, "role") == "replica" ? replica : master;
@@ -245,6 +356,55 @@ TEST_F(RedisClusterOperator, LeavesWithoutTakingTheLastCopyAlong) {
     Order(left, "leave", {});
     EXPECT_EQ(IdOf(left), id);
   }
+}
+
+TEST_F(RedisClusterOperator, ALookWaitsAMomentForTheLinkOfADeadMastersReplicaToEnd) {
+  Form(1);
+  TestMember &master = *members_[0], &replica = *members_[3];
+  EXPECT_EQ(Order(replica, "look", {{"until", "unlinked"}}).at("linked"), "yes");
+  master.server->Signal(SIGKILL);
+  master.server->Reap();
+  EXPECT_TRUE(Eventually([&] {
+    return Order(replica, "look", {{"until", "unlinked"}}).at("linked") == "no";
+  }));
+  EXPECT_EQ(Fact(replica, "link"), "down");
+}
+
+TEST_F(RedisClusterOperator, ANodeWithoutKeysTakesTheSlotsOfOneThatIsGoneAndAllBelieveIt) {
+  Form(1);
+  TestMember &master = *members_[0], &replica = *members_[3], &other = *members_[1];
+  const std::string gone = IdOf(master), was = IdOf(replica), slots = redis::EvenSlots(3)[0].Text();
+  EXPECT_EQ(Refusal(replica, "own", {{"slots", slots}, {"of", gone}}).code(), "not-primary");
+  EXPECT_EQ(Ask(other, {"CLUSTER", "COUNTKEYSINSLOT", "0"}).integer, 0);
+  Order(replica, "leave", {});
+  EXPECT_NE(IdOf(replica), was);
+  EXPECT_EQ(Fact(replica, "was"), was + ">" + gone);
+  replica.redis = MakeRedisClusterOperator();  // as with another agent
+  ASSERT_TRUE(Look(replica));
+  EXPECT_EQ(Fact(replica, "was"), was + ">" + gone);
+  master.server->Signal(SIGKILL);
+  master.server->Reap();
+  std::string seats;
+  for (const size_t i : {1, 2, 4, 5}) seats += SeatOf(*members_[i]) + " ";
+  ASSERT_TRUE(Eventually([&] {
+    Order(replica, "meet", {{"nodes", seats}});
+    Look(other);
+    return std::stoull("0" + Fact(replica, "epoch")) >= std::stoull("0" + Fact(other, "epoch")) &&
+           Fact(other, "view").find(IdOf(replica) + " 127.0.0.1") != std::string::npos;
+  }));
+  const uint64_t epoch = std::stoull(Fact(replica, "epoch"));
+  Order(replica, "own", {{"slots", slots}, {"of", gone}});
+  EXPECT_GT(std::stoull(Fact(replica, "epoch")), epoch);
+  EXPECT_TRUE(Eventually([&] {
+    for (const size_t i : {1, 2, 4, 5}) {
+      auto view = redis::ParseClusterNodes(Ask(*members_[i], {"CLUSTER", "NODES"}).text);
+      const redis::ClusterNode* owner = view.ok() ? view->OwnerOf(0) : nullptr;
+      if (!owner || owner->id != IdOf(replica) || owner->slots.Text() != slots) return false;
+    }
+    return true;
+  })) << Fact(other, "view");
+  // Once more changes nothing.
+  Order(replica, "own", {{"slots", slots}, {"of", gone}});
 }
 
 TEST_F(RedisClusterOperator, VerifiesThroughEachMember) {

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "base/text.h"
+#include "model/listens.h"
 #include "recipes/redis/words.h"
 #include "recipes/redis_cluster/layout.h"
 
@@ -47,6 +48,18 @@ std::map<std::string, const redis::ClusterNode*> BestLines(const std::vector<Mem
     if (const redis::ClusterNode* own = member.view->Find(member.node)) best[member.node] = own;
   }
   return best;
+}
+
+bool IsAt(const Member& member, const std::string& address, int port) {
+  if (member.desired) {
+    const auto own = member.desired->ports.find(kMainPort);
+    return member.desired->address == address && own != member.desired->ports.end() &&
+           own->second.first == port;
+  }
+  const Listens listens = member.observed ? ListensOf(*member.observed) : Listens{};
+  return listens.address == address &&
+         std::any_of(listens.ports.begin(), listens.ports.end(),
+                     [&](const PortRange& range) { return range.first == port; });
 }
 
 }  // namespace
@@ -105,13 +118,19 @@ std::string Picture::NameOf(const std::string& node) const {
     if (!found || found->address.empty()) continue;
     // Who is down hasn't said which node it is since the server began.
     for (const Member& other : members) {
-      if (!other.desired || !other.node.empty() || other.desired->address != found->address) continue;
-      const auto port = other.desired->ports.find(kMainPort);
-      if (port != other.desired->ports.end() && port->second.first == found->port) return other.name;
+      if (other.node.empty() && IsAt(other, found->address, found->port)) return other.name;
     }
     return fmt::format("{}:{}", found->address, found->port);
   }
   return node.substr(0, 8);
+}
+
+std::vector<std::string> Picture::WhoHad(const std::string& node) const {
+  std::vector<std::string> who;
+  for (const Member& member : members) {
+    if (HadKeysOf(member.former, node)) who.push_back(member.name);
+  }
+  return who;
 }
 
 Picture PictureOf(const std::string& service, const std::vector<Instance>& desired,
@@ -125,6 +144,7 @@ Picture PictureOf(const std::string& service, const std::vector<Instance>& desir
     member.master = role == "master";
     member.replica = role == "replica";
     member.primary = member.Fact("primary");
+    member.former = ReadFormerNodes(member.Fact("was"));
     if (const std::string view = member.Fact("view"); member.ready && !view.empty())
       member.view = ReadView(view);
     picture.members.push_back(std::move(member));

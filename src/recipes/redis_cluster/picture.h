@@ -10,6 +10,7 @@
 #include "recipes/recipe.h"
 #include "recipes/redis/cluster_view.h"
 #include "recipes/redis/slots.h"
+#include "recipes/redis_cluster/facts.h"
 
 namespace muster::redis_cluster {
 
@@ -27,6 +28,7 @@ struct Member {
   bool master = false, replica = false;    // by its own word
   std::string primary;                     // the id that it follows, "" for masters
   std::optional<redis::ClusterView> view;  // of ready ones
+  std::vector<FormerNode> former;          // that it was, before it lost its data
 
   std::string Fact(const char* name) const;  // "" where it isn't told
 };
@@ -50,6 +52,8 @@ struct Picture {
   const Member* OfNode(const std::string& node) const;    // nullptr: no member is that node
   const Shard* ShardOf(const std::string& member) const;  // that it is master or replica of
   std::string NameOf(const std::string& node) const;      // of a member, else address:port, else the id
+  // Members that were this node, or a replica of it, as nodes that they are no more.
+  std::vector<std::string> WhoHad(const std::string& node) const;
 };
 
 // `service` names those of `observed` that count beside the desired ones.

@@ -51,6 +51,18 @@ bool Follow(const Member& member, Seat& seat, std::string reason, Orders& orders
   return orders.Give(member, "follow", {{"node", master.id}}, std::move(reason), {.pause = kFollow});
 }
 
+// Whether keys may have come to this master, which has no slots, and be with it and its replicas only.
+bool MayHaveTaken(const Situation& situation, const Node& node) {
+  // What givers and replicas tell of it may be older than the first keys.
+  const Member* member = node.member;
+  const bool comes_back = member && !member->ready && !member->leaving && !member->removed;
+  if (comes_back || !OnTheirWayTo(situation, node.id).empty()) return true;
+  return std::any_of(situation.nodes.begin(), situation.nodes.end(), [](const auto& other) {
+    const auto& [id, giver] = other;
+    return giver.master && !giver.slots.empty() && !(giver.member && giver.member->ready);
+  });
+}
+
 // Whether it follows nobody that it should.
 bool IsUnplaced(const Situation& situation, const Roles& roles, const Member& member, Orders& orders) {
   if (!member.ready || !member.stays()) return false;
@@ -72,7 +84,14 @@ bool IsUnplaced(const Situation& situation, const Roles& roles, const Member& me
         fmt::format("{} follows {}, which is a replica", member.name, situation.NameOf(primary->id)));
     return orders.Since("chain " + member.name) > kRedis;
   }
-  return primary->slots.empty() && !Roles::Has(roles.added, primary->id);
+  if (!primary->slots.empty() || Roles::Has(roles.added, primary->id)) return false;
+  if (MayHaveTaken(situation, *primary)) {
+    orders.Again(kSoon);
+    orders.Trouble(fmt::format("{} stays: keys of slots on their way to {} may be nowhere else", member.name,
+                               situation.NameOf(primary->id)));
+    return false;
+  }
+  return true;
 }
 
 void Place(const Situation& situation, const Roles& roles, std::vector<Seat>& seats, Orders& orders) {
@@ -95,6 +114,14 @@ void Place(const Situation& situation, const Roles& roles, std::vector<Seat>& se
   }
 }
 
+bool Serves(const Member* replica) { return replica->ready && replica->linked; }
+
+// Whether only one of its replicas is of use to it now: neither that one goes nor another, which may be on
+// its way to be linked here so that the first can go.
+bool HasOneOfUse(const Situation& situation, const Seat& seat) {
+  return Needs(situation, seat) > 0 && std::count_if(seat.replicas.begin(), seat.replicas.end(), Serves) == 1;
+}
+
 // From masters that have too many to those that lack one.
 bool Level(const Situation& situation, std::vector<Seat>& seats, Orders& orders) {
   bool level = true;
@@ -102,12 +129,19 @@ bool Level(const Situation& situation, std::vector<Seat>& seats, Orders& orders)
     if (poor.replicas.size() >= Needs(situation, poor)) continue;
     const Member* best = nullptr;
     Seat* from = nullptr;
+    const Seat* awaited = nullptr;  // has one to give once others of its own are linked
     for (Seat& rich : seats) {
       if (rich.replicas.size() <= Needs(situation, rich)) continue;
+      if (HasOneOfUse(situation, rich)) {
+        const bool more = std::any_of(rich.replicas.begin(), rich.replicas.end(),
+                                      [](const Member* other) { return !Serves(other) && !other->held; });
+        if (more) awaited = &rich;
+        continue;
+      }
       for (const Member* replica : rich.replicas) {
         if (orders.Taken(*replica) || replica->held) continue;
         const auto word = [&](const Member& member, const Seat& seat) {
-          return std::pair(SameHost(member, poor), -SameHost(member, seat));
+          return std::tuple(!Serves(&member), !member.ready, SameHost(member, poor), -SameHost(member, seat));
         };
         if (!best || word(*replica, rich) < word(*best, *from)) {
           best = replica;
@@ -115,9 +149,16 @@ bool Level(const Situation& situation, std::vector<Seat>& seats, Orders& orders)
         }
       }
     }
+    const std::string& master = poor.master->member->name;
+    if (!best && awaited) {
+      level = false;
+      orders.Trouble(fmt::format("{} has fewer replicas than {}, of which only one is linked", master,
+                                 awaited->master->member->name));
+      orders.Again(kSoon);
+    }
     if (!best) continue;
     level = false;
-    const std::string &master = poor.master->member->name, other = from->master->member->name;
+    const std::string& other = from->master->member->name;
     orders.Trouble(fmt::format("{} has fewer replicas than {}", master, other));
     Follow(*best, poor, fmt::format("{} lacks a replica, {} has more than it needs", master, other), orders);
     std::erase(from->replicas, best);
@@ -149,6 +190,12 @@ void Spread(std::vector<Seat>& seats, Orders& orders) {
   }
 }
 
+// Nobody is on the way to another role: what a run waits for is that all is well, which this belongs to.
+bool OnlySettles(const Situation& situation) {
+  return std::all_of(situation.input->awaited.begin(), situation.input->awaited.end(),
+                     [](const Step* step) { return step->verb == "settle"; });
+}
+
 // Where masters lack and all members follow somebody, one that is too many begins anew.
 void Release(const Situation& situation, const Roles& roles, std::vector<Seat>& seats, Orders& orders) {
   if (roles.lacking <= 0 || !situation.settling) return;
@@ -175,7 +222,7 @@ void Replicas(const Situation& situation, const Roles& roles, Orders& orders) {
   Place(situation, roles, seats, orders);
   const bool level = Level(situation, seats, orders);
   Release(situation, roles, seats, orders);
-  if (level && orders.troubles().empty() && situation.input->awaited.empty()) Spread(seats, orders);
+  if (level && orders.troubles().empty() && OnlySettles(situation)) Spread(seats, orders);
 }
 
 }  // namespace muster::redis_cluster::mending

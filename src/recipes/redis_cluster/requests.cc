@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "recipes/redis/words.h"
 #include "recipes/redis_cluster/parts.h"
 
 namespace muster::redis_cluster::mending {
@@ -10,15 +11,7 @@ namespace {
 
 constexpr Duration kTakeOver = 8s;
 
-std::string Arg(const Step& step, const char* name) {
-  const auto found = step.args.find(name);
-  return found == step.args.end() ? "" : found->second;
-}
-
-bool CanTakeOver(const Member& member) {
-  return member.ready && !member.silent && !member.stepped && !member.held && !member.master &&
-         member.linked && member.stays();
-}
+bool CanTakeOver(const Member& member) { return member.can_succeed() && member.linked && member.stays(); }
 
 // A master with slots, and who could be master in its place.
 struct Choice {
@@ -116,7 +109,7 @@ std::optional<std::string> SwitchBack(const Situation& situation, const Step& st
 
 void AnswerSwitchover(const Situation& situation, const Step& step, Memory& memory, Orders& orders,
                       Mending& mending) {
-  const std::string to = Arg(step, "to");
+  const std::string to = redis::TextAt(step.args, "to");
   const Member* heir = to.empty() ? nullptr : situation.Find(to);
   std::optional<std::string> why;
   if (to.empty()) {
@@ -129,22 +122,45 @@ void AnswerSwitchover(const Situation& situation, const Step& step, Memory& memo
   if (!mending.refused.contains(step.id)) mending.waits[step.id] = std::move(why);
 }
 
-// The replica of a master on a silent host that has most of its data, if any is there.
-const Member* HeirOf(const Node& master) {
-  const Member* best = nullptr;
+// The replicas of a master that doesn't answer which are there, whoever has most of its data first.
+std::vector<const Member*> HeirsOf(const Node& master) {
+  std::vector<const Member*> heirs;
   for (const Member* follower : master.followers) {
-    if (!follower->ready || follower->master || follower->held || follower->stepped) continue;
-    if (!best || follower->offset > best->offset) best = follower;
+    if (follower->can_succeed()) heirs.push_back(follower);
   }
-  return best;
+  // Whoever hears it has all that it has, or will; the others have what they had.
+  const auto word = [&](const Member& heir) {
+    return std::tuple(heir.linked, CountsAs(heir, master), heir.offset);
+  };
+  std::stable_sort(heirs.begin(), heirs.end(),
+                   [&](const Member* one, const Member* other) { return word(*one) > word(*other); });
+  return heirs;
 }
 
 Error Refusal(const Situation& situation, const Node& master, const Member* heir) {
   const std::string name = situation.NameOf(master.id);
+  if (heir && !master.member) {
+    return Error::Refused("failover-refused",
+                          "{} lost its data, and {} was not linked to it any more: what was written to slots "
+                          "{} since is lost",
+                          WhoWas(situation, master), heir->name, SlotsText(master.slots))
+        .Hint("muster failover {} --force makes {} the master with what it has",
+              situation.input->service->name, heir->name);
+  }
+  if (heir && !master.member->silent) {
+    return Error::Refused("failover-refused",
+                          "{} is down, and {} was not linked to it any more: it lacks what was written since",
+                          name, heir->name)
+        .Hint("bring {} back; muster failover {} --force makes {} the master without those writes", name,
+              situation.input->service->name, heir->name);
+  }
   if (!heir) {
     return Error::Refused("failover-refused", "{} doesn't serve {}, and nobody who is there has their keys",
                           name, SlotsText(master.slots))
-        .Hint("bring {} back, or one of its replicas", name);
+        .Hint(
+            "bring {} back, or one of its replicas; where their data is lost for good, muster failover {} "
+            "--accept-loss gives the slots out again, empty",
+            name, situation.input->service->name);
   }
   const std::string& host = master.member->host;
   const std::string& service = situation.input->service->name;
@@ -163,21 +179,23 @@ Error Refusal(const Situation& situation, const Node& master, const Member* heir
 
 void ForceOut(const Situation& situation, const Node& master, const Member& heir, Memory& memory,
               Orders& orders) {
-  const Member& silent = *master.member;
-  if (heir.linked) {
-    HandOverTo(situation, silent, heir, "forced by hand", memory, orders);
+  const Member* gone = master.member;
+  if (gone && heir.linked) {
+    HandOverTo(situation, *gone, heir, "forced by hand", memory, orders);
     return;
   }
-  orders.Give(heir, "take-over", {{"how", "takeover"}, {"of", master.id}},
-              fmt::format("forced by hand: {} is silent, {} takes over {}", silent.host, heir.name,
-                          SlotsText(master.slots)),
+  const std::string why = !gone          ? WhoWas(situation, master) + " lost its data"
+                          : gone->silent ? gone->host + " is silent"
+                                         : gone->name + " is down";
+  orders.Give(heir, "take-over", TakeOverArgs(situation, "takeover", master),
+              fmt::format("forced by hand: {}, {} takes over {}", why, heir.name, SlotsText(master.slots)),
               {.pause = 1s, .deadline = kTakeOver, .notable = true});
   orders.Again(100ms);
 }
 
 void AnswerFailover(const Situation& situation, const Step& step, Memory& memory, Orders& orders,
                     Mending& mending) {
-  const bool force = Arg(step, "force") == "yes";
+  const bool force = redis::TextAt(step.args, "force") == "yes";
   std::string waits;
   bool owned = false;
   for (const auto& [id, node] : situation.nodes) {
@@ -185,16 +203,25 @@ void AnswerFailover(const Situation& situation, const Step& step, Memory& memory
     owned = true;
     if (node.member && node.member->ready) continue;
     memory.failovers.insert(step.id);
-    const Member* heir = HeirOf(node);
+    std::vector<const Member*> heirs = HeirsOf(node);
+    const Member* heir = heirs.empty() ? nullptr : heirs.front();
     const bool silent = node.member && node.member->silent;
-    if (!heir || (silent && !force)) {
+    // Nobody replaces it by himself.
+    const bool waits_for_it = heir && WhoLacks(node, memory);
+    if (!heir || ((silent || waits_for_it) && !force)) {
       mending.refused.emplace(step.id, Refusal(situation, node, heir));
       return;
     }
-    waits =
-        fmt::format("{} is to take over {} from {}", heir->name, SlotsText(node.slots), situation.NameOf(id));
+    const std::string slots = SlotsText(node.slots), name = situation.NameOf(id);
     // One that is dead is replaced in any case.
-    if (silent) ForceOut(situation, node, *heir, memory, orders);
+    const bool by_force = silent || waits_for_it;
+    if (by_force) heirs = Compared(situation, std::move(heirs), name, memory.forced[id], orders);
+    if (heirs.empty()) {
+      waits = fmt::format("which of the replicas of {} has most of {} is being asked", name, slots);
+      continue;
+    }
+    waits = fmt::format("{} is to take over {} from {}", heirs.front()->name, slots, name);
+    if (by_force) ForceOut(situation, node, *heirs.front(), memory, orders);
   }
   if (!waits.empty() || !owned) {
     mending.waits[step.id] = owned ? waits : "the cluster is not formed yet";
@@ -213,12 +240,19 @@ void AnswerFailover(const Situation& situation, const Step& step, Memory& memory
 
 void Requests(const Situation& situation, Memory& memory, Orders& orders, Mending& mending) {
   std::set<std::string> asked;
+  bool accepting = false;
   for (const Step* step : situation.input->awaited) {
     if (step->verb == "switchover") AnswerSwitchover(situation, *step, memory, orders, mending);
-    if (step->verb == "failover") AnswerFailover(situation, *step, memory, orders, mending);
+    if (step->verb == "failover") {
+      const bool loss = !redis::TextAt(step->args, "accept_loss").empty();
+      accepting = accepting || loss;
+      (loss ? AcceptLoss : AnswerFailover)(situation, *step, memory, orders, mending);
+    }
     asked.insert(step->id);
   }
+  if (!accepting) memory.takers.clear();
   std::erase_if(memory.failovers, [&](const std::string& id) { return !asked.contains(id); });
+  if (memory.failovers.empty()) memory.forced.clear();
 }
 
 }  // namespace muster::redis_cluster::mending

@@ -10,13 +10,6 @@ using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Pair;
 
-std::string ReplicaOf(TestingCluster& cluster, const std::string& master) {
-  for (auto& [name, server] : cluster.servers()) {
-    if (server.self().primary == cluster.at(master).id) return name;
-  }
-  return "";
-}
-
 std::vector<std::string> Masters(TestingCluster& cluster) {
   std::vector<std::string> masters;
   for (auto& [name, server] : cluster.servers()) {
@@ -29,7 +22,7 @@ TEST(RedisClusterRequestsTest, ANamedReplicaBecomesTheMasterWithoutALostKey) {
   TestingCluster cluster({});
   ASSERT_TRUE(cluster.RunUntilGreen());
   cluster.Fill();
-  const std::string replica = ReplicaOf(cluster, cluster.MasterOf(0));
+  const std::string replica = cluster.ReplicaOf(cluster.MasterOf(0));
   cluster.ClearOrders();
   cluster.Await("switchover", "cache", {{"to", replica}});
   ASSERT_TRUE(cluster.RunUntil([&] { return !cluster.awaits(); }, 5s)) << cluster.Picture();
@@ -77,9 +70,8 @@ TEST(RedisClusterRequestsTest, ASwitchoverOfTheWholeServiceBringsMastersBackToHo
 TEST(RedisClusterRequestsTest, ASwitchoverWaitsForAReplicaThatIsNotLinkedAndRefusesWhereThereIsNone) {
   TestingCluster cluster({});
   ASSERT_TRUE(cluster.RunUntilGreen());
-  const std::string master = cluster.MasterOf(0), replica = ReplicaOf(cluster, master);
-  cluster.at(replica).gone = true;
-  cluster.Kill(replica);
+  const std::string master = cluster.MasterOf(0), replica = cluster.ReplicaOf(master);
+  cluster.KillForGood(replica);
   cluster.Await("switchover", "cache", {{"to", replica}});
   EXPECT_FALSE(cluster.RunUntil([&] { return !cluster.awaits(); }, 2s));
   EXPECT_EQ(cluster.MasterOf(0), master);
@@ -107,9 +99,8 @@ TEST(RedisClusterRequestsTest, AMasterWhoseHostIsSilentIsReplacedByForceOnly) {
   ASSERT_TRUE(cluster.RunUntilGreen());
   const std::string master = cluster.MasterOf(0);
   cluster.Silence(cluster.at(master).host, true);
-  cluster.at(master).gone = true;
-  cluster.Kill(master);
-  for (int i = 0; i < 20; ++i) cluster.Tick();
+  cluster.KillForGood(master);
+  cluster.Pass(200ms);
   cluster.ClearOrders();
   cluster.Await("failover", "cache");
   ASSERT_TRUE(cluster.RunUntil([&] { return !cluster.awaits(); }, 200ms)) << cluster.Picture();
@@ -161,7 +152,7 @@ TEST(RedisClusterReliefTest, AMasterStaysWhereNoReplicaCouldDoBetter) {
   ASSERT_TRUE(cluster.RunUntilGreen());
   cluster.Fill();
   const std::string master = cluster.MasterOf(0);
-  cluster.at(master).write = cluster.at(ReplicaOf(cluster, master)).write = "MISCONF No space left on device";
+  cluster.at(master).write = cluster.at(cluster.ReplicaOf(master)).write = "MISCONF No space left on device";
   const std::string other = cluster.MasterOf(16383);
   cluster.at(other).write = "min-replicas-to-write is 2, and 1 are linked";
   cluster.ClearOrders();

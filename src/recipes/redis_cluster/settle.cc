@@ -10,6 +10,9 @@ namespace muster::redis_cluster::mending {
 namespace {
 
 constexpr Duration kSoon = 200ms;
+constexpr Duration kLookAgain = 1s;
+// An agent that has died is replaced within seconds. A host that is gone isn't waited for.
+constexpr Duration kAgentIsBack = 10s;
 
 bool IsAlone(const Member& member) { return member.ready && member.view->nodes.size() == 1; }
 
@@ -32,9 +35,25 @@ std::optional<std::string> MustStay(const Situation& situation, const Member& me
   if (!followers.empty()) return fmt::format("{} still follows {}", Join(followers, ", "), member.name);
   const Node* primary = node.master ? nullptr : situation.At(node.primary);
   if (!primary || primary->slots.empty()) return std::nullopt;
+  // What that one has still to give must not be on it alone.
+  if (primary->member && primary->member->leaving)
+    return fmt::format("{} stays until {} has given its slots away", member.name, primary->member->name);
   for (const Member* follower : primary->followers) {
     if (follower->stays() && follower->ready && !follower->linked)
       return fmt::format("{} stays until {} is linked", member.name, follower->name);
+  }
+  return std::nullopt;
+}
+
+// Who may know it, and can't be asked or told for the moment.
+std::optional<std::string> IsSilent(const Situation& situation, const Member& leaver) {
+  for (const Member& member : situation.members) {
+    if (!member.silent || &member == &leaver || !member.stays()) continue;
+    const auto since = situation.input->silent_since.find(member.host);
+    if (since == situation.input->silent_since.end() || situation.now - since->second >= kAgentIsBack)
+      continue;
+    return fmt::format("{} is silent: whether {} still knows {} isn't known", member.host, member.name,
+                       leaver.name);
   }
   return std::nullopt;
 }
@@ -47,9 +66,13 @@ std::optional<std::string> Leave(const Situation& situation, const Roles& roles,
   if (member.ready && !IsAlone(member)) {
     if (!node->slots.empty() || !member.self->slots.empty()) {
       if (Roles::Has(roles.kept, member.id)) return HandOverRole(situation, member, true, memory, orders);
-      return fmt::format("{} still has {} slots", member.name, std::max(node->slots.count(), 1));
+      const int has = std::max(node->slots.count(), 1);
+      int& had = memory.had[member.name];
+      had = std::max(had, has);
+      return fmt::format("{} of its {} slots moved", had - has, had);
     }
     if (auto why = MustStay(situation, member, *node)) return why;
+    if (auto why = Redirects(member, orders)) return why;
     orders.Give(member, "leave", {}, fmt::format("{} is no member any more", member.name), {.notable = true});
     orders.Again(kSoon);
     return fmt::format("{} is leaving", member.name);
@@ -57,6 +80,9 @@ std::optional<std::string> Leave(const Situation& situation, const Roles& roles,
   if (!member.ready) {
     if (node && !node->slots.empty()) {
       return fmt::format("{} is down and still has slots {}", member.name, SlotsText(node->slots));
+    }
+    if (const SlotSet coming = OnTheirWayTo(situation, member.id); node && !coming.empty()) {
+      return fmt::format("{} is down, and slots {} are on their way to it", member.name, SlotsText(coming));
     }
     const bool gone = member.dead || member.shut || (node && node->suspected_by_all);
     if (!gone) return fmt::format("{} doesn't answer", member.name);
@@ -69,6 +95,7 @@ std::optional<std::string> Leave(const Situation& situation, const Roles& roles,
     for (const Member* who : WhoKnow(situation, member, id)) {
       if (who->leaving) continue;
       knowing.push_back(who->name);
+      if (HasMarksOf(*who, id)) continue;
       orders.Give(*who, "forget", {{"nodes", id}}, fmt::format("{} has left", member.name), {.pause = 500ms});
     }
   }
@@ -78,8 +105,8 @@ std::optional<std::string> Leave(const Situation& situation, const Roles& roles,
       if (!who->leaving) knowing.push_back(who->name);
     }
   }
-  if (knowing.empty()) return std::nullopt;
   orders.Again(kSoon);
+  if (knowing.empty()) return IsSilent(situation, member);
   return fmt::format("{} still know{} {}", Join(knowing, ", "), knowing.size() == 1 ? "s" : "", member.name);
 }
 
@@ -140,16 +167,22 @@ void Leaves(const Situation& situation, const Roles& roles, Memory& memory, Orde
     mending.waits[step->id] = member ? Leave(situation, roles, *member, memory, orders) : std::nullopt;
   }
   std::erase_if(memory.left, [&](const auto& left) { return !leaving.contains(left.first); });
+  std::erase_if(memory.had, [&](const auto& had) { return !leaving.contains(had.first); });
 }
 
-void Settles(const Situation& situation, const Orders& orders, Mending& mending) {
+void Settles(const Situation& situation, const Memory& memory, Orders& orders, Mending& mending) {
   std::string why;
   bool known = false;
   for (const Step* step : situation.input->awaited) {
     if (step->verb != "settle") continue;
     if (!known) why = Unsettled(situation, orders);
+    if (const auto& [all, left] = memory.moving; !known && left > 0 && !why.empty())
+      why = fmt::format("{} of {} slots moved: {}", all - left, all, why);
     known = true;
     mending.waits[step->id] = why.empty() ? std::nullopt : std::optional(why);
+    // Not all that it waits for is told of when it comes: members that are taken away just aren't there any
+    // more.
+    if (!why.empty()) orders.Again(kLookAgain);
   }
 }
 

@@ -12,6 +12,7 @@ namespace {
 constexpr int kBatch = 512;          // slots of one pair that are on their way at once
 constexpr Duration kHandOver = 30s;  // the operator ends before; the next order goes on
 constexpr Duration kPause = 300ms;
+constexpr Duration kToldOf = 2s;  // who has slots; nodes ping each other at least each second
 constexpr Duration kGossip = 5s;  // after which a view that differs doesn't come right by itself
 constexpr Duration kSoon = 500ms;
 
@@ -46,9 +47,10 @@ const Node* Successor(const Situation& situation, const Memory& memory, const st
   for (int hops = 0; hops < 8; ++hops) {
     const Node* node = situation.At(at);
     const auto told = memory.successor.find(at);
+    const Node* heir = told == memory.successor.end() ? nullptr : situation.At(told->second);
     if (node && !node->master && !node->primary.empty()) {
       at = node->primary;
-    } else if (told != memory.successor.end() && node && node->slots.empty()) {
+    } else if (heir && heir->master && node && node->slots.empty()) {
       at = told->second;
     } else {
       return node;
@@ -60,6 +62,46 @@ const Node* Successor(const Situation& situation, const Memory& memory, const st
 void Stable(const Member& member, const SlotSet& slots, const std::string& why, Orders& orders) {
   orders.Trouble(fmt::format("{} has marks of slots that aren't on their way", member.name));
   orders.Give(member, "stable", {{"slots", slots.Text()}}, why, {.pause = kPause});
+}
+
+// Of a node that is gone: who has the keys that had come to it. `unclear`: somebody may, and it isn't known
+// who, or he is no master yet.
+struct Heritage {
+  const Node* heir = nullptr;
+  bool unclear = false;
+};
+
+Heritage HeritageOf(const Situation& situation, const Node* gone) {
+  if (gone) {
+    for (const Member* follower : gone->followers) {
+      if (!follower->removed) return {nullptr, true};
+    }
+  }
+  // A replica that has taken its place says nothing of that: it is a master with keys that come from nowhere.
+  Heritage heritage;
+  for (const Member& member : situation.members) {
+    if (!member.ready || !member.master || member.empty || !member.self->slots.empty()) continue;
+    if (!situation.SlotsOf(member).empty() || !OnTheirWayTo(situation, member.id).empty()) continue;
+    heritage.unclear = heritage.heir != nullptr;
+    heritage.heir = situation.NodeOf(member);
+    if (heritage.unclear) break;
+  }
+  return heritage;
+}
+
+// Nobody has what had gone to this node. Where slots of its own are out as well, a person has to accept that,
+// and the marks stay until then; else they go, and that is told.
+void GiveUp(const Situation& situation, const Member& from, const SlotSet& slots, const std::string& id,
+            const Node* to, Orders& orders) {
+  const std::string lost =
+      fmt::format("keys of slots {} of {} that had gone to {} are lost with it", SlotsText(slots), from.name,
+                  to ? WhoWas(situation, *to) : "node " + situation.NameOf(id));
+  orders.Trouble(lost);
+  if (to && !to->slots.empty()) {
+    orders.Again(kSoon);
+    return;
+  }
+  orders.Give(from, "stable", {{"slots", slots.Text()}}, lost, {.pause = kPause, .notable = true});
 }
 
 // Marks of a node that gives slots away.
@@ -88,9 +130,22 @@ void Leaving(const Situation& situation, const Memory& memory, const Member& fro
     }
     if (still.empty()) continue;
     const Node* to = Successor(situation, memory, id);
-    const bool nobody = !to || (!to->member && IsNobodys(situation, *to));
-    if (nobody || to->id == from.id) {
-      Stable(from, still, "the node that they were to go to is gone", orders);
+    bool nobody = !to || (!to->member && IsNobodys(situation, *to));
+    if (nobody) {
+      const Heritage heritage = HeritageOf(situation, to);
+      if (heritage.unclear) {
+        orders.Again(kSoon);
+        orders.Trouble(fmt::format("slots {} of {} wait for who has the keys that had come to {}",
+                                   SlotsText(still), from.name, situation.NameOf(id)));
+        continue;
+      }
+      if (heritage.heir) to = heritage.heir;
+      nobody = !heritage.heir;
+    }
+    if (nobody) {
+      GiveUp(situation, from, still, id, to, orders);
+    } else if (to->id == from.id) {
+      Stable(from, still, "it has taken the place of the node that they were to go to", orders);
     } else if (!to->member || !to->member->ready || !to->member->master) {
       orders.Again(kSoon);
       orders.Trouble(
@@ -118,6 +173,15 @@ void Coming(const Situation& situation, const Member& to, Moves& moves, Orders& 
     for (const auto& [pair, taken] : moves.pending) {
       if (pair.first == node.member && pair.second != &to) slots -= taken;
     }
+    // What is on its way to a third one may be there, though that one is dead: who takes its place has it
+    // then.
+    if (node.member && node.member->ready) {
+      const auto agreed = moves.pending.find({node.member, &to});
+      const SlotSet mine = agreed == moves.pending.end() ? SlotSet() : agreed->second;
+      for (const auto& [third, marked] : ByNode(node.member->self->migrating)) {
+        if (third != to.id) slots -= marked - mine;
+      }
+    }
     if (slots.empty()) continue;
     if (!node.member || !node.member->ready) {
       orders.Trouble(fmt::format("slots {} on their way to {} wait for {}", SlotsText(slots), to.name,
@@ -134,15 +198,59 @@ void Coming(const Situation& situation, const Member& to, Moves& moves, Orders& 
   }
   left = left & situation.unowned;
   if (left.empty()) return;
-  orders.Trouble(fmt::format("slots {} have no owner", SlotsText(left)));
+  orders.Trouble(fmt::format("slots {} have no owner{}", SlotsText(left), WaitedFor(situation)));
+  orders.Again(kSoon);
+  // Who has taken a giver's place may have them, with their keys, and not have told, or not everybody. A
+  // claim would take them from him, and he would delete the keys.
+  const bool told = situation.All(
+      [](const Member& member) { return member.ready || (!member.silent && (member.dead || member.shut)); });
+  if (orders.Since("unowned, to " + to.name) < kToldOf || !told) return;
   orders.Give(to, "claim", {{"slots", left.Text()}, {"node", to.id}},
               fmt::format("slots {} have no owner, and were on their way to it", SlotsText(left)),
               {.pause = kPause, .notable = true});
 }
 
+// Whether a replica is there for it, and isn't linked yet: until then what comes would be on it alone.
+bool AwaitsReplica(const Situation& situation, const Node& to) {
+  bool coming = false;
+  for (const Member* follower : to.followers) {
+    if (follower->ready && follower->linked) return false;
+    coming = coming || (follower->ready && follower->stays() && !follower->held);
+  }
+  return coming && situation.replicas > 0;
+}
+
+bool HasLinkedReplica(const Node& to) {
+  return std::any_of(to.followers.begin(), to.followers.end(),
+                     [](const Member* follower) { return follower->ready && follower->linked; });
+}
+
+// Whether somebody is about to be told to follow one that lacks a replica.
+bool IsReplicaLeft(const Situation& situation, const Roles& roles) {
+  for (const Member& member : situation.members) {
+    if (!member.ready || !member.stays() || member.held) continue;
+    if (member.master) {
+      const bool idle = member.empty && member.self->slots.empty() && situation.SlotsOf(member).empty();
+      if (idle && !Roles::Has(roles.added, member.id)) return true;
+      continue;
+    }
+    const Node* master = situation.At(member.primary);
+    if (!master || !master->master) continue;
+    if (master->slots.empty() && !Roles::Has(roles.added, master->id)) return true;
+    const auto staying = std::count_if(master->followers.begin(), master->followers.end(),
+                                       [](const Member* follower) { return follower->stays(); });
+    if (staying > situation.replicas) return true;
+  }
+  return false;
+}
+
 // A move goes on: import on the target, keys from the source, then the target claims what has come whole.
-void GoOn(const Pair& pair, const SlotSet& slots, Orders& orders) {
+//
+// A master without slots gets one first, that with the fewest keys, if any: Redis elects nobody in place of
+// one that has none, and after that it is a master as any other.
+void GoOn(const Situation& situation, const Pair& pair, const SlotSet& slots, Orders& orders) {
   const auto& [from, to] = pair;
+  const Node& target = *situation.NodeOf(*to);
   const SlotSet imported = KeysOf(to->self->importing) & slots;
   const auto given = ByNode(from->self->migrating);
   const auto to_it = given.find(to->id);
@@ -159,12 +267,25 @@ void GoOn(const Pair& pair, const SlotSet& slots, Orders& orders) {
     orders.Give(*to, "import", {{"slots", missing.Text()}, {"from", from->id}},
                 fmt::format("slots {} go {}", SlotsText(missing), way), {.pause = kPause});
   }
-  const SlotSet rest = imported - whole;
-  if (rest.empty()) return;
-  orders.Give(
-      *from, "hand-over",
-      {{"slots", rest.Text()}, {"to", to->id}, {"host", to->address}, {"port", std::to_string(to->port)}},
-      fmt::format("slots {} go {}", SlotsText(rest), way), {.pause = kPause, .deadline = kHandOver});
+  SlotSet rest = imported - whole;
+  const bool first = target.slots.empty();
+  if (rest.empty() || (first && !whole.empty())) return;
+  if (AwaitsReplica(situation, target)) {
+    orders.Trouble(fmt::format("{} has no replica that is linked yet: slots {} wait for that", to->name,
+                               SlotsText(rest)));
+    orders.Again(kSoon);
+    return;
+  }
+  const SlotSet begun = first && to_it != given.end() ? rest & to_it->second : SlotSet();
+  if (!begun.empty()) rest = begun.First(1);
+  std::map<std::string, std::string> args = {
+      {"to", to->id}, {"host", to->address}, {"port", std::to_string(to->port)}};
+  args["slots"] = rest.Text();
+  if (first && begun.empty()) args["smallest"] = "yes";
+  if (HasLinkedReplica(target)) args["replica"] = "yes";
+  orders.Give(*from, "hand-over", std::move(args),
+              fmt::format("{}slots {} go {}", first && begun.empty() ? "one of " : "", SlotsText(rest), way),
+              {.pause = kPause, .deadline = kHandOver});
 }
 
 // What each of those that are to have slots has once all that is on its way has come.
@@ -200,6 +321,16 @@ std::vector<Account> Accounts(const Situation& situation, const Roles& roles, co
   return accounts;
 }
 
+// One that has died and come back, or a slot that was moved by hand, may make more of them.
+Memory::Moving HowFar(const std::vector<Account>& accounts, const Memory::Moving& before) {
+  Memory::Moving now;
+  for (const Account& account : accounts) {
+    now.left += std::max(0, account.node->slots.count() - account.wanted);
+  }
+  now.all = std::max(before.all, now.left);
+  return now;
+}
+
 // A node whose claim raises its epoch takes back what others have claimed of it and it hasn't heard of, and
 // they drop the keys. So none gives and takes at the same time, and none takes before it has heard of all it
 // gave.
@@ -209,6 +340,16 @@ bool MayTake(const Situation& situation, const Moves& moves, const Member& membe
 
 bool CanMove(const Member* member) { return member && member->ready && member->master && !member->silent; }
 
+// Slots are on their way from it, be it to one that has died: they come first.
+bool Gives(const Member& member) { return !member.self->migrating.empty(); }
+
+// One that is to hand over its role gives nothing more away before.
+bool IsToStepDown(const Situation& situation, const Member& member) {
+  return std::any_of(situation.input->awaited.begin(), situation.input->awaited.end(), [&](const Step* step) {
+    return step->verb == "step-down" && step->instance == member.name;
+  });
+}
+
 void Begin(const Situation& situation, const Roles& roles, Moves& moves, Orders& orders) {
   std::vector<Account> accounts = Accounts(situation, roles, moves);
   for (Account& from : accounts) {
@@ -216,8 +357,8 @@ void Begin(const Situation& situation, const Roles& roles, Moves& moves, Orders&
     orders.Trouble(fmt::format("{} has {} slots, and is to have {}", situation.NameOf(from.node->id),
                                from.has, from.wanted));
     const Member* giver = from.node->member;
-    if (!CanMove(giver) || moves.giving.contains(giver) || moves.taking.contains(giver) ||
-        orders.Imports(from.node->id, giver->name))
+    if (!CanMove(giver) || Gives(*giver) || moves.giving.contains(giver) || moves.taking.contains(giver) ||
+        orders.Imports(from.node->id, giver->name) || IsToStepDown(situation, *giver))
       continue;
     SlotSet slots = from.node->slots;
     for (Account& to : accounts) {
@@ -225,6 +366,11 @@ void Begin(const Situation& situation, const Roles& roles, Moves& moves, Orders&
       if (number <= 0 || !CanMove(to.node->member)) continue;
       // A new master refuses all commands until it has seen the cluster be well for a while.
       if (!to.node->member->cluster_ok && giver->cluster_ok) {
+        orders.Again(kSoon);
+        continue;
+      }
+      const bool lacks = situation.replicas > 0 && !HasLinkedReplica(*to.node);
+      if (lacks && (AwaitsReplica(situation, *to.node) || IsReplicaLeft(situation, roles))) {
         orders.Again(kSoon);
         continue;
       }
@@ -271,7 +417,7 @@ void Adopt(const Situation& situation, const Roles& roles, Orders& orders) {
     if (member.ready) slots -= KeysOf(member.self->importing);
   }
   if (slots.empty() || roles.kept.empty()) return;
-  orders.Trouble(fmt::format("slots {} have no owner", SlotsText(slots)));
+  orders.Trouble(fmt::format("slots {} have no owner{}", SlotsText(slots), WaitedFor(situation)));
   orders.Again(kSoon);
   const bool whole = situation.All([](const Member& member) { return member.ready; }) &&
                      std::all_of(situation.nodes.begin(), situation.nodes.end(),
@@ -286,6 +432,24 @@ void Adopt(const Situation& situation, const Roles& roles, Orders& orders) {
 }
 
 }  // namespace
+
+SlotSet OnTheirWayTo(const Situation& situation, const std::string& id) {
+  SlotSet slots;
+  for (const Member& member : situation.members) {
+    if (!member.ready) continue;
+    for (const auto& [slot, to] : member.self->migrating) {
+      if (to == id) slots.Add(slot);
+    }
+  }
+  return slots;
+}
+
+bool HasMarksOf(const Member& member, const std::string& id) {
+  const auto names = [&id](const auto& mark) { return mark.second == id; };
+  const auto &importing = member.self->importing, &migrating = member.self->migrating;
+  return std::any_of(importing.begin(), importing.end(), names) ||
+         std::any_of(migrating.begin(), migrating.end(), names);
+}
 
 std::vector<int> EvenCounts(const std::vector<int>& has, int more) {
   if (has.empty()) return {};
@@ -321,7 +485,8 @@ std::vector<int> FilledCounts(const std::vector<int>& has, int more) {
   return counts;
 }
 
-void Slots(const Situation& situation, const Roles& roles, const Memory& memory, Orders& orders) {
+void Slots(const Situation& situation, const Roles& roles, Memory& memory, Orders& orders) {
+  if (!situation.moving) memory.moving = {};
   Moves moves;
   for (const Member& member : situation.members) {
     if (!member.ready || !member.master) continue;
@@ -338,10 +503,12 @@ void Slots(const Situation& situation, const Roles& roles, const Memory& memory,
     if (moves.taking.contains(pair.first) || !MayTake(situation, moves, *pair.second)) continue;
     moves.giving.insert(pair.first);
     moves.taking.insert(pair.second);
-    GoOn(pair, slots, orders);
+    GoOn(situation, pair, slots, orders);
   }
-  if (situation.unowned.empty() && roles.lacking == 0 && (situation.even || !roles.drained.empty()))
+  if (situation.unowned.empty() && roles.lacking == 0 && (situation.even || !roles.drained.empty())) {
+    if (situation.moving) memory.moving = HowFar(Accounts(situation, roles, moves), memory.moving);
     Begin(situation, roles, moves, orders);
+  }
   Adopt(situation, roles, orders);
   Disagreements(situation, orders);
 }

@@ -8,11 +8,13 @@
 #include <map>
 #include <optional>
 #include <random>
+#include <set>
 #include <string>
 #include <vector>
 
 #include "recipes/recipe.h"
 #include "recipes/redis/slots.h"
+#include "recipes/redis_cluster/last_seen.h"
 
 namespace muster::redis_cluster {
 
@@ -45,11 +47,22 @@ class TestingBus {
     uint64_t current_epoch = 0;
     std::map<std::string, Known> known;  // itself, too
     std::map<int, std::string> migrating, importing;
-    std::map<int, int> keys;  // by slot, a bit for each of its two keys
+    std::map<int, int> keys;  // by slot, a bit for each of its keys
     std::map<std::string, Time> banned, voted;
     bool ok = false, linked = false, synced = false;
+    bool lags = false;             // its link stands, and it takes nothing of what comes
+    bool frozen = false;           // it runs, and answers nobody of muster's
+    bool cut = false;              // its link to its master can't be made
+    bool foreign = false;          // muster is told nothing of it
+    std::set<std::string> doubts;  // ids that it doesn't reach, though others do
     int64_t offset = 0;
+    std::string history;  // that the offset counts in
+    int histories = 0;
+    Time unlinked_at{};  // 0: never, or not since it was started
+    LastSeen seen;       // by its agent
     std::string write = "ok";
+    std::vector<std::string> former;  // ids that it has had
+    bool had_keys = false;            // that it wasn't told to give up
     std::optional<Work> work;
     std::string seat() const { return fmt::format("{}:{}", address, port); }
     Known& self() { return known[id]; }
@@ -58,10 +71,30 @@ class TestingBus {
     int masters = 3, replicas = 1, hosts = 3;
     unsigned seed = 1;
     Duration node_timeout = 1s;
+    bool append_only = true;    // as the file says; only what the mender makes of it is modelled
+    std::string save = "";      // the same of snapshots
     bool lossy_orders = false;  // some orders come to nothing, or are done and not told of
   };
 
   explicit TestingBus(Options options) : options_(options), random_(options.seed) {}
+
+  std::string MasterOf(int slot) {
+    for (auto& [name, server] : servers_) {
+      if (server.running && server.self().master && server.self().slots.Has(slot)) return name;
+    }
+    return "";
+  }
+  // "": nobody is this node.
+  std::string NameOf(const std::string& id) {
+    const Server* server = ById(id);
+    return server ? server->name : "";
+  }
+  int Masters() {
+    int masters = 0;
+    for (auto& [name, server] : servers_)
+      masters += !server.self().slots.empty() && server.self().master ? 1 : 0;
+    return masters;
+  }
 
  protected:
   bool Chance(int percent) { return std::uniform_int_distribution<int>(0, 99)(random_) < percent; }
@@ -84,6 +117,11 @@ class TestingBus {
   }
 
   void Fresh(Server& server) {
+    if (!server.id.empty()) {
+      const std::string& primary = server.self().primary;
+      server.former.push_back(server.id + (primary.empty() ? "" : ">" + primary));
+    }
+    server.had_keys = server.had_keys || !server.keys.empty();
     server.id = NewId();
     server.known = {{server.id, Known{.seat = server.seat()}}};
     server.current_epoch = 0;
@@ -93,7 +131,16 @@ class TestingBus {
     server.banned.clear();
     server.voted.clear();
     server.linked = server.synced = false;
+    Begin(server);
+  }
+  // A history of its own.
+  void Begin(Server& server) {
+    server.history = fmt::format("{}-{}", server.name, ++server.histories);
     server.offset = 0;
+  }
+  void Unlink(Server& server) {
+    if (server.linked) server.unlinked_at = now_;
+    server.linked = false;
   }
 
   bool Reaches(const Server& a, const Server& b) const { return a.running && b.running; }
@@ -192,6 +239,7 @@ class TestingBus {
   // newer.
   void Update(Server& a, const std::string& owner, const SlotSet& claimed, Server* teller) {
     Known& node = a.known[owner];
+    if (node.slots == claimed) return;
     Known& self = a.self();
     const std::string master = self.master ? a.id : self.primary;
     SlotSet gained = claimed - node.slots;
@@ -239,7 +287,8 @@ class TestingBus {
     self.master = false;
     self.slots = {};
     self.primary = primary;
-    a.linked = a.synced = false;
+    Unlink(a);
+    a.synced = false;
     a.linked_at = now_;
   }
 
@@ -249,6 +298,7 @@ class TestingBus {
       Server* there = AtSeat(known.seat);
       const bool answers = there && there->id == id && Reaches(a, *there);
       if (!answers && now_ - known.heard > options_.node_timeout) known.suspected = true;
+      if (a.doubts.contains(id)) known.suspected = true;
     }
     // FAIL where most masters think so.
     for (auto& [id, known] : a.known) {
@@ -273,7 +323,9 @@ class TestingBus {
     const bool ok = covered.all() && there * 2 > masters;
     if (!ok || !a.self().master || now_ - a.started >= 2s) a.ok = ok;
     Replicate(a);
-    if (!a.self().master && a.known.contains(a.self().primary) && a.known[a.self().primary].failed &&
+    // By itself it takes over only where it hasn't been without its master for too long.
+    const bool fresh = a.linked || now_ - a.unlinked_at <= 11 * options_.node_timeout + 10s;
+    if (!a.self().master && a.known.contains(a.self().primary) && a.known[a.self().primary].failed && fresh &&
         a.synced && !a.known[a.self().primary].slots.empty() && Chance(2))
       Elect(a, true);
   }
@@ -284,22 +336,95 @@ class TestingBus {
       return;
     }
     Server* master = ById(self.primary);
-    const bool flows = master && Reaches(a, *master) && a.known.contains(self.primary);
+    const bool flows = master && Reaches(a, *master) && a.known.contains(self.primary) && !a.cut;
     if (!flows) {
-      a.linked = false;
+      Unlink(a);
       a.linked_at = now_;
       return;
     }
     if (!a.linked && now_ - a.linked_at < 60ms) return;
+    if (a.linked && a.lags) return;
     a.linked = a.synced = true;
     a.offset = master->offset;
+    a.history = master->history;
     a.keys = master->keys;
+  }
+  // What it says of itself, as Redis does in whole seconds.
+  Answers AnswersOf(Server& server) {
+    Answers answers;
+    redis::ServerInfo& info = answers.info;
+    info.master = server.self().master;
+    info.replica = !info.master;
+    info.link_up = server.linked;
+    const auto seconds = [&](Time from) { return (now_ - from) / 1s; };
+    info.uptime_s = seconds(server.started);
+    if (info.replica && !server.linked && server.unlinked_at != Time{})
+      info.link_down_s = seconds(server.unlinked_at);
+    info.offset = server.offset;
+    info.replication_id = server.history;
+    answers.takes_writes = info.master && server.ok;
+    return answers;
+  }
+  static std::string Arg(const Work& work, const char* name) {
+    const auto found = work.order.args.find(name);
+    return found == work.order.args.end() ? "" : found->second;
+  }
+  static SlotSet Slots(const Work& work) {
+    const auto slots = SlotSet::Parse(Arg(work, "slots"));
+    EXPECT_TRUE(slots.ok() && !slots->empty()) << work.order.verb;
+    return slots.ok() ? *slots : SlotSet();
+  }
+  // Some of the keys of `slot` have begun to go to another than `target`, who is there.
+  bool MayBeAtAnother(Server& server, int slot, const std::string& target) {
+    const auto mark = server.migrating.find(slot);
+    if (mark == server.migrating.end() || mark->second == target) return false;
+    const auto before = server.known.find(mark->second);
+    return before != server.known.end() && before->second.master && !before->second.failed &&
+           !before->second.seat.empty();
+  }
+  static int Smallest(const Server& server, const std::vector<int>& slots) {
+    const auto keys = [&](int slot) { return server.keys.contains(slot) ? server.keys.at(slot) : 0; };
+    return *std::min_element(slots.begin(), slots.end(),
+                             [&](int one, int other) { return keys(one) < keys(other); });
+  }
+  // What SETSLOT NODE does.
+  void Claim(Server& server, const SlotSet& slots, const std::string& id) {
+    Known& self = server.self();
+    if (!self.master || !server.known.contains(id)) return;
+    bool imported = false, mine = false;
+    for (const int slot : slots.List()) {
+      if (self.slots.Has(slot) && id != server.id && server.keys.contains(slot)) return;  // Redis refuses
+      mine |= self.slots.Has(slot) && id != server.id;
+      imported |= id == server.id && server.importing.contains(slot);
+      if (id == server.id) {
+        server.importing.erase(slot);
+      } else if (server.migrating.contains(slot) && !server.keys.contains(slot)) {
+        server.migrating.erase(slot);
+      }
+    }
+    for (auto& [other, known] : server.known) {
+      if (other != id) known.slots -= slots;
+    }
+    server.known[id].slots |= slots;
+    if (imported) {
+      uint64_t most = 0;
+      for (auto& [other, known] : server.known) most = std::max(most, known.epoch);
+      most = std::max(most, server.current_epoch);
+      if (self.epoch == 0 || self.epoch != most) {
+        server.current_epoch = most + 1;
+        self.epoch = server.current_epoch;
+      }
+      for (auto& [name, other] : servers_) {
+        if (&other != &server && Reaches(server, other)) Hear(other, server);
+      }
+    }
+    if (mine && self.slots.empty()) SetPrimary(server, id);
   }
   // Whether it is a master now.
   bool Elect(Server& a, bool vote) {
     Known& self = a.self();
     const std::string old = self.primary;
-    if (!a.known.contains(old) || a.known[old].slots.empty()) return false;
+    if (!a.known.contains(old) || (vote && a.known[old].slots.empty())) return false;
     if (vote) {
       int all = 0, votes = 0;
       ++a.current_epoch;
@@ -321,7 +446,10 @@ class TestingBus {
     self.epoch = ++a.current_epoch;
     self.master = true;
     self.primary.clear();
-    a.linked = false;
+    Unlink(a);
+    const int64_t offset = a.offset;
+    Begin(a);
+    a.offset = offset;
     self.slots |= a.known[old].slots;
     a.known[old].slots = {};
     for (auto& [name, other] : servers_) {

@@ -71,9 +71,18 @@ class MembersTest : public redis::RedisTest {
     Order(*members_[0], "meet", {{"nodes", seats}});
     for (size_t i = 0; i < 3; ++i) Order(*members_[i], "own", {{"slots", redis::EvenSlots(3)[i].Text()}});
     for (size_t i = 3; i < members_.size(); ++i) {
-      Order(*members_[i], "follow", {{"node", IdOf(*members_[i % 3])}});
+      const std::string master = IdOf(*members_[i % 3]);
+      EXPECT_TRUE(Eventually([&] { return Knows(*members_[i], master); }))
+          << "members don't hear of each other";
+      Order(*members_[i], "follow", {{"node", master}});
     }
     EXPECT_TRUE(Eventually([&] { return Agreed(); })) << Fact(*members_[0], "view");
+  }
+
+  bool Knows(TestMember& member, const std::string& id) {
+    auto view = redis::ParseClusterNodes(Call(*member.server, {"CLUSTER", "NODES"}, kPassword).text);
+    const redis::ClusterNode* node = view.ok() ? view->Find(id) : nullptr;
+    return node && !node->handshake;
   }
 
   bool Agreed() {

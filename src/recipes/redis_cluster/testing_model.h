@@ -12,6 +12,8 @@
 #include <random>
 
 #include "base/text.h"
+#include "model/listens.h"
+#include "model/testing_values.h"
 #include "recipes/redis/slots.h"
 #include "recipes/redis/words.h"
 #include "recipes/redis_cluster/mender.h"
@@ -35,14 +37,13 @@ class TestingCluster : public TestingBus {
   void Want(int masters, int replicas) {
     options_.masters = masters;
     options_.replicas = replicas;
-    service_.settings = {};
-    service_.settings.type = Value::Type::kMap;
-    Put("masters", masters);
-    Put("replicas", replicas);
-    Value settings;
-    settings.type = Value::Type::kMap;
-    settings.entries.push_back({"cluster-node-timeout", {}, Number(options_.node_timeout.count())});
-    service_.settings.entries.push_back({"settings", {}, settings});
+    const Value settings =
+        Map({{"cluster-node-timeout", Scalar(std::to_string(options_.node_timeout.count()))},
+             {"appendonly", Scalar(options_.append_only ? "yes" : "no")},
+             {"save", Scalar(options_.save)}});
+    service_.settings = Map({{"masters", Scalar(std::to_string(masters))},
+                             {"replicas", Scalar(std::to_string(replicas))},
+                             {"settings", settings}});
   }
   Server& Add() {
     Instance instance;
@@ -70,24 +71,45 @@ class TestingCluster : public TestingBus {
   void Undesire(const std::string& name) {
     std::erase_if(desired_, [&](const Instance& instance) { return instance.name == name; });
   }
+  // It goes on, and is no member.
+  void Disown(const std::string& name) {
+    Undesire(name);
+    at(name).foreign = true;
+    observed_.erase(name);
+    dirty_ = true;
+  }
   void Remove(const std::string& name) {
     Undesire(name);
     servers_.erase(name);
     observed_.erase(name);
     dirty_ = true;
   }
+  // As a run removes it: its agent tells that it isn't there.
+  void TakeAway(const std::string& name) {
+    const std::string host = at(name).host;
+    Remove(name);
+    observed_[name] = {.name = name, .service = "cache", .host = host, .state = InstanceState::kAbsent};
+  }
   void Kill(const std::string& name) {
     Server& server = at(name);
     if (!server.running) return;
+    server.seen.Ended(now_);
     server.running = server.linked = server.ok = false;
     server.died = now_;
     if (server.work) Finish(server);
     Tell(server);
   }
+  // Nobody starts it again.
+  void KillForGood(const std::string& name) {
+    at(name).gone = true;
+    Kill(name);
+  }
   void Wipe(const std::string& name) {
     Kill(name);
     Fresh(at(name));
   }
+  // By somebody's hand.
+  void Follow(const std::string& name, const std::string& master) { SetPrimary(at(name), at(master).id); }
   void Hold(const std::string& name) {
     at(name).held = true;
     held_.insert(name);
@@ -101,9 +123,14 @@ class TestingCluster : public TestingBus {
   }
   void Silence(const std::string& host, bool silent) {
     silent ? (void)silent_.insert(host) : (void)silent_.erase(host);
+    silent ? (void)silent_since_.emplace(host, now_) : (void)silent_since_.erase(host);
     dirty_ = true;
   }
-  void ForgetMender() { mender_ = MakeRedisClusterMender(); }  // as a restart of the server does
+  // As a restart of the server does; all tell it anew what they know.
+  void ForgetMender() {
+    mender_ = MakeRedisClusterMender();
+    for (auto& [name, server] : servers_) Tell(server);
+  }
   // A step of a run that waits.
   void Await(const std::string& verb, const std::string& instance,
              std::map<std::string, std::string> args = {}) {
@@ -121,13 +148,20 @@ class TestingCluster : public TestingBus {
   void GiveUp() { awaited_.clear(); }
   // Two keys in each of so many slots, on their owners.
   void Fill(int every = 64) {
-    for (int slot = 0; slot < redis::kSlots; slot += every) {
+    for (int slot = 0; slot < redis::kSlots; slot += every) Fill(SlotSet::Range(slot, slot));
+    Pass(2s);
+  }
+  void Fill(const SlotSet& slots) {
+    for (const int slot : slots.List()) {
       filled_.push_back(slot);
-      for (auto& [name, server] : servers_) {
-        if (server.running && server.self().master && server.self().slots.Has(slot)) server.keys[slot] = 3;
-      }
+      at(MasterOf(slot)).keys[slot] = 3;
     }
-    for (int i = 0; i < 200; ++i) Tick();
+  }
+
+  // A write to a slot that has been filled, acknowledged by its owner alone.
+  void Write(int slot) {
+    at(MasterOf(slot)).keys[slot] |= kWritten;
+    written_.insert(slot);
   }
 
   void Tick() {
@@ -139,13 +173,16 @@ class TestingCluster : public TestingBus {
     }
     for (auto& [name, server] : servers_) {
       if (server.work) Progress(server);
-      if (server.running && now_ - server.looked >= 1s) Tell(server);
+      if (server.running && !server.frozen && now_ - server.looked >= 1s) Tell(server);
     }
     // What is lost because a replica hasn't had it yet is Redis' own affair.
     for (auto& [name, server] : servers_) {
       if (server.running && server.linked) Replicate(server);
     }
     if (dirty_ || (again_ != Time{} && now_ >= again_)) Ask();
+  }
+  void Pass(Duration time) {
+    for (const Time end = now_ + time; now_ < end;) Tick();
   }
   // Whether it came to `what` within so long.
   template <class What>
@@ -175,20 +212,11 @@ class TestingCluster : public TestingBus {
                        [](const auto& one) { return one.second.work.has_value(); });
   }
   const std::string& waits() const { return waits_; }
+  const std::vector<std::string>& says() const { return says_; }
   // Codes, by "INSTANCE.VERB" of what was awaited.
   const std::map<std::string, std::string>& refused() const { return refused_; }
-  std::string MasterOf(int slot) {
-    for (auto& [name, server] : servers_) {
-      if (server.running && server.self().master && server.self().slots.Has(slot)) return name;
-    }
-    return "";
-  }
-  int Masters() {
-    int masters = 0;
-    for (auto& [name, server] : servers_)
-      masters += !server.self().slots.empty() && server.self().master ? 1 : 0;
-    return masters;
-  }
+  // What was said of it.
+  const std::map<std::string, std::string>& refusals() const { return refusals_; }
   // "" where all is as it should be, as seen from outside.
   std::string Why() {
     SlotSet owned;
@@ -227,12 +255,19 @@ class TestingCluster : public TestingBus {
     }
     return "";
   }
-  // Slots whose owner hasn't both keys.
+  std::string ReplicaOf(const std::string& master) {
+    for (auto& [name, server] : servers_) {
+      if (server.self().primary == at(master).id) return name;
+    }
+    return "";
+  }
+  // Slots whose owner hasn't all keys.
   std::vector<int> Lost() {
     std::vector<int> lost;
     for (const int slot : filled_) {
       const std::string owner = MasterOf(slot);
-      if (owner.empty() || at(owner).keys[slot] != 3) lost.push_back(slot);
+      const int all = written_.contains(slot) ? 3 | kWritten : 3;
+      if (owner.empty() || at(owner).keys[slot] != all) lost.push_back(slot);
     }
     return lost;
   }
@@ -255,20 +290,14 @@ class TestingCluster : public TestingBus {
   }
 
  private:
-  static Value Number(int64_t number) {
-    Value value;
-    value.type = Value::Type::kInteger;
-    value.text = std::to_string(number);
-    return value;
-  }
-  void Put(const char* key, int64_t number) {
-    service_.settings.entries.push_back({key, {}, Number(number)});
-  }
+  static constexpr int kWritten = 4;
+
   void Start(Server& server) {
     server.running = true;
     server.ok = server.linked = false;
     server.started = server.looked = now_;
-    server.offset = 0;
+    server.unlinked_at = {};
+    Begin(server);
     for (auto& [id, known] : server.known) {
       known.heard = now_;
       known.suspected = false;
@@ -290,7 +319,7 @@ class TestingCluster : public TestingBus {
     seen.service = "cache";
     seen.host = server.host;
     server.looked = now_;
-    if (silent_.contains(server.host)) return;
+    if (silent_.contains(server.host) || server.foreign) return;
     if (!server.running) {
       seen.state = server.held ? InstanceState::kStopped : InstanceState::kBackoff;
     } else if (now_ - server.started < 50ms) {
@@ -298,22 +327,34 @@ class TestingCluster : public TestingBus {
     } else {
       seen.state = InstanceState::kReady;
       seen.facts = FactsOf(server);
+      server.seen.Answered(AnswersOf(server), now_, now_);
     }
+    seen.facts[kListensFact] = fmt::format("{} {} {}", server.address, server.port + 10000, server.port);
+    const bool runs = seen.state == InstanceState::kReady;
+    server.seen.Tell(runs, runs, now_, seen.facts);
     Observed& old = observed_[server.name];
     if (old.state != seen.state || old.facts != seen.facts) dirty_ = true;
     old = seen;
   }
   std::map<std::string, std::string> FactsOf(Server& server) {
     Known& self = server.self();
-    std::map<std::string, std::string> facts{
-        {"role", self.master ? "master" : "replica"}, {"node", server.id},
-        {"cluster", server.ok ? "ok" : "fail"},       {"epoch", std::to_string(server.current_epoch)},
-        {"offset", std::to_string(server.offset)},    {"write", server.write}};
+    std::map<std::string, std::string> facts{{"role", self.master ? "master" : "replica"},
+                                             {"node", server.id},
+                                             {"cluster", server.ok ? "ok" : "fail"},
+                                             {"epoch", std::to_string(server.current_epoch)},
+                                             {"offset", std::to_string(server.offset)},
+                                             {"history", server.history},
+                                             {"write", server.write}};
     if (!self.master) {
       facts["primary"] = self.primary;
       facts["link"] = server.linked ? "up" : "down";
     }
     if (server.keys.empty()) facts["empty"] = "yes";
+    if (!server.former.empty()) facts["was"] = Join(server.former, " ");
+    const bool formed = std::any_of(server.known.begin(), server.known.end(),
+                                    [](const auto& known) { return !known.second.slots.empty(); });
+    server.had_keys = server.had_keys || !server.keys.empty() || server.ok;
+    if (server.keys.empty() && server.had_keys && !formed) facts["lost"] = "yes";
     SlotSet drained;
     for (const auto& [slot, to] : server.migrating) {
       if (!server.keys.contains(slot)) drained.Add(slot);
@@ -366,12 +407,15 @@ class TestingCluster : public TestingBus {
                         .missing = {},
                         .held = held_,
                         .silent = silent_,
+                        .silent_since = silent_since_,
                         .awaited = awaited,
                         .now = now_};
     Mending mending = mender_->On(input);
     waits_.clear();
+    says_ = mending.says;
     for (const auto& [id, error] : mending.refused) {
       refused_[id] = error.code();
+      refusals_[id] = error.message();
       std::erase_if(awaited_, [&gone = id](const auto& step) { return step->id == gone; });
     }
     for (const auto& wait : mending.waits) {
@@ -402,24 +446,15 @@ class TestingCluster : public TestingBus {
     Work& work = *server.work;
     if (!server.running || now_ >= work.deadline) {
       Finish(server);
-      if (server.running) Tell(server);
+      if (server.running && !server.frozen) Tell(server);
       return;
     }
-    if (now_ < work.ends) return;
+    if (now_ < work.ends || server.frozen) return;
     const bool lost = options_.lossy_orders && !work.begun && Chance(10);
     work.begun = true;
     if (!lost && !Perform(server, work)) return;
     Finish(server);
     if (!options_.lossy_orders || !Chance(10)) Tell(server);
-  }
-  static std::string Arg(const Work& work, const char* name) {
-    const auto found = work.order.args.find(name);
-    return found == work.order.args.end() ? "" : found->second;
-  }
-  static SlotSet Slots(const Work& work) {
-    const auto slots = SlotSet::Parse(Arg(work, "slots"));
-    EXPECT_TRUE(slots.ok() && !slots->empty()) << work.order.verb;
-    return slots.ok() ? *slots : SlotSet();
   }
   // Whether it has ended, well or not.
   bool Perform(Server& server, Work& work) {
@@ -447,8 +482,21 @@ class TestingCluster : public TestingBus {
     }
     if (verb == "own") {
       SlotSet slots = Slots(work);
-      for (const auto& [id, known] : server.known) slots -= known.slots;
-      if (self.master) self.slots |= slots;
+      const std::string of = Arg(work, "of");
+      for (const auto& [id, known] : server.known) {
+        if (id != of) slots -= known.slots;
+      }
+      if (!self.master || slots.empty()) return true;
+      if (!of.empty()) {
+        EXPECT_TRUE(server.keys.empty()) << server.name << " has keys";
+        const Server* const owner = ById(of);
+        EXPECT_TRUE(!owner || (owner->gone && silent_.contains(owner->host)))
+            << "whose slots they are is still there";
+        self.epoch = ++server.current_epoch;
+        const auto gone = server.known.find(of);
+        if (gone != server.known.end()) gone->second.slots -= slots;
+      }
+      self.slots |= slots;
       return true;
     }
     if (verb == "follow") {
@@ -464,6 +512,10 @@ class TestingCluster : public TestingBus {
       for (const std::string_view id : redis::Words(nodes)) {
         const std::string node(id);
         if (node == server.id || node == self.primary || !server.known.contains(node)) continue;
+        const auto names = [&](const auto& mark) { return mark.second == node; };
+        if (std::any_of(server.migrating.begin(), server.migrating.end(), names) ||
+            std::any_of(server.importing.begin(), server.importing.end(), names))
+          continue;
         server.known.erase(node);
         server.banned[node] = now_;
       }
@@ -477,6 +529,10 @@ class TestingCluster : public TestingBus {
       return true;
     }
     if (verb == "hand-over") return HandOver(server, work);
+    if (verb == "mark") {
+      Mark(server, work);
+      return true;
+    }
     if (verb == "claim") {
       Claim(server, Slots(work), Arg(work, "node"));
       return true;
@@ -492,6 +548,7 @@ class TestingCluster : public TestingBus {
       if (!self.slots.empty() || (self.master && !server.keys.empty())) return true;
       if (server.known.size() == 1 && self.master && self.epoch == 0) return true;
       Fresh(server);
+      if (verb == "leave") server.had_keys = false;
       return true;
     }
     ADD_FAILURE() << "no such verb: " << verb;
@@ -499,50 +556,29 @@ class TestingCluster : public TestingBus {
   }
   bool TakeOver(Server& server, Work& work) {
     Known& self = server.self();
+    if (self.master && !Arg(work, "slots").empty()) Mark(server, work);
     if (self.master || self.primary != Arg(work, "of")) return true;
     const std::string how = Arg(work, "how");
     Server* master = ById(self.primary);
     const bool lives = master && Reaches(server, *master);
     if (how == "plain" && (!lives || !server.linked)) return true;
+    // Its master takes no writes meanwhile, and waits until it has all; it gives up in the end.
+    if (how == "plain" && server.lags) return false;
+    if (how == "plain") Replicate(server);
     if (Arg(work, "only") == "empty" && !server.keys.empty()) return true;
-    if (how != "plain" && lives) {
+    // One that has just started again takes no writes for 2 s (CLUSTER_WRITABLE_DELAY).
+    if (how != "plain" && lives && now_ - master->started > 2s) {
       // Only while there is nothing to lose.
       EXPECT_TRUE(server.keys.empty()) << "a living master was replaced by " << how;
     }
-    Elect(server, how != "takeover");
+    if (Elect(server, how != "takeover") && !Arg(work, "slots").empty()) Mark(server, work);
     return true;
   }
-  void Claim(Server& server, const SlotSet& slots, const std::string& id) {
-    Known& self = server.self();
-    if (!self.master || !server.known.contains(id)) return;
-    bool imported = false, mine = false;
-    for (const int slot : slots.List()) {
-      if (self.slots.Has(slot) && id != server.id && server.keys.contains(slot)) return;  // Redis refuses
-      mine |= self.slots.Has(slot) && id != server.id;
-      imported |= id == server.id && server.importing.contains(slot);
-      if (id == server.id) {
-        server.importing.erase(slot);
-      } else if (server.migrating.contains(slot) && !server.keys.contains(slot)) {
-        server.migrating.erase(slot);
-      }
+  void Mark(Server& server, const Work& work) {
+    if (!server.self().master) return;
+    for (const int slot : (Slots(work) & server.self().slots).List()) {
+      if (server.known.contains(Arg(work, "to"))) server.migrating.try_emplace(slot, Arg(work, "to"));
     }
-    for (auto& [other, known] : server.known) {
-      if (other != id) known.slots -= slots;
-    }
-    server.known[id].slots |= slots;
-    if (imported) {
-      uint64_t most = 0;
-      for (auto& [other, known] : server.known) most = std::max(most, known.epoch);
-      most = std::max(most, server.current_epoch);
-      if (self.epoch == 0 || self.epoch != most) {
-        server.current_epoch = most + 1;
-        self.epoch = server.current_epoch;
-      }
-      for (auto& [name, other] : servers_) {
-        if (&other != &server && Reaches(server, other)) Hear(other, server);
-      }
-    }
-    if (mine && self.slots.empty()) SetPrimary(server, id);
   }
   bool HandOver(Server& server, Work& work) {
     Known& self = server.self();
@@ -552,6 +588,10 @@ class TestingCluster : public TestingBus {
       const SlotSet slots = Slots(work);
       if (!(slots - self.slots).empty()) return true;
       work.slots = slots.List();
+      for (const int slot : work.slots) {
+        if (MayBeAtAnother(server, slot, target->id)) return true;
+      }
+      if (Arg(work, "smallest") == "yes") work.slots = {Smallest(server, work.slots)};
       for (const int slot : work.slots) server.migrating[slot] = target->id;
     }
     for (int moved = 0; moved < 40 && !work.slots.empty(); ++moved) {
@@ -559,7 +599,7 @@ class TestingCluster : public TestingBus {
       const auto keys = server.keys.find(slot);
       if (keys != server.keys.end()) {
         if (!target->importing.contains(slot) && !target->self().slots.Has(slot)) return true;  // MOVED
-        const int key = keys->second & 1 ? 1 : 2;
+        const int key = keys->second & -keys->second;                                           // one of them
         target->keys[slot] |= key;
         if ((keys->second &= ~key) == 0) server.keys.erase(keys);
         if (server.keys.contains(slot)) return false;
@@ -574,13 +614,16 @@ class TestingCluster : public TestingBus {
   std::vector<Instance> desired_;
   std::map<std::string, Observed> observed_;
   std::set<std::string> held_, silent_, stepped_;
+  std::map<std::string, Time> silent_since_;
   std::vector<std::unique_ptr<Step>> awaited_;
   std::unique_ptr<Mender> mender_ = MakeRedisClusterMender();
   std::vector<Order> orders_;
   std::vector<Time> times_;
   std::vector<int> filled_;
+  std::set<int> written_;
   std::string waits_;
-  std::map<std::string, std::string> refused_;
+  std::vector<std::string> says_;
+  std::map<std::string, std::string> refused_, refusals_;
   Time again_{};
   bool dirty_ = true;
 };

@@ -15,13 +15,15 @@ using Values = std::map<std::string, std::string>;
 // For an order that carries no `within_ms`.
 Duration WithinOf(const std::string& verb, const Values& args);
 
-// As the table in docs/plan-redis.md says. Codes "bad-args", "unknown-verb", "failover-denied", "not-empty",
-// "setting-refused", "slots-elsewhere", "move-failed", "redis-refused" and those of the connection. `node`
-// lives until the task has ended.
+// As the table in docs/redis-orders.md says. Codes "bad-args", "unknown-verb", "failover-denied",
+// "not-empty", "setting-refused", "order-stale", "slots-elsewhere", "move-failed", "redis-refused" and those
+// of the connection. `node` lives until the task has ended.
 net::Task<Result<Values>> PerformVerb(Node& node, Operator::Context context, std::string verb, Values args);
 
-// Sets what differs from what the node has. Each value of CONFIG GET's names; what Redis can't set while it
-// runs is passed over, since what needs a restart gets one. Code "setting-refused", naming the setting.
-net::Task<Status> SetAll(Node& node, Values settings);
+// A `look` that is to tell how far a replica got: it waits a moment for the link to its master to end.
+bool WaitsForLink(const std::string& verb, const Values& args);
+
+// Whether the order is to go on: who gave it still waits for it, and none has come since. Code "order-stale".
+net::Task<Status> StillWanted(Operator::Context context);
 
 }  // namespace muster::redis_cluster

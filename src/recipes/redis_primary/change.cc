@@ -98,7 +98,7 @@ class Weaver {
     if (input_.desired->size() == 1) {
       output_.outages.push_back(name + " is out while its only instance restarts");
     } else {
-      output_.outages.push_back(fmt::format(
+      output_.notes.push_back(fmt::format(
           "{}: no write is lost; the primary hands over before it restarts, and writes are refused for some "
           "milliseconds then",
           name));

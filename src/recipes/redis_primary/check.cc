@@ -6,7 +6,8 @@
 #include "base/text.h"
 #include "recipes/common/placement.h"
 #include "recipes/common/values.h"
-#include "recipes/redis/member_layout.h"
+#include "recipes/redis/data_check.h"
+#include "recipes/redis/member_check.h"
 #include "recipes/redis_primary/layout.h"
 
 namespace muster::redis_primary {
@@ -14,13 +15,13 @@ namespace {
 
 constexpr Duration kLeaseLeast = 1s;
 
-class Checker {
+class Checker : redis::MemberChecker {
  public:
-  Checker(const Service& service, const Cluster& cluster)
-      : service_(service), cluster_(cluster), settings_(service.settings) {}
+  Checker(const Service& service, const Cluster& cluster) : MemberChecker(service, cluster) {}
 
   std::vector<Finding> Findings() {
-    findings_ = redis::CheckMember(service_, cluster_, PortsOf(service_), SettingsOf(service_));
+    CheckProtectedMode();
+    CheckMember(PortsOf(service_), SettingsOf(service_));
     CheckPlaces();
     CheckLease();
     CheckRoles();
@@ -28,16 +29,6 @@ class Checker {
   }
 
  private:
-  void Report(std::string_view code, const Value* value, std::string message, std::string fix,
-              Severity severity = Severity::kError) {
-    findings_.push_back({.severity = severity,
-                         .code = std::string(code),
-                         .mark = value ? value->mark : service_.mark,
-                         .message = std::move(message),
-                         .fix = std::move(fix),
-                         .file = ""});
-  }
-
   // The hosts that get a member: the first of the service's.
   std::vector<std::string> MemberHosts() const {
     std::vector<std::string> names;
@@ -111,18 +102,20 @@ class Checker {
              "leave it out");
     }
   }
-
-  const Service& service_;
-  const Cluster& cluster_;
-  const Value& settings_;
-  std::vector<Finding> findings_;
 };
 
 }  // namespace
 
 std::vector<Finding> RedisPrimaryLayout::Check(const Service& service, const Cluster& cluster,
                                                WallTime /*now*/) const {
-  return Checker(service, cluster).Findings();
+  std::vector<Finding> findings = Checker(service, cluster).Findings();
+  const std::string then =
+      ReplicasOf(service) > 0
+          ? "a linked replica is primary at once and fills it again; what was written while none was linked, "
+            "nobody has any more"
+          : "nobody else has what was written";
+  redis::CheckAppendOnly(service, SettingsOf(service), then, findings);
+  return findings;
 }
 
 }  // namespace muster::redis_primary

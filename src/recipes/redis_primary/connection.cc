@@ -57,13 +57,16 @@ net::Task<Result<Client>> OpenOther(Operator::Context context, std::string host,
   co_return co_await OpenWith(context, std::move(host), port, password, timeout);
 }
 
-net::Task<Result<redis::ServerInfo>> AskInfo(Operator::Context context, Client client, Duration timeout) {
-  const net::resp::Command command = {"INFO"};
-  MUSTER_CO_TRY(const net::resp::Value value, co_await client->Command(command, timeout));
-  if (value.is_error()) co_return net::resp::RefusedError(value, "INFO");
-  MUSTER_CO_TRY(redis::ServerInfo info, redis::ParseInfo(value.text));
-  MUSTER_CO_DO(CheckOwn(context, info));
-  co_return info;
+net::Task<Result<Answer>> AskInfo(Operator::Context context, Client client, Duration timeout) {
+  // A PING is refused as a write would be, where the disk takes none.
+  const std::vector<net::resp::Command> commands = {{"INFO"}, {"PING"}};
+  MUSTER_CO_TRY(const std::vector<net::resp::Value> values, co_await client->Pipeline(commands, timeout));
+  if (values[0].is_error()) co_return net::resp::RefusedError(values[0], "INFO");
+  Answer answer;
+  MUSTER_CO_TRY(answer.info, redis::ParseInfo(values[0].text));
+  MUSTER_CO_DO(CheckOwn(context, answer.info));
+  if (values[1].error_code() == "MISCONF") answer.refusal = values[1].text;
+  co_return answer;
 }
 
 }  // namespace muster::redis_primary

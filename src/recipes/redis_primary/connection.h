@@ -22,8 +22,12 @@ net::Task<Result<Client>> Open(Operator::Context context, std::shared_ptr<std::o
 // Another member, which has the same password.
 net::Task<Result<Client>> OpenOther(Operator::Context context, std::string host, int port, Duration timeout);
 
-// INFO of the member's own process. Code "port-taken" where another's answers, "redis-closed" where the one
-// that answered is gone, and those of net/resp_client.h.
-net::Task<Result<redis::ServerInfo>> AskInfo(Operator::Context context, Client client, Duration timeout);
+struct Answer {
+  redis::ServerInfo info;
+  std::string refusal;  // "MISCONF …" where it refuses writes because of its disk
+};
+// INFO of the member's own process, and whether its disk takes writes. Code "port-taken" where another's
+// answers, "redis-closed" where the one that answered is gone, and those of net/resp_client.h.
+net::Task<Result<Answer>> AskInfo(Operator::Context context, Client client, Duration timeout);
 
 }  // namespace muster::redis_primary

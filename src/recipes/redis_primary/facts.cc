@@ -11,7 +11,8 @@
 namespace muster::redis_primary {
 namespace {
 
-constexpr int64_t kLagMost = 5;  // seconds; who has confirmed nothing for longer isn't counted on
+// Seconds. A replica confirms once in each; who has confirmed nothing for longer isn't counted on.
+constexpr int64_t kLagMost = 2;
 
 bool IsFenced(const redis::ServerInfo& info) { return info.replica && info.master_host == kFenceHost; }
 
@@ -25,7 +26,9 @@ std::string Linked(const redis::ServerInfo& info) {
   return Join(names, ",");
 }
 
-std::string Behind(const redis::ServerInfo& info) {
+}  // namespace
+
+std::string BehindText(const redis::ServerInfo& info) {
   std::vector<std::string> texts;
   for (const redis::ReplicaLink& link : info.replicas) {
     texts.push_back(
@@ -34,13 +37,16 @@ std::string Behind(const redis::ServerInfo& info) {
   return Join(texts, ",");
 }
 
-}  // namespace
-
 Values RememberedFacts(const Record& record, int pid) {
   Values facts{{"term", std::to_string(record.term)}};
   if (record.copy > 0) {
     facts["copy"] = std::to_string(record.copy);
     facts["was"] = record.was;
+    if (record.was == "primary") facts["linked"] = record.linked;
+  }
+  if (record.lost > 0) {
+    facts["lost"] = std::to_string(record.lost);
+    if (!record.was.empty()) facts["lost_as"] = record.was;
     if (record.was == "primary") facts["linked"] = record.linked;
   }
   // One that has been started since takes no writes: that is how all begin.
@@ -49,7 +55,8 @@ Values RememberedFacts(const Record& record, int pid) {
   return facts;
 }
 
-Told Tell(const redis::ServerInfo& info, Record record, int pid, Duration quiet_after) {
+Told Tell(const redis::ServerInfo& info, Record record, int pid, Duration quiet_after,
+          const std::string& refusal) {
   Told told;
   const Record before = record;
   const bool fenced = IsFenced(info);
@@ -60,12 +67,14 @@ Told Tell(const redis::ServerInfo& info, Record record, int pid, Duration quiet_
   if (info.master && record.aim == "primary" && record.pid == pid) {
     record.copy = record.term;
     record.was = "primary";
+    record.lost = 0;
     record.linked_pid = pid;
     record.linked = Linked(info);
   }
   if (heard && record.aim == "replica" && record.follows == primary) {
     record.copy = record.term;
     record.was = "replica";
+    record.lost = 0;
     record.linked_pid = pid;
     record.linked.clear();
   }
@@ -83,15 +92,16 @@ Told Tell(const redis::ServerInfo& info, Record record, int pid, Duration quiet_
   if (info.loading) facts["loading"] = "yes";
   if (record.copy > 0 && record.linked_pid == pid) facts["synced"] = "yes";
   if (info.keys == 0) facts["empty"] = "yes";
-  facts["write"] = info.aof && !info.last_write_ok ? "its append-only file can't be written"
-                   : !info.last_save_ok            ? "its last save failed"
-                                                   : "ok";
+  facts["write"] = !refusal.empty()                  ? refusal
+                   : info.aof && !info.last_write_ok ? "its append-only file can't be written"
+                   : !info.last_save_ok              ? "its last save failed"
+                                                     : "ok";
   facts["version"] = info.version;
   facts["run"] = info.run_id;
   told.measures["offset"] = std::to_string(info.offset);
   told.measures["keys"] = std::to_string(info.keys);
   told.measures["memory"] = std::to_string(info.used_memory);
-  if (info.master) told.measures["behind"] = Behind(info);
+  if (info.master) told.measures["behind"] = BehindText(info);
   told.record = std::move(record);
   return told;
 }

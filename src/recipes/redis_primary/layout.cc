@@ -111,17 +111,8 @@ Result<std::vector<Instance>> RedisPrimaryLayout::LayOut(const Service& service,
   const Members members = common::MembersOf(placement, service.name);
   std::vector<Instance> instances;
   for (const auto& [name, place] : members) {
-    const Host* host = cluster.FindHost(place->host);
-    if (!host)
-      return Error::Internal("host-missing", "{} stands on {}, which isn't there", name, place->host);
-    Instance instance = common_part;
-    instance.name = name;
-    instance.host = host->name;
-    instance.address = host->address;
-    instance.ordinal = place->ordinal;
-    instance.ports = place->ports;
+    MUSTER_TRY(Instance instance, redis::MemberAt(common_part, service, cluster, name, *place));
     const std::string port = std::to_string(instance.ports.at(kMainPort).first);
-    instance.probe = redis::ProbeOf(service, instance.ports.at(kMainPort).first);
     variables.Choose(name, *place, name, instance.address);
     const std::string password = variables.Expand(service.settings.Text("password"));
     instance.files.push_back(redis::ConfigFile(name,
@@ -136,9 +127,6 @@ Result<std::vector<Instance>> RedisPrimaryLayout::LayOut(const Service& service,
                                                },
                                                settings, !password.empty()));
     if (!password.empty()) instance.files.push_back(redis::SecretFile(password));
-    for (const auto& [port_name, range] : instance.ports) {
-      if (range.first < 1024) instance.extra["bind_low_ports"] = "yes";
-    }
     AddLeaseTerms(service, cluster, members, instance);
     instances.push_back(std::move(instance));
   }

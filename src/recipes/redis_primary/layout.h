@@ -11,10 +11,11 @@
 
 #include "recipes/recipe.h"
 #include "recipes/redis/conf.h"
+#include "recipes/redis/member_layout.h"
 
 namespace muster::redis_primary {
 
-inline constexpr const char* kMainPort = "port";  // the name of its port in Place and Instance
+using redis::kMainPort;
 
 // A member starts as a replica of this address, to which no TCP connection can be made: the kernel refuses
 // broadcast addresses. So it takes no write, and nobody can copy from it, until it is told who it is. See

@@ -12,6 +12,10 @@ constexpr Duration kMargin = 500ms;      // clocks that go at different speed, a
 
 Duration LeaseStep(Duration lease) { return std::max<Duration>(lease / 8, 50ms); }
 
+Duration LetGoAfter(Duration lease) {
+  return lease - 2 * LeaseStep(lease) - std::min<Duration>(kFenceTakes, lease / 4);
+}
+
 bool IsMajority(const LeaseTerms& terms, const std::set<std::string>& hosts) {
   return 2 * static_cast<int>(hosts.size()) > terms.hosts;
 }
@@ -27,12 +31,9 @@ bool MayHaveMajority(const LeaseTerms& terms, const std::string& host, const std
 
 LeaseWork JudgeLease(const LeaseTerms& terms, const LeaseState& state, Time now) {
   if (terms.hosts <= 1) return LeaseWork::kKeep;  // its own host is all there is
-  const Duration step = LeaseStep(terms.lease);
   // Times before the first are so long ago that adding to them is fine, and taking from them isn't.
   const Time last = std::max(state.heard, state.majority);
-  if (last == Time::min() ||
-      now + 2 * step + std::min<Duration>(kFenceTakes, terms.lease / 4) >= last + terms.lease)
-    return LeaseWork::kFence;
+  if (last == Time::min() || now >= last + LetGoAfter(terms.lease)) return LeaseWork::kFence;
   if (state.heard == Time::min() || now >= state.heard + terms.lease / 4) return LeaseWork::kAsk;
   return LeaseWork::kKeep;
 }

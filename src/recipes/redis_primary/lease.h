@@ -11,6 +11,8 @@ namespace muster::redis_primary {
 
 // How often a lease is looked at, and how long what is asked for it may take.
 Duration LeaseStep(Duration lease);
+// How long after a primary was last heard it is fenced at the latest, so that this is over when its lease is.
+Duration LetGoAfter(Duration lease);
 
 // Whether `hosts`, of all that count in `terms`, are more than half.
 bool IsMajority(const LeaseTerms& terms, const std::set<std::string>& hosts);

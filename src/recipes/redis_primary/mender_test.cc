@@ -12,8 +12,22 @@
 namespace muster::redis_primary {
 namespace {
 
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+
+// Formed, with one write that all have, and seen so.
+void BeginWithAWrite(Model& model) {
+  model.Settle();
+  model.Write(1);
+  model.Pass(0ms);
+  model.Think();
+}
+Model WithAWrite(int members) {
+  Model model(members);
+  BeginWithAWrite(model);
+  return model;
+}
 
 TEST(RedisPrimaryMender, MakesTheFirstMemberThePrimaryAndTheOthersFollow) {
   Model model(3);
@@ -31,11 +45,7 @@ TEST(RedisPrimaryMender, BeginsOnTheHostThatThePersonPrefers) {
 }
 
 TEST(RedisPrimaryMender, PromotesTheOnlyReplicaOfADeadPrimaryWithOneOrder) {
-  Model model(2);
-  model.Settle();
-  model.Write(1);
-  model.Pass(0ms);
-  model.Think();
+  Model model = WithAWrite(2);
   model.Kill(1);
   const Mending mending = model.Think();
   ASSERT_EQ(mending.orders.size(), 1u);
@@ -44,15 +54,32 @@ TEST(RedisPrimaryMender, PromotesTheOnlyReplicaOfADeadPrimaryWithOneOrder) {
 }
 
 TEST(RedisPrimaryMender, ChoosesTheReplicaThatHasMost) {
-  Model model(3);
-  model.Settle();
-  model.Write(1);
-  model.Pass(0ms);
-  model.Think();
+  Model model = WithAWrite(3);
   model[2].writes.clear();
   model.Kill(1);
   model.Settle();
   EXPECT_EQ(model.primary(), "cache-3");
+}
+
+// It has been linked again, and nobody has told so yet.
+TEST(RedisPrimaryMender, ChoosesTheReplicaThatHasMostThoughThePrimaryHadNotToldOfItYet) {
+  Model model = WithAWrite(3);
+  model[1].linked.erase(model[3].address);
+  model[2].writes.clear();
+  model.Kill(1);
+  model.Settle();
+  EXPECT_EQ(model.primary(), "cache-3");
+  EXPECT_THAT(model[2].writes, ElementsAre(1));
+}
+
+TEST(RedisPrimaryMender, ChoosesTheReplicaThatHasMostThoughItIsToLeave) {
+  Model model = WithAWrite(3);
+  model[2].writes.clear();
+  model.Kill(1);
+  const Step leave = Awaited("leave", "cache-3");
+  EXPECT_EQ(model.Settle({&leave}).waits.at(leave.id), std::nullopt);
+  EXPECT_EQ(model.primary(), "cache-2");
+  EXPECT_THAT(model[2].writes, ElementsAre(1));
 }
 
 TEST(RedisPrimaryMender, WaitsForAPrimaryWhoseReplicaWasNotLinked) {
@@ -72,11 +99,7 @@ TEST(RedisPrimaryMender, WaitsForAPrimaryWhoseReplicaWasNotLinked) {
 }
 
 TEST(RedisPrimaryMender, NeverPromotesAMemberWithoutDataOverOneThatHasSome) {
-  Model model(2);
-  model.Settle();
-  model.Write(1);
-  model.Pass(0ms);
-  model.Think();
+  Model model = WithAWrite(2);
   model.Kill(1);
   model.Wipe(1);
   model.Restart(1);
@@ -198,15 +221,32 @@ TEST(RedisPrimaryMender, CountsAWitnessForTheMajority) {
 }
 
 TEST(RedisPrimaryMender, HandsOverToWhomAPersonNames) {
-  Model model(3);
-  model.Settle();
-  model.Write(1);
-  model.Pass(0ms);
+  Model model = WithAWrite(3);
   const Step step = Awaited("switchover", "cache", {{"to", "cache-3"}});
   const Mending mending = model.Settle({&step});
   EXPECT_EQ(model.primary(), "cache-3");
   EXPECT_EQ(mending.waits.at(step.id), std::nullopt);
   EXPECT_EQ(model[1].follows, "10.0.0.3:6379");
+}
+
+TEST(RedisPrimaryMender, HandsOverToThePreferredHostAndDoesNothingWhereThatHasThePrimary) {
+  Model model(3, "", "h2");
+  model.Settle();
+  model.Write(1);
+  model.Pass(0ms);
+  ASSERT_EQ(model.primary(), "cache-2");
+  const Step back = Awaited("switchover", "cache");
+  const Mending idle = model.Think({&back});
+  EXPECT_THAT(idle.orders, IsEmpty());
+  EXPECT_EQ(idle.waits.at(back.id), std::nullopt);
+  Step away = Awaited("switchover", "cache", {{"to", "cache-3"}});
+  away.id += "/away";
+  model.Settle({&away});
+  ASSERT_EQ(model.primary(), "cache-3");
+  Step again = Awaited("switchover", "cache");
+  again.id += "/again";
+  EXPECT_EQ(model.Settle({&again}).waits.at(again.id), std::nullopt);
+  EXPECT_EQ(model.primary(), "cache-2");
 }
 
 // It couldn't be elected, and the primary would be it again, and hand over again.
@@ -245,11 +285,7 @@ TEST(RedisPrimaryMender, StepsDownAtOnceWhereNobodyElseIsThere) {
 
 TEST(RedisPrimaryMender, ComesToTheSameFromAnyStateThatAnotherServerLeft) {
   for (int orders_done = 0; orders_done < 6; ++orders_done) {
-    Model model(3);
-    model.Settle();
-    model.Write(1);
-    model.Pass(0ms);
-    model.Think();
+    Model model = WithAWrite(3);
     model.Kill(1);
     int done = 0;
     for (int i = 0; i < 4; ++i) {
@@ -263,6 +299,132 @@ TEST(RedisPrimaryMender, ComesToTheSameFromAnyStateThatAnotherServerLeft) {
     EXPECT_NE(model.primary(), "") << orders_done;
     for (int number = 1; number <= 3; ++number) EXPECT_EQ(model[number].writes, std::vector<int>{1});
   }
+}
+
+// What `model` is after a client has written without pause, and all are back: one primary, all follow, and it
+// has all that was acknowledged.
+void ExpectNothingLost(Model& model) {
+  model.AfterEachAct(nullptr);
+  model.Settle();
+  ASSERT_NE(model.primary(), "");
+  for (size_t i = 1; i <= model.size(); ++i) {
+    const Redis& redis = model[static_cast<int>(i)];
+    EXPECT_EQ(redis.aim, redis.name == model.primary() ? "primary" : "replica") << redis.name;
+    EXPECT_EQ(redis.aim, redis.ordered) << redis.name;
+    EXPECT_EQ(redis.writes, model.acknowledged()) << redis.name;
+  }
+}
+
+// Who dies along with an agent, and is back before time goes on.
+enum class AlsoDies { kNobody, kItsRedis, kTheServer, kBoth };
+
+// Carries `awaited` out while a client writes between any two acts; the agent dies after `acts` of them.
+// Whether one has died: else there are no more acts.
+bool DieDuring(Model& model, std::vector<const Step*> awaited, int acts, AlsoDies also) {
+  const bool redis_dies = also == AlsoDies::kItsRedis || also == AlsoDies::kBoth;
+  const bool server_dies = also == AlsoDies::kTheServer || also == AlsoDies::kBoth;
+  int number = 1000;
+  const auto write = [&] {
+    model.Write(++number);
+    // What was on its way to the replicas may well be lost with a Redis.
+    if (redis_dies) model.Replicate();
+  };
+  model.AfterEachAct(write);
+  model.DieAfter(acts);
+  for (int i = 0; i < 60 && !model.has_died(); ++i) {
+    const Mending mending = model.Think(awaited);
+    if (mending.orders.empty() && mending.again == 0ms) break;
+    for (const Order& order : mending.orders) {
+      model.Obey(order);
+      write();
+      if (!model.has_died()) continue;
+      const int victim = order.instance.back() - '0';
+      if (redis_dies) {
+        model.Kill(victim);
+        model.Restart(victim);
+      }
+      if (server_dies) model.NewServer();
+      break;
+    }
+    if (!model.has_died()) model.Pass(std::max<Duration>(mending.again, 50ms));
+  }
+  return model.has_died();
+}
+
+// Runs `story` with a death after each of the acts that it takes; what it gives tells whether one has died.
+void DieEverywhere(const std::function<bool(Model& model, int acts, AlsoDies also)>& story, int acts_least) {
+  for (const AlsoDies also :
+       {AlsoDies::kNobody, AlsoDies::kItsRedis, AlsoDies::kTheServer, AlsoDies::kBoth}) {
+    int acts = 0;
+    for (bool died = true; died && acts < 100; ++acts) {
+      SCOPED_TRACE(fmt::format("a death after {} acts, along {}", acts, static_cast<int>(also)));
+      Model model(3);
+      died = story(model, acts, also);
+      ExpectNothingLost(model);
+      if (::testing::Test::HasFailure()) return;
+    }
+    EXPECT_GE(acts, acts_least);
+  }
+}
+
+TEST(RedisPrimaryMender, LosesNothingWhereverAnAgentDiesWhileItForms) {
+  DieEverywhere([](Model& model, int acts, AlsoDies also) { return DieDuring(model, {}, acts, also); }, 6);
+}
+
+TEST(RedisPrimaryMender, LosesNothingWhereverAnAgentDiesWhileRolesAreHandedOver) {
+  const Step over = Awaited("switchover", "cache", {{"to", "cache-2"}});
+  DieEverywhere(
+      [&](Model& model, int acts, AlsoDies also) {
+        BeginWithAWrite(model);
+        return DieDuring(model, {&over}, acts, also);
+      },
+      12);
+}
+
+TEST(RedisPrimaryMender, LosesNothingWhereverAnAgentDiesWhileADeadPrimaryIsReplaced) {
+  DieEverywhere(
+      [](Model& model, int acts, AlsoDies also) {
+        BeginWithAWrite(model);
+        model.Kill(1);
+        const bool died = DieDuring(model, {}, acts, also);
+        model.Restart(1);
+        return died;
+      },
+      6);
+}
+
+TEST(RedisPrimaryMender, LosesNothingWhereTheDiskIsSlowerThanThePause) {
+  const Step over = Awaited("switchover", "cache", {{"to", "cache-2"}});
+  for (int slow = 0; slow < 12; ++slow) {
+    SCOPED_TRACE(slow);
+    Model model = WithAWrite(3);
+    int act = 0, number = 1;
+    model.AfterEachAct([&] {
+      if (act++ == slow) model.Pass(kLease);
+      model.Write(++number);
+    });
+    model.Settle({&over});
+    EXPECT_EQ(model.primary(), "cache-2");
+    ExpectNothingLost(model);
+  }
+}
+
+TEST(RedisPrimaryMender, EndsAPauseByItselfWhereNobodyIsLeftToEndIt) {
+  const Step over = Awaited("switchover", "cache", {{"to", "cache-2"}});
+  Model model = WithAWrite(3);
+  model.LeaveAgentless("cache-1");
+  model.DieAfter(2);  // caught up, paused
+  for (const Order& order : model.Think({&over}).orders) model.Obey(order);
+  ASSERT_TRUE(model.has_died());
+  const Time paused = model.now();
+  model.Write(2);
+  EXPECT_EQ(model.acknowledged(), std::vector<int>{1});
+  while (model.acknowledged().size() == 1 && model.now() < paused + 60s) {
+    model.Pass(50ms);
+    model.Write(3);
+  }
+  EXPECT_LT(model.now(), paused + kLease);
+  ExpectNothingLost(model);
 }
 
 // Never two that take writes, never two in one term, never an empty one over one that has data; and in the

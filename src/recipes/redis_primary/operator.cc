@@ -5,12 +5,18 @@
 #include <signal.h>
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
+
+#include "base/fault.h"
+#include "recipes/redis/data_check.h"
 #include "recipes/redis/member_layout.h"
 #include "recipes/redis/secret_check.h"
 #include "recipes/redis/words.h"
 #include "recipes/redis_primary/connection.h"
 #include "recipes/redis_primary/facts.h"
+#include "recipes/redis_primary/last_heard.h"
 #include "recipes/redis_primary/lease.h"
+#include "recipes/redis_primary/role_change.h"
 #include "recipes/redis_primary/verify.h"
 
 namespace muster::redis_primary {
@@ -19,9 +25,8 @@ namespace {
 constexpr Duration kConnectWithin = 2s;
 constexpr Duration kVerbWithin = 10s;
 constexpr Duration kFenceWithin = 300ms;  // when the lease is over; then the process is killed
-constexpr Duration kCatchUpWithin = 5s;
-constexpr Duration kFencedWithin = 5s;  // once the replica has all: a slow disk, before writes go on
-constexpr Duration kGrace = 1s;         // for an agent that has just started to hear the server
+constexpr Duration kCatchUpWithin = 5s;   // before writes wait
+constexpr Duration kGrace = 1s;           // for an agent that has just started to hear the server
 constexpr Duration kQuietLeast = 2s;
 
 using net::resp::Command;
@@ -36,6 +41,8 @@ struct State {
   Values facts, measures;
   int facts_pid = 0;
   uint64_t asked = 0, written = 0;
+  LastHeard last_heard;
+  bool primary = false;  // it was when it last answered
   LeaseState lease;
   std::optional<Time> guarded_from;  // the first look at a lease
   int guarded_pid = 0;
@@ -65,23 +72,36 @@ Error NotRunning(const Operator::Context& context) {
   return Error::Conflict("not-running", "{} does not run", context.instance->name);
 }
 
-std::string Arg(const Values& args, const char* name) {
-  const auto found = args.find(name);
-  return found == args.end() ? "" : found->second;
-}
-
 void Remembered(State& state, const Operator::Context& context) {
   if (std::exchange(state.read, true)) return;
   state.record = ReadRecord(context.records, context.folder);
+  ReserveRecord(context.records);
+}
+
+// Of a folder without data: whether what was in it had been kept there. What is kept in memory only is no
+// loss that anybody has to be asked about, nor is what no snapshot was made of yet.
+bool IsLoss(const Operator::Context& context) {
+  if (!redis::ForgetsWrites(*context.instance)) return !HasAppendOnlyFiles(context.folder);
+  return !redis::KeepsNothing(*context.instance) && !HasMark(context.folder);
+}
+
+// What it is, where its Redis and its record agree on that.
+LastHeard::As RoleIn(const redis::ServerInfo& info, const Record& record, int pid) {
+  if (info.master && IsOrderedPrimary(record, pid)) return LastHeard::As::kPrimary;
+  const bool follows = info.replica && record.aim == "replica" &&
+                       record.follows == fmt::format("{}:{}", info.master_host, info.master_port);
+  return follows ? LastHeard::As::kReplica : LastHeard::As::kNeither;
 }
 
 Status Remember(State& state, const Operator::Context& context, Record record, bool durable) {
   if (record == state.record) return Done();
+  // The data's own mark first: it counts where there is no record, and may well be ahead of it.
   const bool other_copy = record.copy != state.record.copy || record.was != state.record.was;
+  if (other_copy && record.copy != 0)
+    MUSTER_DO(MarkData(context.folder, record, {.uid = context.uid, .gid = context.gid}));
   MUSTER_DO(WriteRecord(context.records, record, durable));
   state.record = std::move(record);
-  if (!other_copy || state.record.copy == 0) return Done();
-  return MarkData(context.folder, state.record, {.uid = context.uid, .gid = context.gid});
+  return Done();
 }
 
 net::Task<Result<Client>> Keep(SharedState state, Operator::Context context, Duration timeout) {
@@ -92,18 +112,44 @@ net::Task<Result<Client>> Keep(SharedState state, Operator::Context context, Dur
   co_return state->kept;
 }
 
+net::Task<Status> ReplicaOf(Client client, std::string host, std::string port, Duration timeout) {
+  const std::vector<Command> commands = {{"REPLICAOF", host, port}, {"CLIENT", "UNPAUSE"}};
+  MUSTER_CO_TRY(const std::vector<net::resp::Value> answers, co_await client->Pipeline(commands, timeout));
+  if (answers[0].is_error()) co_return net::resp::RefusedError(answers[0], "REPLICAOF");
+  co_return Done();
+}
+
+// Takes writes, and nobody keeps its lease: its agent died before it told it otherwise, or a hand did it.
+net::Task<Status> FenceStray(SharedState state, Operator::Context context, Client client, Duration timeout) {
+  const RoleChange change(state);
+  spdlog::warn("{}: it takes writes, and was not ordered to: it is fenced", context.instance->name);
+  MUSTER_CO_DO(Remember(*state, context, RecordOfStray(state->record, context.pid), true));
+  co_return co_await ReplicaOf(client, kFenceHost, std::to_string(kFencePort), timeout);
+}
+
 // Asks for all that is told of it, and keeps that.
 net::Task<Result<redis::ServerInfo>> Renew(SharedState state, Operator::Context context, Client client,
                                            Duration timeout) {
   Remembered(*state, context);
   const uint64_t number = ++state->asked, changes = state->changes;
   const bool changing = state->changing > 0;
-  MUSTER_CO_TRY(redis::ServerInfo info, co_await AskInfo(context, client, timeout));
+  const Time asked = Now();
+  MUSTER_CO_TRY(Answer answer, co_await AskInfo(context, client, timeout));
+  redis::ServerInfo info = std::move(answer.info);
   if (number < state->written) co_return info;  // somebody has asked later and been quicker
   if (changing || changes != state->changes) co_return info;
+  if (info.master && !IsOrderedPrimary(state->record, context.pid)) {
+    const Status fenced = co_await FenceStray(state, context, client, timeout);
+    if (fenced.ok()) co_return info;  // what it is from now on is told at the next look
+    spdlog::error("{}: {}", context.instance->name, fenced.error().Text());
+    if (changes != state->changes) co_return info;
+  }
   state->written = number;
   const Duration quiet = std::max(LeaseTermsOf(*context.instance).lease, kQuietLeast);
-  Told told = Tell(info, state->record, context.pid, quiet);
+  const LastHeard::As as = RoleIn(info, state->record, context.pid);
+  state->last_heard.Answered(info, as, asked, Now());
+  state->primary = as == LastHeard::As::kPrimary;
+  Told told = Tell(info, state->record, context.pid, quiet, answer.refusal);
   const Status kept = Remember(*state, context, std::move(told.record), told.durable);
   if (!kept.ok()) spdlog::error("{}: {}", context.instance->name, kept.error().Text());
   state->facts = std::move(told.facts);
@@ -118,7 +164,7 @@ struct Ordered {
   SharedState state;
   Operator::Context context;
   Client client;
-  int64_t term = 0;
+  RoleOrder order;
 };
 
 Status CheckTerm(const State& state, const Operator::Context& context, int64_t term) {
@@ -129,124 +175,112 @@ Status CheckTerm(const State& state, const Operator::Context& context, int64_t t
       .Hint("a newer decision stands: muster status tells who is primary");
 }
 
-net::Task<Status> ReplicaOf(Client client, std::string host, std::string port, Duration timeout) {
-  const std::vector<Command> commands = {{"REPLICAOF", host, port}, {"CLIENT", "UNPAUSE"}};
-  MUSTER_CO_TRY(const std::vector<net::resp::Value> answers, co_await client->Pipeline(commands, timeout));
-  if (answers[0].is_error()) co_return net::resp::RefusedError(answers[0], "REPLICAOF");
-  co_return Done();
+net::Task<Result<redis::ServerInfo>> AskReplication(Client client) {
+  const Command command = {"INFO", "replication"};
+  MUSTER_CO_TRY(const net::resp::Value value, co_await client->Command(command, kConnectWithin));
+  if (value.is_error()) co_return net::resp::RefusedError(value, "INFO");
+  co_return redis::ParseInfo(value.text);
 }
 
-net::Task<Status> Promote(Ordered order, Values args) {
-  State& state = *order.state;
-  const Record now = state.record;
-  const bool is_it = now.term == order.term && now.aim == "primary" && now.pid == order.context.pid;
-  if (!is_it && Arg(args, "copy") != std::to_string(now.copy)) {
-    co_return Error::Conflict("copy-differs", "{} has data of term {}, not of {}",
-                              order.context.instance->name, now.copy, Arg(args, "copy"));
-  }
-  // Between this and the moment in which it takes writes nobody else can be promoted without its lease
-  // having run out: the server has just heard it.
-  if (order.context.still_wanted) {
-    const bool wanted = co_await order.context.still_wanted();
-    if (!wanted) {
-      co_return Error::Unavailable("order-stale", "the server that wants {} to be primary is gone",
-                                   order.context.instance->name);
-    }
-    MUSTER_CO_DO(CheckTerm(state, order.context, order.term));
-  }
-  const RoleChange change(order.state);
-  Record record = state.record;
-  record.term = order.term;
-  record.aim = "primary";
-  record.follows.clear();
-  record.pid = order.context.pid;
-  MUSTER_CO_DO(Remember(state, order.context, record, true));
-  state.guarded_from = Now();
-  MUSTER_CO_DO(co_await ReplicaOf(order.client, "NO", "ONE", kVerbWithin));
-  record.copy = order.term;
-  record.was = "primary";
-  record.linked_pid = order.context.pid;
-  record.linked.clear();
-  co_return Remember(state, order.context, record, true);
-}
-
-net::Task<Status> Fence(Ordered order) {
-  State& state = *order.state;
-  const RoleChange change(order.state);
-  Record record = state.record;
-  record.term = order.term;
-  record.aim = "fenced";
-  record.follows.clear();
-  record.pid = order.context.pid;
-  MUSTER_CO_DO(Remember(state, order.context, record, true));
-  co_return co_await ReplicaOf(order.client, kFenceHost, std::to_string(kFencePort), kVerbWithin);
-}
-
-net::Task<Status> Follow(Ordered order, Values args) {
-  State& state = *order.state;
-  const std::string host = Arg(args, "host"), port = Arg(args, "port");
-  if (host.empty() || port.empty()) co_return Error::Invalid("bad-args", "follow wants host and port");
-  Record record = state.record;
-  if (record.term == order.term && record.aim == "primary") {
-    co_return Error::Conflict("old-term", "{} is the primary of term {} itself", order.context.instance->name,
-                              order.term);
-  }
-  const RoleChange change(order.state);
-  record.term = order.term;
-  record.aim = "replica";
-  record.follows = host + ":" + port;
-  record.pid = order.context.pid;
-  MUSTER_CO_DO(Remember(state, order.context, record, true));
-  co_return co_await ReplicaOf(order.client, host, port, kVerbWithin);
-}
-
-// Asks the replica until it has what the primary had when its writes began to wait.
-net::Task<Status> AwaitCaughtUp(Ordered order, Client replica, int64_t offset) {
-  const Time end = Now() + kCatchUpWithin;
+// Asks the replica until it has what the member has made up to now. `linked`: it must still follow, too.
+net::Task<Status> AwaitCaughtUp(Ordered order, Client replica, bool linked, Duration within) {
+  const Time end = Now() + within;
+  MUSTER_CO_TRY(const redis::ServerInfo own, co_await AskReplication(order.client));
   while (true) {
-    const Command command = {"INFO", "replication"};
-    MUSTER_CO_TRY(const net::resp::Value value, co_await replica->Command(command, kConnectWithin));
-    MUSTER_CO_TRY(const redis::ServerInfo info, redis::ParseInfo(value.text));
-    if (info.link_up && info.offset >= offset) co_return Done();
+    MUSTER_CO_TRY(const redis::ServerInfo info, co_await AskReplication(replica));
+    const bool same = info.replication_id == own.replication_id;  // offsets of another history say nothing
+    if (same && info.offset >= own.offset && (info.link_up || !linked)) co_return Done();
     if (Now() >= end) {
       co_return Error::Unavailable("not-caught-up", "the replica lacks {} bytes after {}",
-                                   std::max<int64_t>(offset - info.offset, 0),
-                                   FormatDuration(kCatchUpWithin));
+                                   same ? std::max<int64_t>(own.offset - info.offset, 0) : own.offset,
+                                   FormatDuration(within));
     }
     co_await order.context.loop->Sleep(1ms);
   }
 }
 
-net::Task<Status> HandOver(Ordered order, Values args) {
-  const std::string host = Arg(args, "host"), port = Arg(args, "port");
-  const int port_number = redis::ParseNumber<int>(port).value_or(0);
-  if (host.empty() || port_number == 0) co_return Error::Invalid("bad-args", "hand-over wants host and port");
-  State& state = *order.state;
-  if (state.record.aim == "fenced" && state.record.term == order.term) co_return Done();
-  if (state.record.aim != "primary" || state.record.pid != order.context.pid) {
-    co_return Error::Conflict("not-primary", "{} is no primary", order.context.instance->name);
-  }
-  MUSTER_CO_TRY(const Client replica, co_await OpenOther(order.context, host, port_number, kConnectWithin));
-  const std::string pause = std::to_string(Duration(kCatchUpWithin + kConnectWithin + kFencedWithin).count());
-  const std::vector<Command> commands = {{"CLIENT", "PAUSE", pause, "WRITE"}, {"INFO", "replication"}};
-  MUSTER_CO_TRY(const std::vector<net::resp::Value> answers,
-                co_await order.client->Pipeline(commands, kConnectWithin));
-  if (answers[0].is_error()) co_return net::resp::RefusedError(answers[0], "CLIENT PAUSE");
-  MUSTER_CO_TRY(const redis::ServerInfo info, redis::ParseInfo(answers[1].text));
-  const Status caught_up = co_await AwaitCaughtUp(order, replica, info.offset);
-  if (!caught_up.ok()) {
-    const Command unpause = {"CLIENT", "UNPAUSE"};
-    (void)co_await order.client->Command(unpause, kConnectWithin);
-    co_return caught_up.error();
-  }
-  co_return co_await Fence(order);
+net::Task<Status> Pause(Client client, Duration pause) {
+  const Command command = {"CLIENT", "PAUSE", std::to_string(pause.count()), "WRITE"};
+  MUSTER_CO_TRY(const net::resp::Value answer, co_await client->Command(command, kConnectWithin));
+  if (answer.is_error()) co_return net::resp::RefusedError(answer, "CLIENT PAUSE");
+  co_return Done();
 }
 
-net::Task<Status> Carry(Ordered order, std::string verb, Values args) {
-  if (verb == "promote") co_return co_await Promote(order, std::move(args));
-  if (verb == "fence") co_return co_await Fence(order);
-  if (verb == "follow") co_return co_await Follow(order, std::move(args));
-  co_return co_await HandOver(order, std::move(args));
+net::Task<Status> RefuseStale(Ordered order) {
+  if (!order.context.still_wanted) co_return Done();
+  const bool wanted = co_await order.context.still_wanted();
+  if (wanted) co_return CheckTerm(*order.state, order.context, order.order.term);
+  co_return Error::Unavailable("order-stale", "the server that wants {} to be primary is gone",
+                               order.context.instance->name);
+}
+
+// One act of an order. What it needs of the replica is asked by `replica`.
+net::Task<Status> Carry(Ordered order, Act act, Client replica, Duration catch_up_within) {
+  State& state = *order.state;
+  const RoleOrder& wanted = order.order;
+  switch (act) {
+    case Act::kCatchUp:
+      co_return co_await AwaitCaughtUp(order, replica, true, catch_up_within);
+    case Act::kConfirm:
+      MUSTER_CO_DO(co_await AwaitCaughtUp(order, replica, false, catch_up_within));
+      co_return Remember(state, order.context, RecordConfirmed(wanted, state.record), true);
+    case Act::kPause:
+      co_return co_await Pause(order.client, PauseFor(LeaseTermsOf(*order.context.instance).lease));
+    case Act::kRemember: {
+      if (wanted.verb == "promote") state.guarded_from = Now();
+      co_return Remember(state, order.context, RecordBefore(wanted, state.record, order.context.pid), true);
+    }
+    case Act::kTell: {
+      const Following following = FollowingOf(wanted);
+      co_return co_await ReplicaOf(order.client, following.host, following.port, kVerbWithin);
+    }
+  }
+  co_return Done();
+}
+
+net::Task<Status> ChangeRole(Ordered order) {
+  const RoleOrder& wanted = order.order;
+  State& state = *order.state;
+  // Between this, which is asked again right before it takes writes, and that moment nobody else can be
+  // promoted without its lease having run out: the server has just heard it.
+  if (wanted.verb == "promote") MUSTER_CO_DO(co_await RefuseStale(order));
+  MUSTER_CO_TRY(const std::vector<Act> acts,
+                ActsOf(wanted, state.record, order.context.pid, order.context.instance->name));
+  Client replica;
+  const bool asks = acts.back() == Act::kConfirm;
+  bool paused = false;
+  if (asks) {
+    MUSTER_CO_TRY(replica, co_await OpenOther(order.context, wanted.host, wanted.port, kConnectWithin));
+  }
+  Duration catch_up_within = kCatchUpWithin;
+  std::optional<RoleChange> change;
+  const Record before = state.record;
+  for (const Act act : acts) {
+    if (act == Act::kRemember) change.emplace(order.state);
+    if (act == Act::kTell && wanted.verb == "promote") {
+      // Once more: a slow disk may have taken the record for longer than the lease lasts.
+      const Record remembered = state.record;
+      const Status still = co_await RefuseStale(order);
+      if (!still.ok()) {
+        // As if it had never come, unless its lease was let go meanwhile.
+        if (state.record == remembered) MUSTER_CO_DO(Remember(state, order.context, before, true));
+        co_return still.error();
+      }
+    }
+    const Status done = co_await Carry(order, act, replica, catch_up_within);
+    if (act == Act::kPause) {
+      paused = true;  // also where the answer to it was lost
+      catch_up_within = CatchUpWithin(PauseFor(LeaseTermsOf(*order.context.instance).lease));
+    }
+    if (!done.ok()) {
+      const Command unpause = {"CLIENT", "UNPAUSE"};
+      if (paused && IsOrderedPrimary(state.record, order.context.pid))
+        (void)co_await order.client->Command(unpause, kConnectWithin);
+      co_return done.error();
+    }
+    MUSTER_FAULT(FaultPointOf(wanted, act));
+  }
+  co_return Done();
 }
 
 // --- The lease.
@@ -288,13 +322,11 @@ class RedisPrimaryOperator : public Operator {
     if (context.pid > 0) co_return Done();
     Remembered(*state_, context);
     // Whose data is gone is nobody's copy any more, whatever it was.
-    Record record = state_->record;
-    if (record.copy == 0 || HasData(context.folder)) co_return Done();
-    record.copy = 0;
-    record.was.clear();
-    record.linked.clear();
-    record.linked_pid = 0;
-    co_return Remember(*state_, context, std::move(record), true);
+    if (state_->record.copy == 0 || HasData(context.folder)) co_return Done();
+    MUSTER_CO_DO(Remember(*state_, context, RecordOfEmptied(state_->record, IsLoss(context)), true));
+    // Where there is no folder to say it in, the record does.
+    (void)MarkData(context.folder, state_->record, {.uid = context.uid, .gid = context.gid});
+    co_return Done();
   }
 
   net::Task<Status> Health(Context context) override {
@@ -345,7 +377,7 @@ class RedisPrimaryOperator : public Operator {
     }
     if (context.pid <= 0) co_return NotRunning(context);
     Remembered(*state, context);
-    const int64_t term = redis::ParseNumber<int64_t>(Arg(args, "term")).value_or(0);
+    const int64_t term = redis::ParseNumber<int64_t>(redis::TextAt(args, "term")).value_or(0);
     if (changes) MUSTER_CO_DO(CheckTerm(*state, context, term));
     // One of its own: what takes long isn't in health's way.
     MUSTER_CO_TRY(const Client client, co_await Open(context, state->taken, kConnectWithin));
@@ -364,8 +396,13 @@ class RedisPrimaryOperator : public Operator {
       }
       MUSTER_CO_DO(CheckTerm(*state, context, term));  // others may have been quicker
       state->ordered = true;
-      const Ordered order{.state = state, .context = context, .client = client, .term = term};
-      done = co_await Carry(order, verb, std::move(args));
+      const RoleOrder wanted{.verb = verb,
+                             .term = term,
+                             .host = redis::TextAt(args, "host"),
+                             .port = redis::ParseNumber<int>(redis::TextAt(args, "port")).value_or(0),
+                             .copy = redis::TextAt(args, "copy")};
+      const Ordered order{.state = state, .context = context, .client = client, .order = wanted};
+      done = co_await ChangeRole(order);
       state->ordered = false;
     }
     if (verb != "look") (void)co_await Renew(state, context, client, kConnectWithin);
@@ -409,7 +446,10 @@ class RedisPrimaryOperator : public Operator {
   }
 
   Values Measures(const Context& context) override {
-    return context.pid > 0 && state_->facts_pid == context.pid ? state_->measures : Values();
+    const bool told = context.pid > 0 && state_->facts_pid == context.pid;
+    Values measures = told ? state_->measures : Values();
+    state_->last_heard.Tell(told && state_->primary, Now(), measures);
+    return measures;
   }
 
   net::Task<std::vector<Check>> Verify(Context context, Values) override {

@@ -5,9 +5,11 @@
 
 #include "base/text.h"
 #include "recipes/redis/testing_redis.h"
+#include "recipes/redis/words.h"
 #include "recipes/redis_primary/layout.h"
 #include "recipes/redis_primary/lease.h"
 #include "recipes/redis_primary/record.h"
+#include "recipes/redis_primary/role_change.h"
 
 namespace muster::redis_primary {
 namespace {
@@ -205,6 +207,81 @@ TEST_F(RedisPrimaryOperator, RefusesOrdersOfOldTermsAndOfServersThatAreGone) {
   EXPECT_EQ(Write(replica, "key"), "OK");
 }
 
+TEST_F(RedisPrimaryOperator, AsksOnceMoreWhetherItIsWantedRightBeforeItTakesWrites) {
+  Form(2);
+  TestMember &primary = *members_[0], &replica = *members_[1];
+  Order(primary, "fence", {{"term", "7"}});
+  const Record before = ReadRecord(replica.records, replica.server->folder());
+  int asked = 0;
+  bool remembered = false;
+  Operator::Context late = Context(replica);
+  late.still_wanted = [&] {
+    remembered = ReadRecord(replica.records, replica.server->folder()).aim == "primary";
+    return Answer(++asked == 1);
+  };
+  const auto done = loop_.RunTask(replica.redis->Perform(late, "promote", {{"term", "8"}, {"copy", "5"}}));
+  ASSERT_FALSE(done.ok());
+  EXPECT_EQ(done.error().code(), "order-stale");
+  EXPECT_EQ(asked, 2);
+  EXPECT_TRUE(remembered) << "it was asked too early";
+  EXPECT_EQ(Write(replica, "key"), "READONLY");
+  EXPECT_EQ(ReadRecord(replica.records, replica.server->folder()), before);
+  EXPECT_EQ(Fact(replica, "copy"), "5");
+  Order(replica, "promote", {{"term", "8"}, {"copy", "5"}});
+  EXPECT_EQ(Write(replica, "key"), "OK");
+}
+
+TEST_F(RedisPrimaryOperator, TellsHowLongAReplicaHasHeardNothingAndWhatItsPrimaryHadInTheEnd) {
+  Form(2);
+  TestMember &primary = *members_[0], &replica = *members_[1];
+  const auto measure = [&](TestMember& member, const std::string& name, bool ended = false) {
+    Operator::Context context = Context(member);
+    if (ended) context.pid = 0;
+    return redis::TextAt(member.redis->Measures(context), name);
+  };
+  ASSERT_TRUE(Look(primary) && Look(replica));
+  EXPECT_EQ(measure(primary, "answered_ms") + measure(replica, "unheard_ms"), "");
+  EXPECT_NE(measure(primary, "answered_ms", true), "");
+  EXPECT_GE(std::stoll(measure(primary, "answered_offset", true)), 0);
+  EXPECT_THAT(measure(primary, "answered_behind", true), HasSubstr("127.0.0.1:"));
+  Order(replica, "fence", {{"term", "7"}});
+  EXPECT_LT(std::stoll(measure(replica, "unheard_ms")), 30'000);
+}
+
+TEST_F(RedisPrimaryOperator, TellsAFolderThatWasEmptiedFromOneThatNoSnapshotWasMadeIntoYet) {
+  struct Case {
+    const char *appendonly, *save;
+    bool marked, lost;
+  };
+  TestMember& member = StartMember();
+  member.instance.files.clear();  // its password is one that no file could hold
+  const Owner owner{.uid = geteuid(), .gid = getegid()};
+  const Record had{
+      .term = 5, .aim = "primary", .follows = "", .pid = 1, .copy = 5, .was = "primary", .linked = "a:1"};
+  for (const Case& one :
+       {Case{"yes", "", true, true}, Case{"yes", "3600 1", false, true}, Case{"no", "", true, false},
+        Case{"no", "", false, false}, Case{"no", "3600 1", true, false}, Case{"no", "3600 1", false, true}}) {
+    SCOPED_TRACE(fmt::format("{} {} {}", one.appendonly, one.save, one.marked));
+    Operator::Context context = Context(member);
+    context.pid = 0;
+    context.folder = member.records + "/instance";
+    (void)RemoveTree(context.folder);
+    ASSERT_TRUE(MakeFolder(context.folder).ok() && MakeFolder(context.folder + "/data").ok());
+    ASSERT_TRUE(WriteRecord(member.records, had, true).ok());
+    if (one.marked) {
+      ASSERT_TRUE(MarkData(context.folder, had, owner).ok());
+    }
+    member.instance.extra["set appendonly"] = one.appendonly;
+    member.instance.extra["set save"] = one.save;
+    const auto fresh = MakeRedisPrimaryOperator();
+    ASSERT_TRUE(loop_.RunTask(fresh->Prepare(context)).ok());
+    const Record now = ReadRecord(member.records, context.folder);
+    EXPECT_EQ(now.copy, 0);
+    EXPECT_EQ(now.lost, one.lost ? 5 : 0);
+    EXPECT_EQ(now.linked, one.lost ? "a:1" : "") << "who had it as well";
+  }
+}
+
 // Counts up a number by one connection, as fast as it is answered, for as long as writes are taken.
 class Counter {
  public:
@@ -264,6 +341,52 @@ TEST_F(RedisPrimaryOperator, GoesOnWhereTheReplicaDoesNotCatchUp) {
   EXPECT_EQ(Refusal(primary, "hand-over", Following(replica, "6")), "not-caught-up");
   EXPECT_EQ(Write(primary, "key"), "OK");
   EXPECT_EQ(Fact(primary, "role"), "primary");
+}
+
+// As one whose agent died while writes waited: what it has left can't outlast what is decided next.
+TEST_F(RedisPrimaryOperator, EndsAPauseWithTheNextChangeOfItsRole) {
+  Form(2);
+  TestMember &primary = *members_[0], &replica = *members_[1];
+  ASSERT_TRUE(Ask(primary, {"CLIENT", "PAUSE", "600000", "WRITE"}).is_ok());
+  primary.redis = MakeRedisPrimaryOperator();
+  Order(primary, "fence", {{"term", "6"}});
+  EXPECT_EQ(Write(primary, "key"), "READONLY");
+  Order(replica, "promote", {{"term", "6"}, {"copy", "5"}});
+  EXPECT_EQ(Write(replica, "key"), "OK");
+  Order(primary, "promote", {{"term", "7"}, {"copy", "5"}});
+  EXPECT_EQ(Write(primary, "key"), "OK");
+}
+
+TEST_F(RedisPrimaryOperator, EndsAPauseByItselfWithinTheLease) {
+  Form(2);
+  Introduce(1s);
+  TestMember& primary = *members_[0];
+  const std::string pause = std::to_string(PauseFor(1s).count());
+  const Time begin = Now();
+  ASSERT_TRUE(Ask(primary, {"CLIENT", "PAUSE", pause, "WRITE"}).is_ok());
+  EXPECT_EQ(Write(primary, "key"), "OK");  // once it is over
+  EXPECT_GE(Now(), begin + PauseFor(1s) / 2);
+  EXPECT_LT(Now(), LeaseOver(1s, begin, begin));
+}
+
+// Its agent wrote down that it is fenced, and died before it told it so.
+TEST_F(RedisPrimaryOperator, FencesOneThatTakesWritesThoughItWasNotOrderedTo) {
+  Form(2);
+  TestMember &primary = *members_[0], &replica = *members_[1];
+  ASSERT_TRUE(Eventually([&] { return Look(primary) && !Fact(primary, "linked").empty(); }));
+  Record record = ParseRecord(*ReadFile(primary.records + "/redis-term"));
+  record.aim = "fenced";
+  record.term = 6;
+  ASSERT_TRUE(WriteRecord(primary.records, record, true).ok());
+  primary.redis = MakeRedisPrimaryOperator();
+  ASSERT_EQ(Write(primary, "key"), "OK");
+  ASSERT_TRUE(Eventually([&] { return Look(primary) && Fact(primary, "role") == "fenced"; }));
+  EXPECT_EQ(Write(primary, "key"), "READONLY");
+  EXPECT_EQ(Fact(primary, "linked"), "") << "nobody is known to have what it took";
+  // And what a hand did.
+  ASSERT_TRUE(Ask(replica, {"REPLICAOF", "NO", "ONE"}).is_ok());
+  ASSERT_TRUE(Eventually([&] { return Look(replica) && Fact(replica, "role") == "fenced"; }));
+  EXPECT_EQ(Write(replica, "key"), "READONLY");
 }
 
 TEST_F(RedisPrimaryOperator, LetsGoBeforeItsLeaseIsOverWhereNobodyIsHeard) {

@@ -6,6 +6,7 @@
 
 #include "base/text.h"
 #include "model/listens.h"
+#include "model/not_asked.h"
 #include "recipes/redis/words.h"
 #include "recipes/redis_primary/layout.h"
 
@@ -28,6 +29,17 @@ Role RoleOf(const std::string& text) {
                              : Role::kUnknown;
 }
 
+std::map<std::string, int64_t> ReadBehind(const std::string& text) {
+  std::map<std::string, int64_t> behind;
+  for (const std::string_view word : redis::Words(text, ",")) {
+    const size_t equals = word.find('=');
+    if (equals == std::string_view::npos) continue;
+    behind[std::string(word.substr(0, equals))] =
+        redis::ParseNumber<int64_t>(word.substr(equals + 1)).value_or(0);
+  }
+  return behind;
+}
+
 void Read(const Observed& observed, Member& member) {
   member.state = observed.state;
   member.silent = observed.state == InstanceState::kUnknown;
@@ -35,6 +47,8 @@ void Read(const Observed& observed, Member& member) {
   member.role = RoleOf(Fact(observed, "role"));
   member.term = Number(observed, "term", 0);
   member.copy = Number(observed, "copy", 0);
+  member.lost = Number(observed, "lost", 0);
+  member.lost_as_primary = member.lost > 0 && Fact(observed, "lost_as") == "primary";
   member.was_primary = Fact(observed, "was") == "primary";
   member.synced = Fact(observed, "synced") == "yes";
   member.primary = Fact(observed, "primary");
@@ -43,16 +57,17 @@ void Read(const Observed& observed, Member& member) {
   member.empty = Fact(observed, "empty") == "yes";
   member.write = Fact(observed, "write");
   member.offset = Number(observed, "offset", -1);
+  // Who is taken for the primary by what is remembered of it says nothing of its role before it has answered.
+  const bool unsaid = member.told && member.role == Role::kUnknown && member.state == InstanceState::kReady;
+  member.not_asked = unsaid || !Fact(observed, kNotAskedFact).empty();
   member.lease = ParseLeaseTerms(Fact(observed, "lease"));
   const std::string linked = Fact(observed, "linked");
   for (const std::string_view word : redis::Words(linked, ",")) member.linked.emplace(word);
-  const std::string behind = Fact(observed, "behind");
-  for (const std::string_view word : redis::Words(behind, ",")) {
-    const size_t equals = word.find('=');
-    if (equals == std::string_view::npos) continue;
-    member.behind[std::string(word.substr(0, equals))] =
-        redis::ParseNumber<int64_t>(word.substr(equals + 1)).value_or(0);
-  }
+  member.behind = ReadBehind(Fact(observed, "behind"));
+  member.unheard_ms = Fact(observed, "unheard_ms");
+  member.answered_ms = Fact(observed, "answered_ms");
+  member.answered_offset = Number(observed, "answered_offset", -1);
+  member.answered_behind = ReadBehind(Fact(observed, "answered_behind"));
 }
 
 }  // namespace
@@ -86,11 +101,28 @@ const Member* Picture::Primary() const {
   return best;
 }
 
+std::vector<std::string> Picture::Bereft() const {
+  std::vector<std::string> names;
+  for (const Member& member : members) {
+    if (copy == 0 && member.lost > 0) names.push_back(member.name);
+  }
+  return names;
+}
+
 const Member* Picture::Last() const {
   for (const Member& member : members) {
     if (copy > 0 && member.copy == copy && member.was_primary) return &member;
   }
   return nullptr;
+}
+
+const Member* Picture::Robbed() const {
+  const Member* robbed = nullptr;
+  for (const Member& member : members) {
+    if (!member.lost_as_primary || member.lost < copy) continue;
+    if (!robbed || member.lost > robbed->lost) robbed = &member;
+  }
+  return robbed;
 }
 
 Picture PictureOf(const std::string& service, const std::vector<Instance>& desired,

@@ -3,11 +3,13 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "base/time.h"
 #include "model/instance.h"
 #include "recipes/redis_primary/layout.h"
 
@@ -19,20 +21,28 @@ struct Member {
   std::string name, host, address;  // as "10.0.0.1:6379"; "" where it isn't known
   bool desired = false;             // else it is to leave
   InstanceState state = InstanceState::kAbsent;
-  bool told = false;                                 // its agent has told what it remembers
-  bool silent = false;                               // its host isn't heard: all of this is old
+  bool told = false;       // its agent has told what it remembers
+  bool silent = false;     // its host isn't heard: all of this is old
+  bool not_asked = false;  // it ran when its agent came, which has had no answer of it yet
   bool held = false, busy = false, missing = false;  // as in Mender::Input
   Role role = Role::kUnknown;
   int64_t term = 0, copy = 0;
+  int64_t lost = 0;              // the term whose data it had, and that is gone
+  bool lost_as_primary = false;  // in that term
   bool was_primary = false;      // in the term of its copy
   bool synced = false;           // its process was linked, or primary, in that term
   std::string primary;           // whom it follows
   std::string link;              // up, quiet, down
-  std::set<std::string> linked;  // of who was primary: whom it had for linked
+  std::set<std::string> linked;  // of who was primary, or lost what it had as such: whom it had for linked
   bool loading = false, empty = false;
   std::string write;
   int64_t offset = -1;
   std::map<std::string, int64_t> behind;  // of a primary: bytes, by address
+  // As in last_heard.h: as it was told, and what Look made of the ages.
+  std::string unheard_ms, answered_ms;
+  std::optional<Time> heard, answered;
+  int64_t answered_offset = -1;
+  std::map<std::string, int64_t> answered_behind;
   LeaseTerms lease;  // that it keeps, whatever the file says by now; hosts 0: nobody has told
 
   bool running() const;
@@ -40,6 +50,9 @@ struct Member {
   // It has a process that can take orders, as far as one can know.
   bool alive() const { return running() && !silent; }
   bool follows(const Member& other) const { return role == Role::kReplica && primary == other.address; }
+  // Redis itself refuses writes to it for that, and whether its disk takes any, as far as it knows.
+  bool refuses_writes() const { return write.starts_with("MISCONF"); }
+  bool disk_ok() const { return write.empty() || write == "ok"; }
   bool linked_to(const Member& other) const { return follows(other) && link == "up" && !loading; }
 };
 
@@ -51,8 +64,12 @@ struct Picture {
   const Member* Find(std::string_view name) const;
   // Who takes writes, as far as is known, on a host that is heard; of several the one of the highest term.
   const Member* Primary() const;
+  // Who had data that is gone, where nobody has any: all of the service's is lost.
+  std::vector<std::string> Bereft() const;
   // Whose data is the newest: who was primary in the term `copy`. nullptr where nobody who is known was.
   const Member* Last() const;
+  // Who was primary in that term, or in a later one, and has lost its data. nullptr where nobody is known to.
+  const Member* Robbed() const;
 };
 
 Picture PictureOf(const std::string& service, const std::vector<Instance>& desired,

@@ -4,15 +4,20 @@
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 
+#include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
 
 #include "base/text.h"
+#include "recipes/redis/words.h"
+#include "recipes/redis_primary/health.h"
 #include "recipes/redis_primary/layout.h"
 #include "recipes/redis_primary/mender.h"
+#include "recipes/redis_primary/role_change.h"
 
 namespace muster::redis_primary {
 
@@ -23,17 +28,29 @@ struct Redis {
   std::string name, host, address;
   InstanceState state = InstanceState::kReady;
   int pid = 1;
-  bool data = false;  // anything in its folder
-  int64_t term = 0, copy = 0;
-  std::string aim, was, follows;
+  bool data = false;  // any keys in its folder
+  bool files = true;  // those that it makes at its start, though there be no keys in them
+  int64_t term = 0, copy = 0, lost = 0;
+  std::string aim, was, follows;  // `aim`: what its Redis is
+  std::string ordered;            // what its record says that it is to be
+  std::string ordered_follows;
+  int ordered_pid = 0;
+  Time paused_until = Time::min();
   bool synced = false;
   std::set<std::string> linked;
-  std::vector<int> writes;      // what it has
-  Time followed = Time::min();  // by a majority of the hosts, then or later
-  int counts = 0;               // so many hosts, by the terms that it was told
+  std::vector<int> writes;       // what it has
+  std::string write = "ok";      // why its disk takes none
+  Time followed = Time::min();   // by a majority of the hosts, then or later
+  int counts = 0;                // so many hosts, by the terms that it was told
+  bool stuck = false;            // its link stands, and nothing comes by it
+  std::optional<Time> heard;     // its primary, for the last time
+  std::optional<Time> answered;  // as primary, for the last time
+  int64_t answered_offset = 0;
+  std::map<std::string, int64_t> answered_behind;
   int64_t offset() const { return static_cast<int64_t>(writes.size()); }
   bool running() const { return state == InstanceState::kReady; }
   bool writable() const { return running() && aim == "primary"; }
+  bool ordered_primary() const { return ordered == "primary" && ordered_pid == pid; }
 };
 
 class Model {
@@ -78,17 +95,32 @@ class Model {
     Redis& redis = (*this)[number];
     redis.state = InstanceState::kReady;
     ++redis.pid;
+    redis.paused_until = Time::min();
     redis.synced = false;
     redis.follows.clear();
     if (redis.aim == "primary" || redis.aim == "replica") redis.aim = "fenced";
     if (!redis.data) {
-      redis.copy = 0;
-      redis.was.clear();
-      redis.linked.clear();
+      if (redis.copy > 0) Keep(redis, RecordOfEmptied(RecordOf(redis), !redis.files));
       redis.writes.clear();
     }
+    redis.files = true;
   }
-  void Wipe(int number) { (*this)[number].data = false; }
+  // By hand, until Start.
+  void Stop(int number) {
+    Redis& redis = (*this)[number];
+    redis.state = InstanceState::kStopped;
+    held_.insert(redis.name);
+  }
+  void Start(int number) {
+    held_.erase((*this)[number].name);
+    Restart(number);
+  }
+  // Its folder is made anew, as by whom the file didn't name before.
+  void Replace(int number) {
+    Redis& redis = (*this)[number];
+    redis = {.name = redis.name, .host = redis.host, .address = redis.address, .counts = hosts_};
+  }
+  void Wipe(int number) { (*this)[number].data = (*this)[number].files = false; }
 
   // From all others, or from the server alone.
   void Cut(int number, bool from_all = true) {
@@ -107,12 +139,21 @@ class Model {
   void Pass(Duration time) {
     now_ += time;
     for (Redis& redis : redis_) {
+      if (redis.writable() && !redis.ordered_primary() && !agentless_.contains(redis.name))
+        LookAtStray(redis);
       const auto since = since_.find(redis.host);
       if (IsFollowed(redis)) redis.followed = now_;
       if (since == since_.end() || hosts_ <= 1 || redis.aim != "primary") continue;
-      if (now_ >= std::max(since->second, redis.followed) + kLease) redis.aim = "fenced";
+      if (now_ >= std::max(since->second, redis.followed) + kLease) redis.aim = redis.ordered = "fenced";
     }
     Replicate();
+  }
+
+  // As an agent does that finds one that takes writes and wasn't ordered to.
+  void LookAtStray(Redis& redis) {
+    const Record record = RecordOfStray(RecordOf(redis), redis.pid);
+    Keep(redis, record);
+    redis.aim = "fenced";
   }
 
   bool IsFollowed(const Redis& redis) const {
@@ -129,17 +170,23 @@ class Model {
       if (!redis.running() || redis.aim != "replica" || cut(redis)) continue;
       for (Redis& primary : redis_) {
         if (primary.address != redis.follows || !primary.writable() || cut(primary)) continue;
+        if (redis.stuck) continue;
         redis.writes = primary.writes;
+        redis.heard = now_;
+        redis.answered.reset();
         redis.data = true;
-        redis.copy = redis.term;
-        redis.was = "replica";
-        redis.synced = true;
-        redis.linked.clear();
-        primary.linked.insert(redis.address);
+        if (redis.ordered == "replica" && redis.ordered_follows == redis.follows) {
+          redis.copy = redis.term;
+          redis.lost = 0;
+          redis.was = "replica";
+          redis.synced = true;
+          redis.linked.clear();
+        }
+        if (primary.ordered_primary()) primary.linked.insert(redis.address);
       }
     }
     for (Redis& primary : redis_) {
-      if (!primary.writable()) continue;
+      if (!primary.writable() || !primary.ordered_primary()) continue;
       std::erase_if(primary.linked, [&](const std::string& address) {
         for (const Redis& one : redis_) {
           if (one.address == address)
@@ -149,6 +196,20 @@ class Model {
         return true;
       });
     }
+    for (Redis& primary : redis_) {
+      if (primary.writable() && primary.ordered_primary()) Answer(primary);
+    }
+  }
+
+  void Answer(Redis& primary) {
+    primary.heard.reset();
+    primary.answered = now_;
+    primary.answered_offset = primary.offset();
+    primary.answered_behind.clear();
+    for (const Redis& one : redis_) {
+      if (primary.linked.contains(one.address))
+        primary.answered_behind[one.address] = primary.offset() - one.offset();
+    }
   }
 
   // A write, to whoever takes it; also to one that is cut off.
@@ -157,10 +218,29 @@ class Model {
     for (Redis& redis : redis_) {
       if (!redis.writable()) continue;
       ++writable;
+      if (now_ < redis.paused_until || redis.write != "ok") continue;
       redis.writes.push_back(number);
       redis.data = true;
+      acknowledged_.push_back(number);
     }
     EXPECT_LE(writable, 1) << "two members take writes";
+  }
+
+  void SeeAges(const Redis& redis, std::map<std::string, std::string>& facts) const {
+    const auto age = [&](Time moment) { return std::to_string((now_ - moment).count()); };
+    const Redis* primary = nullptr;
+    for (const Redis& other : redis_) {
+      if (other.address == redis.follows && other.writable() && !cut(other) && !cut(redis)) primary = &other;
+    }
+    const bool hears = redis.running() && redis.aim == "replica" && primary && !redis.stuck;
+    if (redis.running() && redis.heard && !hears) facts["unheard_ms"] = age(*redis.heard);
+    if (!redis.answered || redis.writable()) return;
+    facts["answered_ms"] = age(*redis.answered);
+    facts["answered_offset"] = std::to_string(redis.answered_offset);
+    std::vector<std::string> behind;
+    for (const auto& [address, bytes] : redis.answered_behind)
+      behind.push_back(fmt::format("{}={}", address, bytes));
+    facts["answered_behind"] = Join(behind, ",");
   }
 
   Observed See(const Redis& redis) const {
@@ -175,6 +255,12 @@ class Model {
         facts["linked"] = Join(linked, ",");
       }
     }
+    if (redis.lost > 0) {
+      facts["lost"] = std::to_string(redis.lost);
+      facts["lost_as"] = redis.was;
+      facts["linked"] = Join(std::vector<std::string>(redis.linked.begin(), redis.linked.end()), ",");
+    }
+    SeeAges(redis, facts);
     LeaseTerms terms{.lease = kLease, .hosts = redis.counts, .peers = {}};
     for (const Redis& other : redis_) {
       if (&other != &redis) terms.peers.push_back({.host = other.host, .address = other.address});
@@ -183,6 +269,8 @@ class Model {
     if (!redis.running()) return observed;
     facts["role"] = redis.aim == "primary" ? "primary" : redis.aim == "replica" ? "replica" : "fenced";
     if (redis.synced) facts["synced"] = "yes";
+    facts["write"] = redis.write;
+    if (redis.writes.empty()) facts["empty"] = "yes";
     facts["offset"] = std::to_string(redis.offset());
     if (redis.aim == "replica") {
       facts["primary"] = redis.follows;
@@ -205,7 +293,7 @@ class Model {
                         .observed = &observed_,
                         .busy = {},
                         .missing = {},
-                        .held = {},
+                        .held = held_,
                         .silent = {},
                         .silent_since = since_,
                         .epoch = epoch_,
@@ -220,46 +308,41 @@ class Model {
     for (Redis& redis : redis_) {
       if (redis.name != order.instance) continue;
       if (silent(redis) || !redis.running()) return false;
-      const int64_t term = std::atoll(order.args.at("term").c_str());
-      if (term < redis.term) return false;
-      if (order.verb == "promote") {
-        if (order.args.at("copy") != std::to_string(redis.copy) &&
-            !(redis.term == term && redis.aim == "primary"))
+      const auto arg = [&](const char* name) {
+        const auto found = order.args.find(name);
+        return found == order.args.end() ? std::string() : found->second;
+      };
+      const RoleOrder wanted{.verb = order.verb,
+                             .term = std::atoll(arg("term").c_str()),
+                             .host = arg("host"),
+                             .port = std::atoi(arg("port").c_str()),
+                             .copy = arg("copy")};
+      if (wanted.term < redis.term) return false;
+      const auto acts = ActsOf(wanted, RecordOf(redis), redis.pid, redis.name);
+      if (!acts.ok()) return false;
+      for (const Act act : *acts) {
+        if (dies_after_ && (*dies_after_)-- == 0) return false;
+        if (!Perform(redis, wanted, act)) {
+          if (redis.ordered_primary()) redis.paused_until = Time::min();
           return false;
-        const bool inserted = promoted_.emplace(term, redis.name).second;
-        EXPECT_TRUE(inserted || promoted_[term] == redis.name) << "two primaries in term " << term;
-        for (const Redis& other : redis_) {
-          // What one that is cut off took alone is lost with its lease.
-          EXPECT_FALSE(!silent(other) && redis.writes.empty() && !other.writes.empty() && !forced_ &&
-                       other.copy >= redis.copy && other.data)
-              << redis.name << " is empty, " << other.name << " isn't";
         }
-        redis.term = redis.copy = term;
-        redis.aim = "primary";
-        redis.was = "primary";
-        redis.data = redis.synced = true;
-        redis.linked.clear();
-        redis.follows.clear();
-      } else if (order.verb == "fence") {
-        redis.term = term;
-        redis.aim = "fenced";
-        redis.follows.clear();
-      } else if (order.verb == "follow") {
-        if (redis.aim == "primary" && redis.term == term) return false;
-        redis.term = term;
-        redis.aim = "replica";
-        redis.follows = order.args.at("host") + ":" + order.args.at("port");
-      } else if (order.verb == "hand-over") {
-        if (redis.aim != "primary") return false;
-        Replicate();
-        redis.term = term;
-        redis.aim = "fenced";
+        if (after_each_act_) after_each_act_();
       }
       Replicate();
       return true;
     }
     return false;
   }
+
+  // Called after each act of an order: the world goes on meanwhile.
+  void AfterEachAct(std::function<void()> then) { after_each_act_ = std::move(then); }
+  // The agent that performs the act after `acts` more of them dies instead; the next one looks after what it
+  // has left once time passes.
+  void DieAfter(int acts) { dies_after_ = acts; }
+  // Whether one has died.
+  bool has_died() const { return dies_after_ && *dies_after_ < 0; }
+  void LeaveAgentless(const std::string& member) { agentless_.insert(member); }
+  const std::vector<int>& acknowledged() const { return acknowledged_; }
 
   // Until nothing more is to be done, or `rounds` have passed.
   Mending Settle(std::vector<const Step*> awaited = {}, int rounds = 60) {
@@ -287,22 +370,107 @@ class Model {
     observed_.clear();
     for (auto& [host, since] : since_) since = now_;
   }
+  ServiceHealth HealthNow() const { return HealthOf(desired_, observed_); }
   void Force() { forced_ = true; }
   Time now() const { return now_; }
 
  private:
+  static Record RecordOf(const Redis& redis) {
+    std::vector<std::string> linked(redis.linked.begin(), redis.linked.end());
+    return {.term = redis.term,
+            .aim = redis.ordered,
+            .follows = redis.ordered_follows,
+            .pid = redis.ordered_pid,
+            .copy = redis.copy,
+            .was = redis.was,
+            .linked_pid = redis.synced ? redis.pid : 0,
+            .linked = Join(linked, ","),
+            .lost = redis.lost};
+  }
+
+  static void Keep(Redis& redis, const Record& record) {
+    redis.term = record.term;
+    redis.ordered = record.aim;
+    redis.ordered_follows = record.follows;
+    redis.ordered_pid = record.pid;
+    redis.copy = record.copy;
+    redis.was = record.was;
+    redis.lost = record.lost;
+    redis.synced = record.linked_pid == redis.pid;
+    redis.linked.clear();
+    for (const std::string_view word : redis::Words(record.linked, ",")) redis.linked.emplace(word);
+  }
+
+  Redis* At(const std::string& address) {
+    for (Redis& redis : redis_) {
+      if (redis.address == address) return &redis;
+    }
+    return nullptr;
+  }
+
+  // False: it can't be done.
+  bool Perform(Redis& redis, const RoleOrder& order, Act act) {
+    const Redis* heir = At(fmt::format("{}:{}", order.host, order.port));
+    switch (act) {
+      case Act::kCatchUp:
+        Replicate();
+        return heir && heir->running() && !cut(*heir) && heir->aim == "replica" &&
+               heir->follows == redis.address && heir->writes == redis.writes;
+      case Act::kConfirm:
+        if (!heir || !heir->running() || cut(*heir) || heir->writes != redis.writes) return false;
+        Keep(redis, RecordConfirmed(order, RecordOf(redis)));
+        return true;
+      case Act::kPause:
+        redis.paused_until = now_ + PauseFor(kLease);
+        return true;
+      case Act::kRemember:
+        Keep(redis, RecordBefore(order, RecordOf(redis), redis.pid));
+        return true;
+      case Act::kTell:
+        redis.paused_until = Time::min();
+        Tell(redis, order);
+        return true;
+    }
+    return false;
+  }
+
+  void Tell(Redis& redis, const RoleOrder& order) {
+    if (order.verb == "follow") {
+      redis.aim = "replica";
+      redis.follows = fmt::format("{}:{}", order.host, order.port);
+      return;
+    }
+    redis.follows.clear();
+    redis.aim = order.verb == "promote" ? "primary" : "fenced";
+    if (order.verb != "promote") return;
+    const bool inserted = promoted_.emplace(order.term, redis.name).second;
+    EXPECT_TRUE(inserted || promoted_[order.term] == redis.name) << "two primaries in term " << order.term;
+    for (const Redis& other : redis_) {
+      // What one that is cut off took alone is lost with its lease.
+      EXPECT_FALSE(!silent(other) && redis.writes.empty() && !other.writes.empty() && !forced_ &&
+                   other.copy >= redis.copy && other.data)
+          << redis.name << " is empty, " << other.name << " isn't";
+    }
+    redis.data = true;
+  }
+
   Service service_;
   Cluster cluster_;
   std::vector<Instance> desired_;
   std::vector<Redis> redis_;
   std::map<std::string, Observed> observed_;
   std::map<std::string, Time> since_;  // hosts that the server doesn't hear
+  std::set<std::string> held_;         // members
   std::set<std::string> cut_;          // those of them that reach nobody
   int hosts_ = 1;
   std::map<int64_t, std::string> promoted_;
   std::unique_ptr<Mender> mender_;
   int64_t epoch_ = 1;
   bool forced_ = false;
+  std::vector<int> acknowledged_;
+  std::optional<int> dies_after_;
+  std::function<void()> after_each_act_;
+  std::set<std::string> agentless_;
   Time now_ = Time(1000s);
 };
 

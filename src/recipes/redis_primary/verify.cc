@@ -98,21 +98,22 @@ net::Task<std::vector<Check>> TryReplica(Operator::Context context, Client clien
 
 net::Task<std::vector<Check>> VerifyMember(Operator::Context context) {
   auto taken = std::make_shared<std::optional<std::string>>();
-  Result<redis::ServerInfo> info = Error::Unavailable("redis-closed", "it wasn't asked");
+  Result<Answer> answer = Error::Unavailable("redis-closed", "it wasn't asked");
   auto client = co_await Open(context, taken, kWithin);
   if (client.ok()) {
-    info = co_await AskInfo(context, *client, kWithin);
+    answer = co_await AskInfo(context, *client, kWithin);
   } else {
-    info = client.error();
+    answer = client.error();
   }
-  if (!info.ok()) {
+  if (!answer.ok()) {
     Check check{.name = context.instance->name + " answers"};
-    check.evidence = {info.error().message()};
+    check.evidence = {answer.error().message()};
     check.hint = "muster logs " + context.instance->name;
     co_return std::vector<Check>{check};
   }
-  if (info->master) co_return co_await TryPrimary(context, *client, info->replicas);
-  co_return co_await TryReplica(context, *client, *info);
+  const redis::ServerInfo& info = answer->info;
+  if (info.master) co_return co_await TryPrimary(context, *client, info.replicas);
+  co_return co_await TryReplica(context, *client, info);
 }
 
 }  // namespace muster::redis_primary

@@ -1,0 +1,353 @@
+// Shards as threads that take turns in any order, which publish and pass things on one letter at a time,
+// while clients lose their connections and come back. What a random night does, a seed does again.
+#include <gtest/gtest.h>
+
+#include <deque>
+#include <functional>
+#include <memory>
+#include <random>
+
+#include "push/socketio/recovery.h"
+
+namespace muster::push::socketio {
+namespace {
+
+struct Plan {
+  size_t shards, clients;
+  size_t publications;  // of each shard
+  size_t breaks;        // of each client
+  size_t bytes = 1u << 20;
+};
+
+class World {
+ public:
+  World(const Plan& plan, uint32_t seed) : plan_(plan), random_(seed) {
+    for (size_t i = 0; i < plan.shards; ++i) {
+      shards_.push_back(std::make_unique<Shard>(i, plan));
+      shards_.back()->left = plan.publications;
+    }
+    // All have read one message, as who has none can't come back.
+    for (size_t i = 0; i < plan.shards; ++i) Deliver(i, {.number = 1}, "0.1");
+    shards_[0]->last_number = shards_[0]->last_kept = 1;
+    for (size_t i = 0; i < plan.clients; ++i) {
+      Client& client = clients_.emplace_back();
+      client.shard = i % plan.shards;
+      client.offset = std::to_string(client.shard) + "@2";  // behind that of the other namespace
+      client.read.assign(plan.shards, 0);
+      client.read[0] = 1;
+      client.breaks_left = plan.breaks;
+    }
+  }
+
+  // Until nothing is left to do.
+  void Run() {
+    while (!testing::Test::HasFailure()) {
+      steps_.clear();
+      Offer();
+      if (steps_.empty()) break;
+      const Step step = steps_[random_() % steps_.size()];
+      Do(step);
+    }
+    for (size_t i = 0; i < clients_.size(); ++i) {
+      EXPECT_EQ(clients_[i].state, Client::State::kThere);
+      for (size_t j = 0; j < plan_.shards; ++j) {
+        if (clients_[i].read[j] == kAny) continue;
+        EXPECT_EQ(clients_[i].read[j], shards_[j]->last_kept) << "client " << i << " of publisher " << j;
+      }
+    }
+  }
+
+  size_t recovered = 0, made_new = 0, two_places = 0, given_up = 0;
+
+ private:
+  static constexpr uint64_t kAny = ~uint64_t{0};
+  using Letter = std::function<void()>;
+  struct Attempt {
+    size_t client, shard;
+    Wanted wanted;
+    std::vector<Found> answers;
+    size_t left;
+    bool gone = false;
+    Found found;
+  };
+  struct Shard {
+    Shard(size_t number, const Plan& plan)
+        : recovery({.shard = static_cast<uint8_t>(number), .shards = plan.shards, .bytes = plan.bytes}) {}
+    Recovery recovery;
+    std::deque<std::pair<size_t, Letter>> doing;  // the rest of its step: what goes to whom, in this order
+    std::deque<Letter> mail;
+    size_t left = 0;
+    uint64_t last_number = 0, last_kept = 0;
+  };
+  struct Client {
+    enum class State { kThere, kAway, kAsking };
+    State state = State::kThere;
+    size_t shard = 0;
+    std::deque<std::string> wire;
+    std::string offset;
+    std::vector<uint64_t> read;  // by publisher: the last, of those that are kept; kAny: it is new
+    size_t sockets = 1;          // that it has had
+    std::shared_ptr<Attempt> attempt;
+    size_t breaks_left = 0;
+  };
+  struct Step {
+    enum class Kind { kGoOn, kTakeLetter, kPublish, kRead, kBreak, kReturn, kGiveUp } kind;
+    size_t who, where = 0;
+  };
+
+  void Offer() {
+    using Kind = Step::Kind;
+    for (size_t i = 0; i < shards_.size(); ++i) {
+      const Shard& shard = *shards_[i];
+      if (!shard.doing.empty()) {
+        steps_.push_back({Kind::kGoOn, i});
+        continue;
+      }
+      if (!shard.mail.empty()) steps_.push_back({Kind::kTakeLetter, i});
+      if (shard.left > 0) steps_.push_back({Kind::kPublish, i});
+    }
+    for (size_t i = 0; i < clients_.size(); ++i) {
+      const Client& client = clients_[i];
+      const bool may_break = client.breaks_left > 0;
+      if (!client.wire.empty()) steps_.push_back({Kind::kRead, i});
+      if (client.state == Client::State::kThere && may_break && shards_[client.shard]->doing.empty()) {
+        steps_.push_back({Kind::kBreak, i});
+      }
+      if (client.state == Client::State::kAsking && may_break && !client.attempt->gone) {
+        steps_.push_back({Kind::kGiveUp, i});
+      }
+      for (size_t j = 0; client.state == Client::State::kAway && j < shards_.size(); ++j) {
+        if (shards_[j]->doing.empty()) steps_.push_back({Kind::kReturn, i, j});
+      }
+    }
+  }
+
+  void Do(const Step& step) {
+    switch (step.kind) {
+      case Step::Kind::kGoOn:
+        GoOn(step.who);
+        break;
+      case Step::Kind::kTakeLetter: {
+        const Letter letter = std::move(shards_[step.who]->mail.front());
+        shards_[step.who]->mail.pop_front();
+        letter();
+        break;
+      }
+      case Step::Kind::kPublish:
+        Publish(step.who);
+        break;
+      case Step::Kind::kRead:
+        ReadOne(clients_[step.who]);
+        break;
+      case Step::Kind::kBreak:
+        --clients_[step.who].breaks_left;
+        clients_[step.who].wire.clear();
+        Save(step.who, clients_[step.who].shard, SavedOf(step.who));
+        break;
+      case Step::Kind::kReturn:
+        Return(step.who, step.where);
+        break;
+      case Step::Kind::kGiveUp:
+        --clients_[step.who].breaks_left;
+        clients_[step.who].attempt->gone = true;
+        ++given_up;
+        break;
+    }
+  }
+
+  void GoOn(size_t number) {
+    Shard& shard = *shards_[number];
+    auto [to, letter] = std::move(shard.doing.front());
+    shard.doing.pop_front();
+    if (to != number) {
+      shards_[to]->mail.push_back(std::move(letter));
+    } else {
+      letter();
+    }
+  }
+
+  void Publish(size_t number) {
+    Shard& shard = *shards_[number];
+    --shard.left;
+    const Origin origin{.number = ++shard.last_number, .publisher = static_cast<uint8_t>(number)};
+    std::string text;  // none: it is volatile
+    if (random_() % 4 > 0) text = std::to_string(number) + "." + std::to_string(++shard.last_kept);
+    // A client's goes to its own shard first, the push API's last.
+    const bool first = random_() % 2 > 0;
+    const auto deliver = [=, this](size_t to) {
+      shards_[number]->doing.emplace_back(to, [=, this] { Deliver(to, origin, text); });
+    };
+    if (first) deliver(number);
+    for (size_t i = 0; i < shards_.size(); ++i) {
+      if (i != number) deliver(i);
+    }
+    if (!first) deliver(number);
+  }
+
+  void Deliver(size_t number, const Origin& origin, const std::string& text) {
+    Recovery& recovery = shards_[number]->recovery;
+    for (const uint16_t name_space : {1, 0}) {
+      if (text.empty()) break;
+      std::string packet = "42[\"" + text + "\",\"";
+      recovery.AppendNext(packet);
+      packet += "\"]";
+      recovery.Keep(origin, name_space, "*:0", MakeFrame(FrameKind::kText, packet), {});
+      for (Client& client : clients_) {
+        const bool there = client.state == Client::State::kThere && client.shard == number;
+        if (there && name_space == 0) client.wire.push_back(packet);
+      }
+    }
+    recovery.Reach(origin);
+  }
+
+  void ReadOne(Client& client) {
+    const std::string packet = client.wire.front();
+    client.wire.pop_front();
+    const size_t dot = packet.find('.'), end = packet.find("\",\"");
+    const size_t publisher = std::stoul(packet.substr(4));
+    const uint64_t number = std::stoul(packet.substr(dot + 1));
+    if (client.read[publisher] != kAny) {
+      EXPECT_EQ(number, client.read[publisher] + 1) << packet;
+    }
+    client.read[publisher] = number;
+    client.offset = packet.substr(end + 3, packet.size() - end - 5);
+    if (client.offset.find('+') != std::string::npos) ++two_places;
+  }
+
+  static Saved SavedOf(size_t client) {
+    return {.id = "client number " + std::to_string(client),
+            .user_id = {},
+            .user_name = {},
+            .device = {},
+            .rooms = {"*:0"},
+            .name_space = 0,
+            .until = Time(1h)};
+  }
+  std::string PidOf(size_t client) const {
+    return std::to_string(client) + "/" + std::to_string(clients_[client].sockets);
+  }
+  void Save(size_t number, size_t shard, Saved saved) {
+    shards_[shard]->recovery.Save(PidOf(number), std::move(saved));
+    clients_[number].state = Client::State::kAway;
+  }
+
+  void Return(size_t number, size_t to) {
+    Client& client = clients_[number];
+    if (client.offset.empty()) return BeNew(client, to);
+    client.state = Client::State::kAsking;
+    client.attempt = std::make_shared<Attempt>();
+    Attempt& attempt = *client.attempt;
+    attempt.client = number;
+    attempt.shard = to;
+    const auto offset = ParseOffset(client.offset, shards_.size());
+    ASSERT_TRUE(offset) << client.offset;
+    attempt.wanted = {.pid = PidOf(number), .name_space = 0, .offset = *offset};
+    attempt.answers.resize(shards_.size());
+    attempt.left = shards_.size();
+    if (shards_[to]->recovery.KnowsAll(attempt.wanted)) {
+      attempt.found = shards_[to]->recovery.Find(attempt.wanted, {});
+      OnFound(client.attempt);
+      return;
+    }
+    for (size_t i = 0; i <= shards_.size(); ++i) {
+      const size_t asked = i == shards_.size() ? to : i;  // its own comes last
+      if (i == to) continue;
+      shards_[to]->doing.emplace_back(asked, [=, this, attempt = client.attempt] {
+        attempt->answers[asked] = shards_[asked]->recovery.Find(attempt->wanted, {});
+        shards_[asked]->doing.emplace_back(to, [=, this] {
+          if (--attempt->left > 0) return;
+          attempt->found = Together(std::move(attempt->answers));
+          OnFound(attempt);
+        });
+      });
+    }
+  }
+
+  // As Hub does it.
+  void OnFound(const std::shared_ptr<Attempt>& attempt) {
+    Shard& shard = *shards_[attempt->shard];
+    ASSERT_TRUE(attempt->found.saved);
+    if (attempt->gone) {
+      Save(attempt->client, attempt->shard, std::move(*attempt->found.saved));
+      return;
+    }
+    Client& client = clients_[attempt->client];
+    if (!shard.recovery.MayReturn(attempt->wanted, attempt->found)) return BeNew(client, attempt->shard);
+    ++recovered;
+    client.state = Client::State::kThere;
+    client.shard = attempt->shard;
+    for (std::string& packet : shard.recovery.Missed(attempt->wanted, attempt->found)) {
+      client.wire.push_back(std::move(packet));
+    }
+  }
+  void BeNew(Client& client, size_t shard) {
+    ++made_new;
+    ++client.sockets;
+    client.state = Client::State::kThere;
+    client.shard = shard;
+    client.offset.clear();
+    client.read.assign(plan_.shards, kAny);
+  }
+
+  Plan plan_;
+  std::mt19937 random_;
+  std::vector<std::unique_ptr<Shard>> shards_;
+  std::vector<Client> clients_;
+  std::vector<Step> steps_;
+};
+
+struct Sums {
+  size_t recovered = 0, made_new = 0, two_places = 0, given_up = 0;
+};
+
+Sums RunMany(const Plan& plan, uint32_t seeds) {
+  Sums sums;
+  for (uint32_t seed = 1; seed <= seeds && !testing::Test::HasFailure(); ++seed) {
+    SCOPED_TRACE(testing::Message() << plan.shards << " shards, seed " << seed);
+    World world(plan, seed);
+    world.Run();
+    sums.recovered += world.recovered;
+    sums.made_new += world.made_new;
+    sums.two_places += world.two_places;
+    sums.given_up += world.given_up;
+  }
+  return sums;
+}
+
+TEST(RecoveryModel, OnTwoShardsEachMessageComesOnceAndInItsPublishersOrder) {
+  const Sums sums = RunMany({.shards = 2, .clients = 2, .publications = 6, .breaks = 5}, 1000);
+  EXPECT_GT(sums.recovered, 3000u);
+  EXPECT_GT(sums.two_places, 100u);
+  EXPECT_GT(sums.given_up, 100u);
+  EXPECT_EQ(sums.made_new, 0u);
+}
+
+TEST(RecoveryModel, OnThreeShardsEachMessageComesOnceAndInItsPublishersOrder) {
+  const Sums sums = RunMany({.shards = 3, .clients = 2, .publications = 5, .breaks = 6}, 1000);
+  EXPECT_GT(sums.recovered, 3000u);
+  EXPECT_GT(sums.two_places, 100u);
+  EXPECT_GT(sums.given_up, 100u);
+  EXPECT_EQ(sums.made_new, 0u);
+}
+
+TEST(RecoveryModel, WithOneMessageOfEachPublisherAllGoesWellTooWhateverComesFirst) {
+  for (const size_t shards : {2, 3, 5}) {
+    const Sums sums = RunMany({.shards = shards, .clients = 1, .publications = 1, .breaks = 3}, 1000);
+    EXPECT_EQ(sums.made_new, 0u);
+  }
+}
+
+TEST(RecoveryModel, WhoMissedWhatIsKeptNoLongerIsNewAndOthersMissNothing) {
+  const Sums sums = RunMany({.shards = 3, .clients = 2, .publications = 20, .breaks = 8, .bytes = 8000}, 500);
+  EXPECT_GT(sums.recovered, 1000u);
+  EXPECT_GT(sums.made_new, 300u);
+}
+
+TEST(RecoveryModel, OnOneShardOnePlaceIsEnough) {
+  const Sums sums = RunMany({.shards = 1, .clients = 3, .publications = 10, .breaks = 5}, 200);
+  EXPECT_GT(sums.recovered, 1000u);
+  EXPECT_EQ(sums.two_places, 0u);
+}
+
+}  // namespace
+}  // namespace muster::push::socketio

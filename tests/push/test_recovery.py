@@ -1,0 +1,158 @@
+"""Clients that lose their connection and come back again and again, to whatever shard, while several sources publish."""
+
+import concurrent.futures
+import random
+import socket
+import struct
+import threading
+
+import pytest
+from wire import Client, wait_until
+
+pytest_plugins = ["spear_node"]
+
+SHARDS, READERS, SENDERS, VISITS = 3, 4, 4, 20
+MESSAGES = READERS * VISITS  # of each source: one for each visit of a reader
+
+
+def lose(client):
+    """As when a network goes: the other side is reset, and what has come but wasn't looked at is lost."""
+    client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    client.sock.close()
+
+
+def wait_for_nobody(server, user):
+    wait_until(lambda: server.api("GET", "/v1/online?user=" + user)[1]["clients"] == 0, what=f"{user} to be gone")
+
+
+class Pace:
+    """Sources publish as readers visit, so that there is always something on its way to those who are coming back."""
+
+    def __init__(self):
+        self.changed = threading.Condition()
+        self.visits = self.published = 0
+        self.failed = False
+
+    def visit(self):
+        with self.changed:
+            self.visits += 1
+            self.changed.notify_all()
+
+    def wait_for_visit(self, number):
+        with self.changed:
+            assert self.changed.wait_for(lambda: self.failed or self.visits >= number, 60), "readers come no more"
+            assert not self.failed
+
+    def publish(self):
+        with self.changed:
+            self.published += 1
+
+    def run(self, work):
+        try:
+            return work()
+        except BaseException:
+            with self.changed:
+                self.failed = True
+                self.changed.notify_all()
+            raise
+
+
+class Reader:
+    def __init__(self, server, number, pace):
+        self.server, self.pace, self.name = server, pace, f"reader-{number}"
+        self.random = random.Random(number)
+        self.client = Client(server.address, auth={"id": self.name})
+        self.client.subscribe("news")
+        self.read, self.offset, self.shards = {}, None, set()
+
+    def read_one(self):
+        event = self.client.event("msg")
+        source, number = event[1]["content"].split(".")
+        assert int(number) == self.read.get(source, 0) + 1, f"{self.name} has {self.read} and got {event}"
+        self.read[source] = int(number)
+        self.offset = event[2]
+        self.shards.add(self.offset.split("@")[0])
+
+    def run(self):
+        for _ in range(VISITS):
+            # Those that are known to be published come, if they haven't yet.
+            there = self.pace.published - sum(self.read.values())
+            for _ in range(min(there, self.random.choice((0, 1, 2, 5, 20, 60)))):
+                self.read_one()
+            lose(self.client)
+            wait_for_nobody(self.server, self.name)
+            self.pace.visit()
+            before = self.client
+            self.client = Client(self.server.address, auth={"pid": before.connected["pid"], "offset": self.offset})
+            assert self.client.sid == before.sid, f"{self.name} is new with {self.offset}"
+        while sum(self.read.values()) < 1 + (SENDERS + 1) * MESSAGES:
+            self.read_one()
+        self.server.push(to={"user": self.name}, content="end.1")
+        self.read_one()  # and nothing before it
+        self.client.sock.close()
+
+
+def send(server, number, pace):
+    with Client(server.address, auth={"id": f"sender-{number}"}) as client:
+        for i in range(1, MESSAGES + 1):
+            pace.wait_for_visit(i)
+            order = {"type": 1, "target": {"id": "news"}, "content": f"{number}.{i}"}
+            assert client.call("msg", order)[0]["success"]
+            pace.publish()
+
+
+def push(server, pace):
+    for i in range(1, MESSAGES + 1):
+        pace.wait_for_visit(i)
+        server.push(to={"group": "news"} if i % 3 else {"all": True}, content=f"api.{i}")
+        server.push(to={"group": "news"}, content="lost on who is away", event="glimpse", volatile=True)
+        pace.publish()
+
+
+def test_whoever_comes_back_however_often_gets_each_message_once_and_in_order(spear):
+    server = spear(shards=SHARDS, recovery={"enabled": True}, namespaces=["/", "/other"])
+    pace = Pace()
+    readers = [Reader(server, number, pace) for number in range(READERS)]
+    server.push(to={"group": "news"}, content="start.1")
+    pace.publish()
+    for reader in readers:
+        reader.read_one()
+    works = [reader.run for reader in readers] + [lambda number=number: send(server, number, pace) for number in range(SENDERS)]
+    works.append(lambda: push(server, pace))
+    with concurrent.futures.ThreadPoolExecutor(len(works)) as pool:
+        for work in [pool.submit(pace.run, work) for work in works]:
+            work.result()
+    assert len(set().union(*(reader.shards for reader in readers))) > 1, "all came to one shard"
+    state = server.state()
+    assert (state["recovered_total"], state["recovery_failed_total"]) == (READERS * VISITS, 0)
+
+
+def test_who_comes_back_does_not_get_its_own_words(spear):
+    server = spear(shards=SHARDS, recovery={"enabled": True})
+    with Client(server.address) as other:
+        other.call("join", "hall")
+        for i in range(6):  # whichever shard it comes to
+            client = Client(server.address, auth={"id": "talker"})
+            client.call("join", "hall")
+            server.push(to={"room": "hall"}, event="said", arguments=[i])
+            offset = client.event("said")[2]
+            assert client.call("emit", "hall", "said", "mine")[0]["success"]
+            lose(client)
+            wait_for_nobody(server, "talker")
+            server.push(to={"room": "hall"}, event="said", arguments=["after"])
+            with Client(server.address, auth={"pid": client.connected["pid"], "offset": offset}) as again:
+                assert again.sid == client.sid
+                assert again.event("said")[1] == "after"
+            assert [other.event("said")[1] for _ in range(3)] == [i, "mine", "after"]
+            wait_for_nobody(server, "talker")
+
+
+@pytest.mark.parametrize("offset", ["", "1", "0@", "0@0", "0@999999999", "3@1", "0@1+0@1", "1.5", "0@18446744073709551616"])
+def test_a_wrong_offset_makes_a_new_socket(chat, offset):
+    client = Client(chat.address, auth={"id": "lost"})
+    chat.push(to={"user": "lost"}, content="seen")
+    client.event("msg")
+    lose(client)
+    wait_for_nobody(chat, "lost")
+    with Client(chat.address, auth={"pid": client.connected["pid"], "offset": offset}) as again:
+        assert again.sid != client.sid

@@ -252,7 +252,7 @@ TEST(RedisClusterLossTest, SlotsWithoutAnOwnerWaitForWhoIsSilentUntilThatOneIsTa
   cluster.Silence(cluster.at(silent).host, true);
   cluster.KillForGood(silent);
   for (auto& [name, server] : cluster.servers()) {
-    for (auto& [id, known] : server.known) known.slots -= SlotSet::Range(0, 10);
+    for (auto& [id, known] : server.known) known.slots -= redis::SlotSet::Range(0, 10);
   }
   cluster.RunUntil([] { return false; }, 15s);
   ASSERT_EQ(cluster.MasterOf(0), "") << cluster.Picture();

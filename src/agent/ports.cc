@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cstring>
 #include <map>
+#include <optional>
 #include <sstream>
 
 #include "base/files.h"
@@ -100,6 +101,22 @@ std::string NameOf(int pid) {
   return pid != 0 && command.ok() ? std::string(Trim(*command)) : "";
 }
 
+struct Known {
+  std::string cluster, instance;
+};
+
+// Which instance a process is that works below its folder, HOME/hosts/CLUSTER/HOST/instances/INSTANCE.
+std::optional<Known> InstanceOf(int pid) {
+  std::error_code hidden;
+  const std::string folder = fs::read_symlink(fmt::format("/proc/{}/cwd", pid), hidden).string();
+  const std::vector<std::string> parts = Split(folder, '/');
+  for (size_t i = 3; i + 1 < parts.size(); ++i) {
+    if (parts[i] == "instances" && parts[i - 3] == "hosts")
+      return Known{.cluster = parts[i - 2], .instance = parts[i + 1]};
+  }
+  return std::nullopt;
+}
+
 bool AnyMayBeTaken(const Instance& instance) {
   for (const auto& [name, range] : instance.ports) {
     for (int port = range.first; !range.udp && port < range.first + range.count; ++port) {
@@ -145,9 +162,13 @@ Result<Whose> WhoHas(const ByPort& sockets, const Instance& instance, int port, 
 Error PortTaken(const Instance& instance, int port, int pid) {
   std::string who = pid == 0 ? "another process" : fmt::format("pid {}", pid);
   if (const std::string name = NameOf(pid); !name.empty()) who += fmt::format(" ({})", name);
-  return Error::Conflict("port-taken", "port {} of {} on {} is taken by {}", port, instance.name,
-                         instance.address, who)
-      .Hint("stop that process, or give {} another port", instance.service);
+  const auto known = pid == 0 ? std::nullopt : InstanceOf(pid);
+  if (known) who = fmt::format("{} of the cluster {}, {}", known->instance, known->cluster, who);
+  Error taken = Error::Conflict("port-taken", "port {} of {} on {} is taken by {}", port, instance.name,
+                                instance.address, who);
+  if (!known) return std::move(taken).Hint("stop that process, or give {} another port", instance.service);
+  return std::move(taken).Hint("give {} another port: muster keeps {} running, muster ps -c {} shows it",
+                               instance.service, known->instance, known->cluster);
 }
 
 Status CheckPortsFree(const Instance& instance, const std::vector<int>& own, bool any_address) {

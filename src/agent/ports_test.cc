@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/digest.h"
 #include "base/files.h"
 
 namespace muster::agent {
@@ -74,6 +75,23 @@ TEST(CheckPortsFree, NamesThePortAndWhoHasIt) {
       status.error().message(),
       HasSubstr(fmt::format("port {} of web-1 on 127.0.0.1 is taken by pid {} (", taken.port, getpid())));
   EXPECT_EQ(status.error().hint(), "stop that process, or give web another port");
+}
+
+// Nobody is told to end what muster runs itself.
+TEST(CheckPortsFree, NamesTheInstanceWhoseProcessHasIt) {
+  const std::string folder = fs::temp_directory_path() / ("muster-ports-" + RandomHex(6));
+  const std::string data = folder + "/hosts/shop/h1/instances/cache-2/data";
+  fs::create_directories(data);
+  const fs::path before = fs::current_path();
+  fs::current_path(data);
+  const Socket taken = Listening("127.0.0.1");
+  const Status status = CheckPortsFree(On("127.0.0.1", {.first = taken.port}), {});
+  fs::current_path(before);
+  fs::remove_all(folder);
+  ASSERT_FALSE(status.ok());
+  EXPECT_THAT(status.error().message(), HasSubstr("is taken by cache-2 of the cluster shop, pid"));
+  EXPECT_EQ(status.error().hint(),
+            "give web another port: muster keeps cache-2 running, muster ps -c shop shows it");
 }
 
 TEST(CheckListener, KnowsAStrangerFromItsOwn) {

@@ -111,12 +111,17 @@ Result<LogPolicy> LogFrom(const Json& json) {
   return fields.Give(policy);
 }
 
+constexpr std::string_view kFormer = "former", kReserved = "reserved";
+
 Result<Place> PlaceFrom(const Json& json) {
   Place place;
   Fields fields(json, "place");
   fields.Text("service", place.service).Text("host", place.host).Integer("ordinal", place.ordinal);
   fields.Integer("slot", place.slot);
   ReadPorts(fields, place.ports);
+  std::string claim;
+  fields.Text("claim", claim);
+  place.claim = claim == kFormer ? Claim::kFormer : claim == kReserved ? Claim::kReserved : Claim::kWanted;
   return fields.Give(std::move(place));
 }
 
@@ -196,6 +201,8 @@ Json ToJson(const Placement& placement) {
                   {"ordinal", place.ordinal},
                   {"slot", place.slot},
                   {"ports", PortsJson(place.ports)}};
+    if (place.claim != Claim::kWanted)
+      json[name]["claim"] = place.claim == Claim::kFormer ? kFormer : kReserved;
   }
   return json;
 }

@@ -8,6 +8,7 @@
 #include "base/fault.h"
 #include "base/text.h"
 #include "control/outcomes.h"
+#include "control/places.h"
 #include "control/run_machine.h"
 #include "control/superseded.h"
 #include "model/not_asked.h"
@@ -73,11 +74,7 @@ void Controller::KeepLeftOut(std::set<std::string> hosts) {
 }
 
 Status Controller::Adopt(Cluster cluster) {
-  Placement so_far;
-  const Json placement = Json::parse(row_.placement, nullptr, false);
-  if (placement.is_object()) {
-    MUSTER_TRY(so_far, api::PlacementFrom(placement));
-  }
+  MUSTER_TRY(const Placement so_far, Places());
   plan::SecretDigests digests = Digests();
   digests[plan::kAnySecret] = "";
   MUSTER_TRY(plan::Desired desired, plan::LayOutCluster(cluster, so_far, digests));
@@ -118,63 +115,6 @@ Result<Instance> Controller::Reveal(const Instance& instance) const {
   if (damaged) return *damaged;
   if (!unset.empty()) return plan::SecretsMissing(cluster_, unset);
   return revealed;
-}
-
-Agents::Wanted Controller::WantedFor(const Host& host) const {
-  // The last of 127.77.BLOCK.NUMBER.
-  const int number = row_.rehearsal ? std::atoi(host.address.c_str() + host.address.rfind('.') + 1) : 0;
-  return {.cluster = row_.key,
-          .host = host.name,
-          .address = host.address,
-          .epoch = row_.epoch,
-          .rehearsal = row_.rehearsal,
-          .block = row_.block,
-          .host_number = number};
-}
-
-std::set<std::string> Controller::HostsInUse(const plan::Desired& desired) const {
-  std::set<std::string> hosts;
-  for (const auto& [name, place] : desired.placement) hosts.insert(place.host);
-  return hosts;
-}
-
-void Controller::WantHosts(const std::set<std::string>& hosts) {
-  for (const Host& host : cluster_.hosts) {
-    if (!hosts.contains(host.name)) continue;
-    const Agents::Wanted wanted = WantedFor(host);
-    hosts_[host.name] = wanted;
-    deps_.agents->Want(wanted);
-  }
-  KeepHosts();
-}
-
-void Controller::KeepHosts() {
-  Kept kept = std::move(kept_);
-  kept.hosts.clear();
-  for (const auto& [name, host] : hosts_) {
-    kept.hosts[name] = {.address = host.address, .number = host.host_number};
-    if (host.rehearsal) kept.numbers[name] = host.host_number;
-  }
-  Keep(std::move(kept));
-}
-
-// Lets those agents go whose hosts have nothing of this cluster any more.
-void Controller::ReleaseIdleHosts() {
-  if (going_down()) return;  // what stands on the silent ones is not known
-  std::set<std::string> needed = HostsInUse(desired_);
-  for (const auto& [name, observed] : observed_) {
-    if (observed.state != InstanceState::kAbsent) needed.insert(observed.host);
-  }
-  needed.insert(kept_.cut.begin(), kept_.cut.end());
-  const size_t before = hosts_.size();
-  std::erase_if(hosts_, [&](const auto& host) {
-    if (needed.contains(host.first)) return false;
-    deps_.agents->Release(row_.key, host.first);
-    return true;
-  });
-  if (hosts_.size() == before || row_.revision == 0) return;
-  KeepHosts();
-  (void)deps_.store->PutCluster(row_);
 }
 
 // Nothing is to be done for the revision that stands. Where its run was left paused, what it was about has
@@ -281,6 +221,8 @@ net::Task<Result<StartedRun>> Controller::Begin(Bundle bundle, std::string actio
   } release{&deciding_};
 
   std::set<std::string> silent = co_await ObserveAll();
+  const auto so_far = Places();
+  if (!so_far.ok()) co_return so_far.error();
   plan::Desired desired;
   bool partial = false;
   auto planned = Decide(bundle, options, silent, row_.revision + 1, &desired, &partial);
@@ -324,7 +266,7 @@ net::Task<Result<StartedRun>> Controller::Begin(Bundle bundle, std::string actio
 
   const bool goes_back = GoesBackFrom(bundle, action);
   const std::string placement_before = row_.placement;
-  row_.placement = api::ToJson(desired.placement).dump();
+  row_.placement = api::ToJson(WithFormer(*so_far, desired.placement)).dump();
   Json plan_json = api::ToJson(started.plan);
   if (partial) MarkPartial(plan_json);
   if (goes_back) NoteWayBack({.wanted = true, .cancelled = false, .run = "", .error = ""}, plan_json);

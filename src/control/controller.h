@@ -260,6 +260,7 @@ class Controller : public std::enable_shared_from_this<Controller> {
   Result<Instance> Reveal(const Instance& instance) const;  // secrets in place of markers
   Agents::Wanted WantedFor(const Host& host) const;
   std::set<std::string> HostsInUse(const plan::Desired& desired) const;
+  Result<Placement> Places() const;
   net::Task<void> LookAround();
   void WantHosts(const std::set<std::string>& hosts);
   void ReleaseIdleHosts();
@@ -341,6 +342,7 @@ class Controller : public std::enable_shared_from_this<Controller> {
   std::set<std::string> Missing() const;
   net::Task<void> PerformOrder(Order order);
   void ForgetHeldElsewhere();
+  void ForgetFormer();
   bool CanGoBack() const;  // whether `muster rollback` has somewhere to go
   void SetDesired(plan::Desired desired);
   const Instance* FindDesired(const std::string& name) const;  // guests, too

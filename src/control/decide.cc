@@ -1,7 +1,4 @@
 // The part of the Controller that decides what would be done. Writes nothing and starts nothing.
-#include <nlohmann/json.hpp>
-
-#include "api/json.h"
 #include "control/controller.h"
 #include "control/outcomes.h"
 #include "plan/explain.h"
@@ -10,20 +7,19 @@
 namespace muster::control {
 namespace {
 
-using Json = nlohmann::json;
-
 constexpr int kRunsLookedAt = 100;
 
-// One kind's servers would be started in the other's place and upon its data, and neither knows how to hand over to
-// the other.
+// One kind's servers would be started in the other's place and upon its data, and neither knows how to hand
+// over to the other.
 Status KindsAreAsBefore(const Cluster& before, const Cluster& now) {
   for (const Service& service : now.services) {
     for (const Service& former : before.services) {
       if (former.name != service.name || former.kind == service.kind) continue;
-      return Error::Conflict("kind-changed", "{} is of kind {} and can't become {}", service.name, former.kind,
-                             service.kind)
-          .Hint("give the new one a name of its own, and take {} out of the file once nobody needs it any more",
-                service.name);
+      return Error::Conflict("kind-changed", "{} is of kind {} and can't become {}", service.name,
+                             former.kind, service.kind)
+          .Hint(
+              "give the new one a name of its own, and take {} out of the file once nobody needs it any more",
+              service.name);
     }
   }
   return Done();
@@ -36,11 +32,7 @@ Result<Plan> Controller::Decide(const Bundle& bundle, const PlanOptions& options
                                 bool* partial) const {
   const Cluster& cluster = bundle.cluster;
   if (row_.revision > 0) MUSTER_DO(KindsAreAsBefore(cluster_, cluster));
-  Placement so_far;
-  const Json placement = Json::parse(row_.placement, nullptr, false);
-  if (placement.is_object()) {
-    MUSTER_TRY(so_far, api::PlacementFrom(placement));
-  }
+  MUSTER_TRY(const Placement so_far, Places());
   plan::SecretDigests digests = Digests();
   if (options.remove_all) digests[plan::kAnySecret] = "";
   auto laid_out = plan::LayOutCluster(cluster, so_far, digests);

@@ -196,6 +196,7 @@ void Controller::RevisionIsGood() {
   kept.good = row_.revision;
   Keep(std::move(kept));
   ForgetHeldElsewhere();
+  ForgetFormer();
   (void)deps_.store->PutCluster(row_);
   int keep = cluster_.services.empty() ? UpdatePolicy{}.keep : 1;
   for (const Service& service : cluster_.services) keep = std::max(keep, service.update.keep);

@@ -19,13 +19,20 @@ struct PortRange {
   bool operator==(const PortRange&) const = default;
 };
 
+// Whose place it is: a member's that is wanted; one's that isn't any more, and that stands as long as its run
+// isn't through: it gets its place back where more are wanted again; or one's of which nobody knows whether
+// it still stands: only its name and its seat are kept from others.
+enum class Claim { kWanted, kFormer, kReserved };
+
 // The remembered place of one instance. Once given it doesn't move.
 struct Place {
   std::string service;
   std::string host;
   int ordinal = 0;  // the number in its name, from 1; never used again while it stands
-  int slot = 0;  // among its service's members on the host, from 0: ports are the file's plus slot × width
+  int slot = 0;  // among its service's members on the host, from 0: ports are the file's plus slot × width.
+                 // Below 0: not known
   std::map<std::string, PortRange> ports;
+  Claim claim = Claim::kWanted;
   bool operator==(const Place&) const = default;
 };
 using Placement = std::map<std::string, Place>;  // by instance name

@@ -64,6 +64,21 @@ TEST(Placement, KeepsTheSlotWhenPortsChangeAndLeavesAHostThatIsGone) {
             "web-2@b:80 web-4@b:81 web-5@b:82 ");
 }
 
+TEST(Placement, AFormerMemberGetsItsPlaceBackAndOneThatMayStillStandKeepsItFromOthers) {
+  const Placement four = PlaceMembers(Web(), TwoHosts(), {}, {.number = 4}, kHttp);
+  Placement former = PlaceMembers(Web(), TwoHosts(), four, {.number = 1}, kHttp);
+  for (const auto& [name, place] : four) {
+    if (former.emplace(name, place).second) former[name].claim = Claim::kFormer;
+  }
+  EXPECT_EQ(PlaceMembers(Web(), TwoHosts(), former, {.number = 4}, kHttp), four);
+  EXPECT_EQ(Show(PlaceMembers(Web(), TwoHosts(), former, {.number = 1}, kHttp)), "web-1@a:80 ");
+
+  Placement away = former;
+  away["web-2"].claim = away["web-4"].claim = Claim::kReserved;
+  EXPECT_EQ(Show(PlaceMembers(Web(), TwoHosts(), away, {.number = 4}, kHttp)),
+            "web-1@a:80 web-3@a:81 web-5@b:82 web-6@b:83 ");
+}
+
 std::string CodeForUser(const std::string& name) {
   Service service = Web();
   Value user;

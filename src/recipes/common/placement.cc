@@ -59,13 +59,18 @@ Placement PlaceMembers(const Service& service, const Cluster& cluster, const Pla
   for (const auto& [name, place] : members) {
     ordinals.insert(place->ordinal);
     const auto host = index_of.find(place->host);
-    if (host == index_of.end()) continue;
+    if (host == index_of.end() || place->claim == Claim::kReserved) continue;
     OnHost& on = on_hosts[host->second];
     const bool room = count.per_host ? on.members.size() < static_cast<size_t>(count.number)
                                      : kept < static_cast<size_t>(count.number);
     if (!room || !on.slots.insert(place->slot).second) continue;
     on.members.emplace_back(name, *place);
+    on.members.back().second.claim = Claim::kWanted;
     ++kept;
+  }
+  for (const auto& [name, place] : members) {  // who isn't kept may still stand there
+    const auto host = index_of.find(place->host);
+    if (host != index_of.end()) on_hosts[host->second].slots.insert(place->slot);
   }
   int next = 1;
   const auto add = [&](size_t index) {

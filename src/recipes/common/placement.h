@@ -22,8 +22,8 @@ Count ReadCount(const std::string& text);
 std::vector<const Host*> HostsOf(const Service& service, const Cluster& cluster);
 
 // Places for `count` members. What `so_far` knows of this service keeps host, ordinal and slot; surplus ones
-// are left out, highest ordinals first; new ones get ordinals that nothing in `so_far` has. A member's ports
-// are `ports` moved on by its slot on its host times their width.
+// are left out, highest ordinals first; new ones get ordinals and slots that nothing in `so_far` has. A
+// member's ports are `ports` moved on by its slot on its host times their width.
 Placement PlaceMembers(const Service& service, const Cluster& cluster, const Placement& so_far, Count count,
                        const std::map<std::string, PortRange>& ports);
 

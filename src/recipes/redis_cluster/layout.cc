@@ -155,9 +155,15 @@ Placement WithListed(const Service& service, const std::vector<ListedMember>& li
     }
     pinned.emplace(std::move(own), std::move(place));
   }
+  size_t kept = pinned.size();
   for (const auto& [name, place] : standing) {
-    if (pinned.size() >= static_cast<size_t>(wanted) || pinned.contains(name)) continue;
-    if (slots.emplace(place->host, place->slot).second) pinned.emplace(name, *place);
+    if (pinned.contains(name)) continue;
+    if (place->claim == Claim::kReserved) {
+      pinned.emplace(name, *place);
+    } else if (kept < static_cast<size_t>(wanted) && slots.emplace(place->host, place->slot).second) {
+      pinned.emplace(name, *place);
+      ++kept;
+    }
   }
   return pinned;
 }

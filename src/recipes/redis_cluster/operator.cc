@@ -125,7 +125,7 @@ Status CheckOwn(const Operator::Context& context, const redis::ServerInfo& info)
   }
   return Error::Conflict("port-taken", "another redis answers at {}:{}: pid {}, not {}", access.host,
                          access.port, pid, context.pid)
-      .Hint("end that process, or take another port");
+      .Hint("end that process where it is no instance of muster's, or take another port");
 }
 
 // Which slots it migrates and has no keys of any more: they can be claimed.

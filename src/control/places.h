@@ -1,0 +1,23 @@
+// Whose place on its host is remembered. A member that isn't wanted any more stands until a run has removed
+// it, and that run may be cancelled, fail, or find its host silent. Pure.
+#pragma once
+
+#include <map>
+#include <set>
+#include <string>
+
+#include "model/instance.h"
+
+namespace muster::control {
+
+// What is remembered as a run begins that is to bring about `wanted`: with it all others of `so_far`.
+Placement WithFormer(const Placement& so_far, const Placement& wanted);
+
+// With the names of those that stand, of services of any file, and aren't remembered.
+Placement WithUnknown(Placement so_far, const std::map<std::string, Observed>& observed);
+
+// Once all that is wanted stands: without those that are gone from hosts which have told, `heard`.
+Placement OnceBroughtUp(const Placement& so_far, const std::map<std::string, Observed>& observed,
+                        const std::set<std::string>& heard);
+
+}  // namespace muster::control

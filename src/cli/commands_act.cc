@@ -95,7 +95,9 @@ Result<int> Act(Context& context, ApiClient& api, const std::string& key, const 
   if (followed.done && act == "down") AwaitHostsLeft(context.home / "hosts" / key, Flag(body, "delete_data"));
   if (followed.done && !args.json) {
     const int64_t target = Number(started, "rollback_to");
-    context.console.OutLine(key + ": " + (target > 0 ? fmt::format("back at revision {}", target) : done));
+    const std::string size = Text(started, "size");  // what was counted
+    context.console.OutLine(key + ": " + (target > 0 ? fmt::format("back at revision {}", target) : done) +
+                            (size.empty() ? "" : " " + size));
   }
   return followed.exit_code;
 }

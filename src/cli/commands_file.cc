@@ -324,6 +324,13 @@ std::string UpAgain(const UpArgs& args) {
   return "muster up " + (plain ? file : "'" + quoted + "'") + (args.rehearse ? " --rehearse" : "");
 }
 
+// What there is to know of a plan beside its steps.
+void SayNotes(const Plan& plan, Context& context) {
+  for (const std::string& note : plan.notes) {
+    context.console.OutLine("note: " + NameCluster(note, context.console.cluster_option));
+  }
+}
+
 Result<int> Up(Context& context, const UpArgs& args) {
   const Time start = Now();
   MUSTER_TRY(const Bundle bundle, LoadGood(context, args));
@@ -346,9 +353,7 @@ Result<int> Up(Context& context, const UpArgs& args) {
       if (const auto known = KnownClusters(*api); known.ok()) {
         context.console.cluster_option = ClusterOption(*known, key);
       }
-      for (const std::string& note : plan.notes) {
-        context.console.OutLine("note: " + NameCluster(note, context.console.cluster_option));
-      }
+      SayNotes(plan, context);
     }
     return 0;
   }
@@ -358,6 +363,7 @@ Result<int> Up(Context& context, const UpArgs& args) {
   if (!args.json) {
     MUSTER_TRY(const Plan plan, api::PlanFrom(Object(started, "plan")));
     if (plan.empty()) return NothingMoved(context, *api, key, bundle.file_name);
+    SayNotes(plan, context);
   }
   const Followed followed = FollowRun(context, *api, started, args.json, UpAgain(args));
   if (!followed.done || args.json) return followed.exit_code;

@@ -184,7 +184,9 @@ void SayCancelled(const Following& following, Context& context) {
     return;
   }
   if (run.action != "up" && run.action != "scale" && run.action != "rollback" && run.action != "resume") {
-    context.console.ErrLine("the run was cancelled; " +
+    const std::string on =
+        run.action == "down" ? "" : NameCluster("muster resume", option) + " goes on with the rest, ";
+    context.console.ErrLine("the run was cancelled; " + on +
                             NameCluster("muster status shows what stands", option));
     return;
   }

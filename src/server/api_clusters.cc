@@ -11,6 +11,8 @@
 #include "model/up_command.h"
 #include "net/addresses.h"
 #include "plan/explain.h"
+#include "recipes/recipe.h"
+#include "recipes/size.h"
 #include "server/api.h"
 
 namespace muster::server {
@@ -405,8 +407,13 @@ net::Task<Answer> Api::Scale(Call call) {
   }
   auto scaled = deps_.clusters->Scaled(*found, service, instances, call.who);
   if (!scaled.ok()) co_return Bad(scaled.error());
+  const Service* counted = scaled->bundle.cluster.FindService(service);
+  const Recipe* recipe = counted ? FindRecipe(counted->kind) : nullptr;
+  const std::string size = recipe ? SizeKeyOf(*recipe) : "";
   std::string any_plan;
-  co_return co_await Begin(std::move(*scaled), std::move(any_plan), options);
+  Answer answer = co_await Begin(std::move(*scaled), std::move(any_plan), options);
+  if (answer.body && answer.body->contains("run")) (*answer.body)["size"] = size;
+  co_return answer;
 }
 
 net::Task<Answer> Api::Switchover(Call call) { return AskMender(std::move(call), "switchover"); }

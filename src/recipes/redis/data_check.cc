@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "recipes/redis/member_layout.h"
 #include "recipes/redis/words.h"
 
@@ -37,6 +39,16 @@ void CheckAppendOnly(const Service& service, const ConfSettings& settings, const
                           service.name, KeepsNothing(settings) ? "empty" : "as it was at its last snapshot"),
                       .fix = fmt::format("leave appendonly out, muster's own is yes; as it is, {}", then),
                       .file = ""});
+}
+
+std::string NoCopiesNote(const Service& service, int replicas, const std::vector<Step>& steps) {
+  const bool fewer =
+      std::any_of(steps.begin(), steps.end(), [](const Step& step) { return step.verb == "remove"; });
+  if (replicas > 0 || !fewer) return "";
+  return service.name +
+         ": without replicas there is one copy of each key: what a member had is out while it is away, and "
+         "lost "
+         "with its data folder";
 }
 
 }  // namespace muster::redis

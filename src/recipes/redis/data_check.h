@@ -7,6 +7,7 @@
 #include "model/cluster.h"
 #include "model/finding.h"
 #include "model/instance.h"
+#include "model/plan.h"
 #include "recipes/redis/conf.h"
 
 namespace muster::redis {
@@ -25,5 +26,8 @@ bool KeepsNothing(const Instance& member);
 // off. `then` says what muster does when a member dies all the same.
 void CheckAppendOnly(const Service& service, const ConfSettings& settings, const std::string& then,
                      std::vector<Finding>& findings);
+
+// For the plan of a change that takes members away and leaves no replicas. "" where there is nothing to note.
+std::string NoCopiesNote(const Service& service, int replicas, const std::vector<Step>& steps);
 
 }  // namespace muster::redis

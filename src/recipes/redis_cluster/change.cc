@@ -10,6 +10,7 @@
 #include "base/text.h"
 #include "model/listens.h"
 #include "recipes/common/member_change.h"
+#include "recipes/redis/data_check.h"
 #include "recipes/redis_cluster/layout.h"
 #include "recipes/redis_cluster/picture.h"
 
@@ -59,6 +60,8 @@ class Builder {
     RestartByRole();
     SpreadWhatWasLeft();
     TellOfSurplus();
+    const std::string note = redis::NoCopiesNote(*input_.service, ReplicasOf(*input_.service), output_.steps);
+    if (!note.empty()) output_.notes.push_back(note);
     return std::move(output_);
   }
 

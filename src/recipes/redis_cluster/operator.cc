@@ -291,7 +291,9 @@ net::Task<Result<Client>> OpenStranger(Operator::Context context) {
   if (client.ok() || password.empty() || client.error().code() != "redis-denied") co_return client;
   auto open = co_await OpenWith(context, "", kConnectWithin);
   if (open.ok()) co_return open;
-  co_return client;
+  co_return std::move(client).error().Hint(
+      "it has another password than the file's secret: muster secret set NAME with its own, then bring it up "
+      "again");
 }
 
 // Whether muster would start it on the same files: with others it would have no data.

@@ -5,6 +5,9 @@
 #include <algorithm>
 #include <set>
 
+#include "recipes/redis/data_check.h"
+#include "recipes/redis_primary/layout.h"
+
 namespace muster::redis_primary {
 namespace {
 
@@ -57,6 +60,8 @@ class Weaver {
       }
     }
     SayOutages();
+    const std::string note = redis::NoCopiesNote(*input_.service, ReplicasOf(*input_.service), output_.steps);
+    if (!note.empty()) output_.notes.push_back(note);
     return std::move(output_);
   }
 

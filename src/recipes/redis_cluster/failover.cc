@@ -437,7 +437,6 @@ SlotSet Giving(const Member& member) {
 std::string HandOverTo(const Situation& situation, const Member& member, const Member& heir,
                        const std::string& reason, Memory& memory, Orders& orders) {
   const std::string waits = fmt::format("{} is to take over from {}", heir.name, member.name);
-  if (heir.ordered) return waits;
   // The heir is told which slots are on their way, moments after it has become a master. One that can't
   // write gets none over.
   const SlotSet giving = member.unwritable.empty() ? Giving(member) : SlotSet();
@@ -446,6 +445,8 @@ std::string HandOverTo(const Situation& situation, const Member& member, const M
     return fmt::format("{}, once slots {} have gone", waits, SlotsText(giving));
   }
   if (MustHear(situation, *situation.NodeOf(member), heir, memory, orders)) return waits;
+  // Only now: what is waited for above has its time, which runs on whatever the heir is at.
+  if (heir.ordered) return waits;
   const auto voted = memory.voted.find(member.id);
   if (voted != memory.voted.end()) {
     const Duration rest = 2 * situation.node_timeout - (situation.now - voted->second);

@@ -97,9 +97,4 @@ std::vector<ProcStat> HoldersOf(const std::string& lock_path) {
   return holders;
 }
 
-std::string BootId() {
-  const Result<std::string> id = ReadFile("/proc/sys/kernel/random/boot_id", 256);
-  return id.ok() ? std::string(Trim(*id)) : "-";
-}
-
 }  // namespace muster::runtime

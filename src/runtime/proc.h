@@ -31,6 +31,4 @@ bool IsLocked(const std::string& lock_path);
 // The living processes that have the file open, the oldest first; as far as the caller may see.
 std::vector<ProcStat> HoldersOf(const std::string& lock_path);
 
-std::string BootId();
-
 }  // namespace muster::runtime

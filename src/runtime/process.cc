@@ -12,6 +12,7 @@
 #include <cstdlib>
 
 #include "base/children.h"
+#include "base/moment.h"
 #include "base/search_path.h"
 #include "base/subprocess.h"
 #include "base/text.h"

@@ -22,6 +22,7 @@
 #include "base/children.h"
 #include "base/fault.h"
 #include "base/file_error.h"
+#include "base/moment.h"
 #include "base/subprocess.h"
 #include "base/text.h"
 #include "runtime/proc.h"

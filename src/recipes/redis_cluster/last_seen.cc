@@ -11,6 +11,7 @@ namespace {
 
 // Redis counts whole seconds, by a clock that it looks at ten times in each.
 constexpr Duration kRedisCounts = 2s;
+constexpr const char* kNone = "-";  // no history, in a record
 
 // When the link was lost at the latest. Of one that hasn't been linked since it was started, or followed
 // somebody else before, Redis can't say.
@@ -60,20 +61,34 @@ void LastSeen::Tell(bool runs, bool serves, Time now, std::map<std::string, std:
   measures["history"] = history_;
 }
 
-std::string LastSeen::Record(Time now, WallTime wall) const {
+// "WALL_MS OFFSET HISTORY BOOT SINCE_BOOT_MS"; without the last two where the boot isn't known, and then
+// without a history, too, where there is none.
+std::string LastSeen::Record(Time now, const Moment& moment) const {
   if (!answered_) return "";
-  const WallTime at = wall - (now - *answered_);
-  return fmt::format("{} {} {}", at.time_since_epoch().count(), offset_, history_);
+  const Moment at = moment.Before(now - *answered_);
+  const std::string start = fmt::format("{} {}", at.wall.time_since_epoch().count(), offset_);
+  if (at.boot.empty()) return fmt::format("{} {}", start, history_);
+  return fmt::format("{} {} {} {}", start, history_.empty() ? kNone : history_, at.boot,
+                     at.since_boot.count());
 }
 
-void LastSeen::Restore(const std::string& record, Time now, WallTime wall) {
+void LastSeen::Restore(const std::string& record, Time now, const Moment& moment) {
   const auto words = redis::Words(record);
-  if (words.size() < 2 || words.size() > 3) return;
-  const auto at = redis::ParseNumber<int64_t>(words[0]), offset = redis::ParseNumber<int64_t>(words[1]);
-  if (!at || !offset || WallTime(Duration(*at)) > wall) return;
-  answered_ = now - (wall - WallTime(Duration(*at)));
+  if (words.size() != 2 && words.size() != 3 && words.size() != 5) return;
+  const auto wall = redis::ParseNumber<int64_t>(words[0]), offset = redis::ParseNumber<int64_t>(words[1]);
+  if (!wall || !offset) return;
+  Moment at{.wall = WallTime(Duration(*wall)), .boot = "", .since_boot = {}};
+  if (words.size() == 5) {
+    const auto since_boot = redis::ParseNumber<int64_t>(words[4]);
+    if (!since_boot) return;
+    at.boot = words[3];
+    at.since_boot = Duration(*since_boot);
+  }
+  const auto age = AgeOf(at, moment);
+  if (!age) return;
+  answered_ = now - *age;
   offset_ = *offset;
-  history_ = words.size() == 3 ? words[2] : "";
+  history_ = words.size() == 2 || words[2] == kNone ? "" : words[2];
 }
 
 }  // namespace muster::redis_cluster

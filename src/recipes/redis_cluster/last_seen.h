@@ -7,7 +7,7 @@
 #include <optional>
 #include <string>
 
-#include "base/time.h"
+#include "base/moment.h"
 #include "recipes/redis_cluster/facts.h"
 
 namespace muster::redis_cluster {
@@ -25,9 +25,10 @@ class LastSeen {
 
   // As master it took writes at some time: for an agent that starts after its end. "" where there is nothing
   // to tell.
-  std::string Record(Time now, WallTime wall) const;
-  // Passes over what it can't read, and what comes from a later day.
-  void Restore(const std::string& record, Time now, WallTime wall);
+  std::string Record(Time now, const Moment& moment) const;  // `moment` is `now`
+  // Passes over what it can't read, and what comes from a later day. It reads what agents wrote that went by
+  // the calendar alone, too.
+  void Restore(const std::string& record, Time now, const Moment& moment);
 
  private:
   std::optional<Time> whole_;     // it was master, or linked

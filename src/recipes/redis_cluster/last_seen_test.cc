@@ -121,25 +121,67 @@ TEST(RedisLastSeen, TellsOfADeadMasterUntilWhenItTookWritesAtLeast) {
   EXPECT_EQ(Ended(last, At(15s)), Values());
 }
 
-TEST(RedisLastSeen, IsReadByTheNextAgent) {
-  const WallTime wall{1'700'000'000'000ms};
+constexpr WallTime kDay{1'700'000'000'000ms};
+
+// Written 2 s after it was seen.
+std::string Recorded(const std::string& boot) {
   LastSeen last;
-  EXPECT_EQ(last.Record(At(0s), wall), "");
+  EXPECT_EQ(last.Record(At(0s), {kDay, boot, 900s}), "");
   last.Answered(Master(100), At(10s), At(10s));
-  const std::string record = last.Record(At(12s), wall);
+  return last.Record(At(12s), {kDay, boot, 900s});
+}
+
+// What an agent that reads it at `moment` tells.
+Values Read(const std::string& record, const Moment& moment) {
   LastSeen next;
-  next.Restore(record, At(500s), wall + 3s);
-  EXPECT_EQ(Ended(next, At(501s)), (Values{{"answered_ms", "6000"}, {"history", "cafe"}, {"offset", "100"}}));
-  for (const std::string& wrong :
-       {std::string(), std::string("x y z"), std::string("1"), record + " more words"}) {
-    LastSeen other;
-    other.Restore(wrong, At(500s), wall);
-    EXPECT_EQ(Ended(other, At(501s)), Values()) << wrong;
+  next.Restore(record, At(500s), moment);
+  return Ended(next, At(500s));
+}
+
+Values Seen(const std::string& ms_ago) {
+  return {{"answered_ms", ms_ago}, {"history", "cafe"}, {"offset", "100"}};
+}
+
+TEST(RedisLastSeen, IsReadByTheNextAgentWhateverTheCalendarWasSetTo) {
+  const std::string record = Recorded("one");
+  for (const Duration step : {0h, 1h, -1h}) {
+    EXPECT_EQ(Read(record, {kDay + 3s + step, "one", 903s}), Seen("5000")) << step.count();
   }
-  // The clock was set back since.
-  LastSeen early;
-  early.Restore(record, At(500s), wall - 1h);
-  EXPECT_EQ(Ended(early, At(501s)), Values());
+}
+
+TEST(RedisLastSeen, IsReadAfterAnotherBootByTheCalendar) {
+  const std::string record = Recorded("one");
+  EXPECT_EQ(Read(record, {kDay + 60s, "two", 20s}), Seen("62000"));
+  EXPECT_EQ(Read(record, {kDay + 3s, "two", 20s}), Seen("20000")) << "it was before this boot";
+  EXPECT_EQ(Read(record, {kDay - 1h, "two", 20s}), Values());
+}
+
+TEST(RedisLastSeen, IsReadWhereNoBootIsKnown) {
+  const std::string before = "1699999998000 100 cafe";  // as agents wrote it once
+  EXPECT_EQ(Recorded(""), before);
+  EXPECT_EQ(Read(before, {kDay + 3s, "one", 903s}), Seen("5000"));
+  EXPECT_EQ(Read(before, {kDay - 1h, "one", 903s}), Values());
+  EXPECT_EQ(Read(Recorded("one"), {kDay + 3s, "", 0s}), Seen("5000"));
+}
+
+TEST(RedisLastSeen, PassesOverARecordThatItCannotRead) {
+  const std::string record = Recorded("one");
+  const Moment moment{kDay + 3s, "one", 903s};
+  for (const std::string& wrong : {std::string(), std::string("x y z"), std::string("1"), record + " more",
+                                   record + "x", "x" + record, record.substr(0, record.rfind(' '))}) {
+    EXPECT_EQ(Read(wrong, moment), Values()) << wrong;
+  }
+}
+
+TEST(RedisLastSeen, ARecordNeedsNoHistory) {
+  Answers master = Master(100);
+  master.info.replication_id = "";
+  LastSeen last;
+  last.Answered(master, At(10s), At(10s));
+  for (const char* boot : {"one", ""}) {
+    const std::string record = last.Record(At(12s), {kDay, boot, 900s});
+    EXPECT_EQ(Read(record, {kDay, boot, 900s}), (Values{{"answered_ms", "2000"}})) << record;
+  }
 }
 
 }  // namespace

@@ -201,7 +201,7 @@ void NoteEnd(const SharedState& state, const Operator::Context& context) {
   if (state->facts_pid == 0) {
     if (std::exchange(state->restored, true)) return;
     if (const auto recorded = ReadFile(LastPath(context)); recorded.ok()) {
-      state->last.Restore(*recorded, Now(), WallNow());
+      state->last.Restore(*recorded, Now(), MomentNow());
       state->recorded = true;
     }
     return;
@@ -210,7 +210,7 @@ void NoteEnd(const SharedState& state, const Operator::Context& context) {
       std::exchange(state->ended_pid, state->facts_pid) == state->facts_pid)
     return;
   state->last.Ended(Now());
-  const std::string record = state->last.Record(Now(), WallNow());
+  const std::string record = state->last.Record(Now(), MomentNow());
   if (record.empty()) return;
   state->recorded = true;
   context.loop->After(kToldWithin, [state, path = LastPath(context), record] {

@@ -71,6 +71,9 @@ std::optional<std::string> Leave(const Situation& situation, const Roles& roles,
       had = std::max(had, has);
       return fmt::format("{} of its {} slots moved", had - has, had);
     }
+    // Keys may have come with them that are nowhere else.
+    if (const SlotSet coming = OnTheirWayTo(situation, member.id); !coming.empty())
+      return fmt::format("slots {} are on their way to {}", SlotsText(coming), member.name);
     if (auto why = MustStay(situation, member, *node)) return why;
     if (auto why = Redirects(member, orders)) return why;
     orders.Give(member, "leave", {}, fmt::format("{} is no member any more", member.name), {.notable = true});

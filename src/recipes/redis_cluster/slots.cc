@@ -15,6 +15,7 @@ constexpr Duration kPause = 300ms;
 constexpr Duration kToldOf = 2s;  // who has slots; nodes ping each other at least each second
 constexpr Duration kGossip = 5s;  // after which a view that differs doesn't come right by itself
 constexpr Duration kSoon = 500ms;
+constexpr Duration kStuck = 10s;  // after which a move of which nothing gets on comes after all others
 
 using Pair = std::pair<const Member*, const Member*>;  // from, to
 
@@ -26,6 +27,7 @@ struct ByRank {
 
 struct Moves {
   std::map<Pair, SlotSet, ByRank> pending;  // owned by the first, imported by the second or to be
+  std::set<Pair, ByRank> stuck;             // of these
   std::set<const Member*> giving, taking;
 };
 
@@ -288,6 +290,14 @@ void GoOn(const Situation& situation, const Pair& pair, const SlotSet& slots, Or
               {.pause = kPause, .deadline = kHandOver});
 }
 
+// None of its slots comes whole or is claimed, as where both have keys of their own (keys-differ) or the
+// taker refuses them. It may only be slow: it goes on, where nobody else needs its giver or its taker.
+bool IsStuck(const Pair& pair, const SlotSet& slots, Orders& orders) {
+  const SlotSet rest = slots - pair.first->drained;
+  return orders.Since(fmt::format("move {} {} {} {}", pair.first->name, pair.second->name, slots.Text(),
+                                  rest.Text())) >= kStuck;
+}
+
 // What each of those that are to have slots has once all that is on its way has come.
 struct Account {
   const Node* node;
@@ -340,14 +350,43 @@ bool MayTake(const Situation& situation, const Moves& moves, const Member& membe
 
 bool CanMove(const Member* member) { return member && member->ready && member->master && !member->silent; }
 
-// Slots are on their way from it, be it to one that has died: they come first.
-bool Gives(const Member& member) { return !member.self->migrating.empty(); }
+// Slots are on their way from it, be it to one that has died: they come first, unless they are stuck.
+bool Gives(const Moves& moves, const Member& member) {
+  SlotSet slots = KeysOf(member.self->migrating);
+  for (const Pair& pair : moves.stuck) {
+    if (pair.first == &member) slots -= moves.pending.at(pair);
+  }
+  return !slots.empty();
+}
+
+// What it can begin to give. A master that gives its last slot becomes a replica and drops all keys, so it
+// keeps one while others come to it.
+SlotSet ToGive(const Situation& situation, const Moves& moves, const Node& node) {
+  SlotSet slots = node.slots;
+  for (const auto& [pair, promised] : moves.pending) {
+    if (pair.first == node.member) slots -= promised;
+  }
+  const bool takes = !(KeysOf(node.member->self->importing) - node.slots).empty();
+  if (takes || !OnTheirWayTo(situation, node.id).empty()) slots -= slots.First(1);
+  return slots;
+}
 
 // One that is to hand over its role gives nothing more away before.
 bool IsToStepDown(const Situation& situation, const Member& member) {
   return std::any_of(situation.input->awaited.begin(), situation.input->awaited.end(), [&](const Step* step) {
     return step->verb == "step-down" && step->instance == member.name;
   });
+}
+
+// Those that are stuck, or those that aren't.
+void GoOnWith(const Situation& situation, bool stuck, Moves& moves, Orders& orders) {
+  for (const auto& [pair, slots] : moves.pending) {
+    if (moves.stuck.contains(pair) != stuck) continue;
+    if (moves.taking.contains(pair.first) || !MayTake(situation, moves, *pair.second)) continue;
+    moves.giving.insert(pair.first);
+    moves.taking.insert(pair.second);
+    GoOn(situation, pair, slots, orders);
+  }
 }
 
 void Begin(const Situation& situation, const Roles& roles, Moves& moves, Orders& orders) {
@@ -357,10 +396,12 @@ void Begin(const Situation& situation, const Roles& roles, Moves& moves, Orders&
     orders.Trouble(fmt::format("{} has {} slots, and is to have {}", situation.NameOf(from.node->id),
                                from.has, from.wanted));
     const Member* giver = from.node->member;
-    if (!CanMove(giver) || Gives(*giver) || moves.giving.contains(giver) || moves.taking.contains(giver) ||
-        orders.Imports(from.node->id, giver->name) || IsToStepDown(situation, *giver))
+    if (!CanMove(giver) || Gives(moves, *giver) || moves.giving.contains(giver) ||
+        moves.taking.contains(giver) || orders.Imports(from.node->id, giver->name) ||
+        IsToStepDown(situation, *giver))
       continue;
-    SlotSet slots = from.node->slots;
+    const SlotSet slots = ToGive(situation, moves, *from.node);
+    if (slots.empty()) continue;
     for (Account& to : accounts) {
       const int number = std::min({kBatch, from.has - from.wanted, to.wanted - to.has});
       if (number <= 0 || !CanMove(to.node->member)) continue;
@@ -500,15 +541,14 @@ void Slots(const Situation& situation, const Roles& roles, Memory& memory, Order
     orders.Trouble(fmt::format("slots {} are on their way from {} to {}", SlotsText(slots), pair.first->name,
                                pair.second->name));
     orders.Again(kSoon);
-    if (moves.taking.contains(pair.first) || !MayTake(situation, moves, *pair.second)) continue;
-    moves.giving.insert(pair.first);
-    moves.taking.insert(pair.second);
-    GoOn(situation, pair, slots, orders);
+    if (IsStuck(pair, slots, orders)) moves.stuck.insert(pair);
   }
+  GoOnWith(situation, false, moves, orders);
   if (situation.unowned.empty() && roles.lacking == 0 && (situation.even || !roles.drained.empty())) {
     if (situation.moving) memory.moving = HowFar(Accounts(situation, roles, moves), memory.moving);
     Begin(situation, roles, moves, orders);
   }
+  GoOnWith(situation, true, moves, orders);
   Adopt(situation, roles, orders);
   Disagreements(situation, orders);
 }

@@ -48,6 +48,7 @@ class TestingBus {
     std::map<std::string, Known> known;  // itself, too
     std::map<int, std::string> migrating, importing;
     std::map<int, int> keys;  // by slot, a bit for each of its keys
+    std::set<int> differing;  // slots that it can't hand over: the taker has other values of their keys
     std::map<std::string, Time> banned, voted;
     bool ok = false, linked = false, synced = false;
     bool lags = false;             // its link stands, and it takes nothing of what comes
@@ -381,6 +382,12 @@ class TestingBus {
     const auto before = server.known.find(mark->second);
     return before != server.known.end() && before->second.master && !before->second.failed &&
            !before->second.seat.empty();
+  }
+  void Mark(Server& server, const Work& work) {
+    if (!server.self().master) return;
+    for (const int slot : (Slots(work) & server.self().slots).List()) {
+      if (server.known.contains(Arg(work, "to"))) server.migrating.try_emplace(slot, Arg(work, "to"));
+    }
   }
   static int Smallest(const Server& server, const std::vector<int>& slots) {
     const auto keys = [&](int slot) { return server.keys.contains(slot) ? server.keys.at(slot) : 0; };

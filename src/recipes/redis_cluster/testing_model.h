@@ -574,12 +574,6 @@ class TestingCluster : public TestingBus {
     if (Elect(server, how != "takeover") && !Arg(work, "slots").empty()) Mark(server, work);
     return true;
   }
-  void Mark(Server& server, const Work& work) {
-    if (!server.self().master) return;
-    for (const int slot : (Slots(work) & server.self().slots).List()) {
-      if (server.known.contains(Arg(work, "to"))) server.migrating.try_emplace(slot, Arg(work, "to"));
-    }
-  }
   bool HandOver(Server& server, Work& work) {
     Known& self = server.self();
     Server* target = ById(Arg(work, "to"));
@@ -593,6 +587,7 @@ class TestingCluster : public TestingBus {
       }
       if (Arg(work, "smallest") == "yes") work.slots = {Smallest(server, work.slots)};
       for (const int slot : work.slots) server.migrating[slot] = target->id;
+      std::erase_if(work.slots, [&](int slot) { return server.differing.contains(slot); });
     }
     for (int moved = 0; moved < 40 && !work.slots.empty(); ++moved) {
       const int slot = work.slots.back();

@@ -32,6 +32,12 @@ bool SameSite(std::string_view origin, std::string_view host) {
   return !from.empty() && http::SameWord(from, named(host));
 }
 
+// As a WebSocket of protocol 3 has it, where binary packets have their type before them, too.
+FrameRef AsProtocol3(const Frame& frame) {
+  const std::string_view type = frame.kind == FrameKind::kBinary ? std::string_view("\x04", 1) : "";
+  return MakeJoinedFrame(frame.kind, type, frame.payload(), frame.droppable);
+}
+
 }  // namespace
 
 void FillRandom(void* bytes, size_t size) {
@@ -437,12 +443,14 @@ void Engine::OnProbe(Session& session, Connection& connection, bool binary, std:
   counters_.polling.Add(-1);
   counters_.websocket.Add(1);
   counters_.upgraded.Add(1);
-  if (session.protocol == 4) {
-    loop_.Append(connection, session.out);
+  if (session.protocol == 3) {
+    Outbox all;
+    session.out.ForEach([&all](const Frame& frame) { all.Push(AsProtocol3(frame)); });
+    session.out.Clear();
+    loop_.Append(connection, all);
     return;
   }
-  session.out.ForEach([&](const Frame& frame) { Send(session, MakeFrame(frame.kind, frame.payload())); });
-  session.out.Clear();
+  loop_.Append(connection, session.out);
 }
 
 void Engine::OnMessage(Connection& connection, bool binary, std::string_view message) {
@@ -501,16 +509,19 @@ bool Engine::Writable(const Session& session) {
   return !session.websocket || !session.transport->blocked;
 }
 
-bool Engine::Send(Session& session, FrameRef packet) {
+bool Engine::Send(Session& session, FrameRef packet, std::span<const FrameRef> attachments) {
   if (!session.open()) return false;
   if (session.websocket) {
-    if (session.protocol == 3 && packet->kind == FrameKind::kBinary) {
-      packet = MakeJoinedFrame(FrameKind::kBinary, std::string_view("\x04", 1), packet->payload());
-    }
-    return loop_.Send(*session.transport, std::move(packet));
+    if (session.protocol != 3) return loop_.Send(*session.transport, std::move(packet), attachments);
+    std::vector<FrameRef> marked;
+    for (const FrameRef& attachment : attachments) marked.push_back(AsProtocol3(*attachment));
+    if (packet->kind == FrameKind::kBinary) packet = AsProtocol3(*packet);
+    return loop_.Send(*session.transport, std::move(packet), marked);
   }
   if (packet->droppable && session.transport == nullptr) return false;
-  if (session.out.bytes() + packet->size > loop_.limits().out_max && !session.out.empty()) {
+  size_t size = packet->size;
+  for (const FrameRef& attachment : attachments) size += attachment->size;
+  if (session.out.bytes() + size > loop_.limits().out_max && !session.out.empty()) {
     loop_.counters().dropped_slow.Add(1);
     const bool closes = loop_.limits().slow == SlowPolicy::kClose && !packet->droppable;
     loop_.Notify({.kind = closes ? Notice::Kind::kSlowClosed : Notice::Kind::kSlowDropped,
@@ -524,6 +535,7 @@ bool Engine::Send(Session& session, FrameRef packet) {
     return false;
   }
   session.out.Push(std::move(packet));
+  for (const FrameRef& attachment : attachments) session.out.Push(attachment);
   if (session.transport != nullptr && !session.dirty) {
     session.dirty = true;
     dirty_.push_back(&session);

@@ -5,6 +5,7 @@
 
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -83,9 +84,10 @@ class Engine : public ConnectionHandler {
  public:
   Engine(Loop& loop, Options options, EngineHandler& handler);
 
-  // Sends a packet, whole with its digit where it is text. False: not taken, as the receiver is too slow or
-  // gone. Closes nothing before the end of the turn.
-  bool Send(Session& session, FrameRef packet);
+  // Sends a packet, whole with its digit where it is text, and the binary ones that belong to it: all of them
+  // or none. False: not taken, as the receiver is too slow or gone. Closes nothing before the end of the
+  // turn.
+  bool Send(Session& session, FrameRef packet, std::span<const FrameRef> attachments = {});
   // Ends a session in good order: what waits is still delivered.
   void Close(Session& session);
   void EndProbe(Session& session);

@@ -5,6 +5,7 @@
 
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -156,9 +157,10 @@ class Loop {
   const LoopCounters& counters() const { return counters_; }
   const LoopLimits& limits() const { return limits_; }
 
-  // Puts a frame behind what waits; false where the consumer is too slow and it was dropped. Never closes
-  // anything before the end of the turn, so that it may be called while going through a list of receivers.
-  bool Send(Connection& connection, FrameRef frame);
+  // Puts a frame behind what waits, and right behind it those that belong to it: all of them or none. False
+  // where the consumer is too slow and they were dropped. Never closes anything before the end of the turn,
+  // so that it may be called while going through a list of receivers.
+  bool Send(Connection& connection, FrameRef frame, std::span<const FrameRef> attachments = {});
   // Answers the request at hand; each line of `headers` ends in \r\n. `head_only`: to HEAD, which is told of
   // the body and doesn't get it.
   void Respond(Connection& connection, int status, std::string_view headers, std::string_view body,

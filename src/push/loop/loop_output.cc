@@ -43,12 +43,13 @@ Result<Fd> Bind(const std::string& host, int port, bool shared) {
 
 }  // namespace
 
-bool Loop::Send(Connection& connection, FrameRef frame) {
+bool Loop::Send(Connection& connection, FrameRef frame, std::span<const FrameRef> attachments) {
   if (connection.mode == Connection::Mode::kClosed || connection.mode == Connection::Mode::kLingering ||
       connection.doomed || (connection.close_sent && frame->kind != FrameKind::kClose)) {
     return false;  // a close frame is the last that there is
   }
-  const size_t size = frame->wire().size();
+  size_t size = frame->wire().size();
+  for (const FrameRef& attachment : attachments) size += attachment->wire().size();
   if (connection.out.bytes() + size > limits_.out_max && !connection.out.empty()) {
     if (!connection.blocked) Flush(connection);  // much in one turn doesn't make it slow
     if (connection.doomed) return false;
@@ -73,7 +74,8 @@ bool Loop::Send(Connection& connection, FrameRef frame) {
     return false;
   }
   connection.out.Push(std::move(frame));
-  counters_.frames_out.Add(1);
+  for (const FrameRef& attachment : attachments) connection.out.Push(attachment);
+  counters_.frames_out.Add(static_cast<int64_t>(1 + attachments.size()));
   MarkDirty(connection);
   return true;
 }

@@ -342,8 +342,16 @@ FrameRef Hub::MakeEvent(uint16_t name_space, std::string_view name, std::string_
   return packet;
 }
 
-bool Hub::Send(Socket& socket, const FrameRef& packet) {
-  const bool sent = engine_.Send(*socket.client->session, packet);
+std::vector<FrameRef> FramesOf(const std::vector<std::string>& attachments, bool droppable) {
+  std::vector<FrameRef> frames;
+  for (const std::string& bytes : attachments) {
+    frames.push_back(MakeFrame(FrameKind::kBinary, bytes, droppable));
+  }
+  return frames;
+}
+
+bool Hub::Send(Socket& socket, const FrameRef& packet, std::span<const FrameRef> attachments) {
+  const bool sent = engine_.Send(*socket.client->session, packet, attachments);
   if (sent) counters_.events_out.Add(1);
   return sent;
 }
@@ -362,9 +370,8 @@ void Hub::Acknowledge(Socket& socket, int64_t id, std::string_view arguments,
   text_ += arguments;
   text_ += ']';
   counters_.acks_out.Add(1);
-  Session& session = *socket.client->session;
-  engine_.Send(session, MakeFrame(FrameKind::kText, text_));
-  for (const std::string& bytes : attachments) engine_.Send(session, MakeFrame(FrameKind::kBinary, bytes));
+  const std::vector<FrameRef> bytes = FramesOf(attachments);
+  engine_.Send(*socket.client->session, MakeFrame(FrameKind::kText, text_), bytes);
 }
 
 void Hub::Disconnect(Socket& socket, bool close) {

@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -76,6 +77,8 @@ struct Returning {
   Found found;
 };
 
+std::vector<FrameRef> FramesOf(const std::vector<std::string>& attachments, bool droppable = false);
+
 // What the events mean. Called on the loop's thread.
 class Application {
  public:
@@ -132,7 +135,8 @@ class Hub : public engineio::EngineHandler {
   FrameRef MakeEvent(uint16_t name_space, std::string_view name, std::string_view arguments,
                      int64_t ack_id = -1, bool droppable = false, std::string_view key = {},
                      int attachments = 0, const Origin& origin = {});
-  bool Send(Socket& socket, const FrameRef& packet);
+  // With its attachments, or not at all.
+  bool Send(Socket& socket, const FrameRef& packet, std::span<const FrameRef> attachments = {});
   void Emit(Socket& socket, std::string_view name, std::string_view arguments);
   // Answers an event that asked for it.
   void Acknowledge(Socket& socket, int64_t id, std::string_view arguments,

@@ -226,10 +226,7 @@ int64_t Shard::Deliver(const Publication& publication, const socketio::Origin& o
   }
   int64_t delivered = 0;
   const bool users_only = hub_.options().users_only;
-  std::vector<FrameRef> attachments;
-  for (const std::string& bytes : publication.attachments) {
-    attachments.push_back(MakeFrame(FrameKind::kBinary, bytes, publication.droppable));
-  }
+  const auto attachments = socketio::FramesOf(publication.attachments, publication.droppable);
   if (members != nullptr) {
     for (Member* member : *members) {
       Socket& socket = static_cast<Socket&>(*member);
@@ -238,11 +235,9 @@ int64_t Shard::Deliver(const Publication& publication, const socketio::Origin& o
       if (!target.device.empty() && (!socket.device || *socket.device != target.device)) continue;
       FrameRef& packet = by_namespace_[socket.name_space];
       if (!packet) packet = encode(socket.name_space);
-      // A packet and its attachments go together or not at all.
       if (publication.droppable && !engineio::Engine::Writable(*socket.client->session)) continue;
-      if (!hub_.Send(socket, packet)) continue;
+      if (!hub_.Send(socket, packet, attachments)) continue;
       if (asked != nullptr) asked->insert(BytesOf(socket));
-      for (const FrameRef& bytes : attachments) hub_.engine().Send(*socket.client->session, bytes);
       ++delivered;
     }
   }

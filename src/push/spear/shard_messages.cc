@@ -430,11 +430,10 @@ void Shard::OnEmit(Socket& socket, const Event& event) {
 
 void Shard::OnReferenceEvent(Socket& socket, const Event& event) {
   if (event.name == "message") {
-    hub_.Send(socket, hub_.MakeEvent(socket.name_space, "message-back", event.Arguments(), -1, false, {},
-                                     static_cast<int>(event.attachments->size())));
-    for (const std::string& bytes : *event.attachments) {
-      hub_.engine().Send(*socket.client->session, MakeFrame(FrameKind::kBinary, bytes));
-    }
+    hub_.Send(socket,
+              hub_.MakeEvent(socket.name_space, "message-back", event.Arguments(), -1, false, {},
+                             static_cast<int>(event.attachments->size())),
+              socketio::FramesOf(*event.attachments));
   } else if (event.name == "message-with-ack") {
     hub_.Acknowledge(socket, event.id, event.Arguments(), *event.attachments);
   }

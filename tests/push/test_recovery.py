@@ -147,6 +147,25 @@ def test_who_comes_back_does_not_get_its_own_words(spear):
             wait_for_nobody(server, "talker")
 
 
+def test_a_kick_misses_nobody_who_is_just_coming_back(spear):
+    server = spear(shards=SHARDS, recovery={"enabled": True})
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        for _ in range(100):
+            client = Client(server.address, auth={"id": "ann"})
+            server.push(to={"user": "ann"}, content="seen")
+            offset = client.event("msg")[2]
+            lose(client)
+            wait_for_nobody(server, "ann")
+            kick = pool.submit(server.api, "POST", "/v1/kick", {"user": "ann"})
+            with Client(server.address, auth={"pid": client.connected["pid"], "offset": offset}) as again:
+                assert kick.result()[0] == 200
+                if again.sid == client.sid:  # it was there first
+                    again.event("kicked")
+                    again.expect_gone()
+                else:  # and is nobody's
+                    assert again.call("msg", {})[0]["msg"] == "auth comes first"
+
+
 @pytest.mark.parametrize("offset", ["", "1", "0@", "0@0", "0@999999999", "3@1", "0@1+0@1", "1.5", "0@18446744073709551616"])
 def test_a_wrong_offset_makes_a_new_socket(chat, offset):
     client = Client(chat.address, auth={"id": "lost"})

@@ -241,9 +241,11 @@ void Hub::ComeBack(Client& client, uint16_t name_space, std::string_view auth, c
       .session = {.shard = engine_.options().shard, .slot = client.session->slot, .secret = {}},
       .auth = std::string(auth),
       .wanted = {.pid = pid, .name_space = name_space, .offset = *offset},
-      .found = {}};
+      .found = {},
+      .asking = 0};
   std::memcpy(returning.session.secret, client.session->secret, sizeof returning.session.secret);
   if (engine_.options().shards > 1 && !recovery_.KnowsAll(returning.wanted)) {
+    returning.asking = recovery_.BeginAsking();
     application_.AskForSaved(std::move(returning));
     return;
   }
@@ -252,6 +254,7 @@ void Hub::ComeBack(Client& client, uint16_t name_space, std::string_view auth, c
 }
 
 void Hub::OnFound(Returning returning) {
+  if (returning.asking != 0) recovery_.EndAsking(returning.asking, returning.found);
   Session* session = engine_.Find(returning.session);
   const bool there = session != nullptr && session->open();
   Client* client = there ? static_cast<Client*>(session->client) : nullptr;

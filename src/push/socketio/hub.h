@@ -75,6 +75,7 @@ struct Returning {
   std::string auth;
   Wanted wanted;
   Found found;
+  uint64_t asking = 0;
 };
 
 std::vector<FrameRef> FramesOf(const std::vector<std::string>& attachments, bool droppable = false);

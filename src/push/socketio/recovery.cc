@@ -67,7 +67,10 @@ std::string OffsetText(const Offset& offset) {
 Found Together(std::vector<Found> found) {
   Found all;
   for (Found& each : found) {
-    if (each.saved) all.saved = std::move(each.saved);
+    if (each.saved) {
+      all.saved = std::move(each.saved);
+      all.reached = std::move(each.reached);
+    }
     all.places += each.places;
     if (all.reading.size() < each.reading.size()) all.reading.resize(each.reading.size());
     for (size_t i = 0; i < each.reading.size(); ++i) {
@@ -113,6 +116,43 @@ bool Recovery::Save(const std::string& pid, Saved saved) {
   return true;
 }
 
+void Recovery::Kick(const Origin& kick, Meant meant) {
+  Reach(kick);
+  for (auto entry = saved_.begin(); entry != saved_.end();) {
+    entry = meant(entry->second) ? saved_.erase(entry) : std::next(entry);
+  }
+  if (options_.shards > 1 && kick.number > 0) {
+    kicks_.push_back({.kick = kick, .meant = std::move(meant), .until = {}});
+  }
+}
+
+void Recovery::KickedByAll(const Origin& kick) {
+  for (Remembered& each : kicks_) {
+    if (each.kick.publisher == kick.publisher && each.kick.number == kick.number) each.until = last_asking_;
+  }
+  DropKicks();
+}
+
+uint64_t Recovery::BeginAsking() {
+  asking_.insert(++last_asking_);
+  return last_asking_;
+}
+
+void Recovery::EndAsking(uint64_t asking, Found& found) {
+  for (const Remembered& each : kicks_) {
+    if (!found.saved) break;
+    if (found.reached[each.kick.publisher] >= each.kick.number) continue;
+    if (each.meant(*found.saved)) found.saved.reset();
+  }
+  asking_.erase(asking);
+  DropKicks();
+}
+
+void Recovery::DropKicks() {
+  const uint64_t first = asking_.empty() ? last_asking_ + 1 : *asking_.begin();
+  std::erase_if(kicks_, [first](const Remembered& each) { return each.until && *each.until < first; });
+}
+
 // What came after it is still kept, all of it.
 bool Recovery::Knows(const Place& place) const {
   return place.shard == options_.shard && place.number + 1 >= first() && place.number < next_;
@@ -139,6 +179,7 @@ Found Recovery::Find(const Wanted& wanted, Time now) {
   const auto entry = saved_.find(wanted.pid);
   if (entry != saved_.end() && entry->second.name_space == wanted.name_space && entry->second.until > now) {
     found.saved = std::move(entry->second);
+    found.reached = reached_;
     saved_.erase(entry);
   }
   for (const Place& place : wanted.offset) {

@@ -29,6 +29,19 @@
 // - Who hears nothing comes back with the offset that it had, which still means the same. No shard has to
 //   remember for a socket what it had read when it came.
 //
+// Why who is kicked doesn't come back
+//
+// A kick is the work of one shard, too, has a number among its publications, and is carried out by all
+// shards: on who is there, and on who is kept. Who is just on the way from one shard to another is neither,
+// and would get through where the one that kept it was asked before the kick came there, and the one that
+// asked has carried it out already.
+//
+// - So a shard remembers a kick, and holds it against each that it asked for and that was kept where the kick
+//   hadn't been carried out yet. The numbers tell, as each answer says how far its shard is with each
+//   publisher.
+// - It remembers it until all shards have carried it out, which the one whose work it is tells them, and all
+//   have answered what it asked before that. Who is asked for later is kept where it has been carried out.
+//
 // The alternative, one order of all publications of a node, would have each of them take a lock that all
 // shards share, and wait on its own shard for those before it: what is paid here by who comes back would be
 // paid by every message.
@@ -36,7 +49,10 @@
 
 #include <array>
 #include <cstdint>
+#include <deque>
+#include <functional>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -91,6 +107,7 @@ struct Wanted {
 // What one shard knows of it, or all together.
 struct Found {
   std::optional<Saved> saved;
+  Reading reached;  // where it was kept: the last of each publisher that had been dealt with
   Reading reading;
   size_t places = 0;  // of the offset, that are known
 };
@@ -122,13 +139,15 @@ class Recovery {
   // False: there are as many as may be.
   bool Save(const std::string& pid, Saved saved);
   size_t saved() const { return saved_.size(); }
-  // Those for whom `meant` is true can't come back any more; it may change the others.
-  template <class Meant>  // bool(Saved&)
-  void Forget(const Meant& meant) {
-    for (auto entry = saved_.begin(); entry != saved_.end();) {
-      entry = meant(entry->second) ? saved_.erase(entry) : std::next(entry);
-    }
-  }
+  // Those for whom it is true can't come back any more; it may change the others.
+  using Meant = std::function<bool(Saved&)>;
+  // Holds for who is kept here, and for who is on the way here until all shards have done it.
+  void Kick(const Origin& kick, Meant meant);
+  void KickedByAll(const Origin& kick);
+  // Between these two, other shards are asked for somebody. The second leaves nobody who was kicked.
+  uint64_t BeginAsking();
+  void EndAsking(uint64_t asking, Found& found);
+  size_t kicks() const { return kicks_.size(); }  // that are remembered
 
   // Whether Find needs no other shard.
   bool KnowsAll(const Wanted& wanted) const;
@@ -149,6 +168,12 @@ class Recovery {
     std::string key;
     FrameRef packet;
   };
+  struct Remembered {
+    Origin kick;
+    Meant meant;
+    std::optional<uint64_t> until;  // once all shards have done it: the last asking that began before
+  };
+  void DropKicks();
   static bool Covers(const Reading& reading, const Reading& other);
   uint64_t first() const { return next_ - kept_.size(); }
   bool Knows(const Place& place) const;
@@ -160,6 +185,9 @@ class Recovery {
   Ring<Kept> kept_;
   size_t kept_bytes_ = 0;
   uint64_t next_ = 1;
+  std::deque<Remembered> kicks_;
+  std::set<uint64_t> asking_;
+  uint64_t last_asking_ = 0;
   Reading reached_, dropped_;  // the last of each publisher that came, and that is kept no longer
 };
 

@@ -1,5 +1,6 @@
 // Shards as threads that take turns in any order, which publish and pass things on one letter at a time,
-// while clients lose their connections and come back. What a random night does, a seed does again.
+// while clients lose their connections and come back, and are kicked. What a random night does, a seed does
+// again.
 #include <gtest/gtest.h>
 
 #include <deque>
@@ -17,6 +18,7 @@ struct Plan {
   size_t publications;  // of each shard
   size_t breaks;        // of each client
   size_t bytes = 1u << 20;
+  size_t kicks = 0;  // of each shard
 };
 
 class World {
@@ -25,6 +27,7 @@ class World {
     for (size_t i = 0; i < plan.shards; ++i) {
       shards_.push_back(std::make_unique<Shard>(i, plan));
       shards_.back()->left = plan.publications;
+      shards_.back()->kicks_left = plan.kicks;
     }
     // All have read one message, as who has none can't come back.
     for (size_t i = 0; i < plan.shards; ++i) Deliver(i, {.number = 1}, "0.1");
@@ -48,8 +51,10 @@ class World {
       const Step step = steps_[random_() % steps_.size()];
       Do(step);
     }
+    for (const auto& shard : shards_) EXPECT_EQ(shard->recovery.kicks(), 0u) << "remembered for ever";
     for (size_t i = 0; i < clients_.size(); ++i) {
       EXPECT_EQ(clients_[i].state, Client::State::kThere);
+      EXPECT_GT(clients_[i].sockets, clients_[i].must_go) << "client " << i << " was kicked and is there";
       for (size_t j = 0; j < plan_.shards; ++j) {
         if (clients_[i].read[j] == kAny) continue;
         EXPECT_EQ(clients_[i].read[j], shards_[j]->last_kept) << "client " << i << " of publisher " << j;
@@ -57,7 +62,7 @@ class World {
     }
   }
 
-  size_t recovered = 0, made_new = 0, two_places = 0, given_up = 0;
+  size_t recovered = 0, made_new = 0, two_places = 0, given_up = 0, on_the_way = 0;
 
  private:
   static constexpr uint64_t kAny = ~uint64_t{0};
@@ -67,6 +72,7 @@ class World {
     Wanted wanted;
     std::vector<Found> answers;
     size_t left;
+    uint64_t asking = 0;
     bool gone = false;
     Found found;
   };
@@ -76,7 +82,7 @@ class World {
     Recovery recovery;
     std::deque<std::pair<size_t, Letter>> doing;  // the rest of its step: what goes to whom, in this order
     std::deque<Letter> mail;
-    size_t left = 0;
+    size_t left = 0, kicks_left = 0;
     uint64_t last_number = 0, last_kept = 0;
   };
   struct Client {
@@ -87,11 +93,13 @@ class World {
     std::string offset;
     std::vector<uint64_t> read;  // by publisher: the last, of those that are kept; kAny: it is new
     size_t sockets = 1;          // that it has had
+    // Kicked is the last of them that was there when a kick began; by the end of it others may be, too.
+    size_t must_go = 0, may_go = 0, kicks = 0;  // kicks: under way
     std::shared_ptr<Attempt> attempt;
     size_t breaks_left = 0;
   };
   struct Step {
-    enum class Kind { kGoOn, kTakeLetter, kPublish, kRead, kBreak, kReturn, kGiveUp } kind;
+    enum class Kind { kGoOn, kTakeLetter, kPublish, kKick, kRead, kBreak, kReturn, kGiveUp } kind;
     size_t who, where = 0;
   };
 
@@ -105,6 +113,9 @@ class World {
       }
       if (!shard.mail.empty()) steps_.push_back({Kind::kTakeLetter, i});
       if (shard.left > 0) steps_.push_back({Kind::kPublish, i});
+      for (size_t j = 0; shard.kicks_left > 0 && j < clients_.size(); ++j) {
+        steps_.push_back({Kind::kKick, i, j});
+      }
     }
     for (size_t i = 0; i < clients_.size(); ++i) {
       const Client& client = clients_[i];
@@ -135,6 +146,9 @@ class World {
       }
       case Step::Kind::kPublish:
         Publish(step.who);
+        break;
+      case Step::Kind::kKick:
+        Kick(step.who, step.where);
         break;
       case Step::Kind::kRead:
         ReadOne(clients_[step.who]);
@@ -184,6 +198,42 @@ class World {
     if (!first) deliver(number);
   }
 
+  // As the push API has it done.
+  void Kick(size_t number, size_t whom) {
+    Shard& shard = *shards_[number];
+    --shard.kicks_left;
+    clients_[whom].must_go = clients_[whom].sockets;
+    ++clients_[whom].kicks;
+    const Origin kick{.number = ++shard.last_number, .publisher = static_cast<uint8_t>(number)};
+    const auto left = std::make_shared<size_t>(shards_.size());
+    const auto done = [=, this] {
+      if (--*left > 0) return;
+      clients_[whom].may_go = clients_[whom].sockets;
+      --clients_[whom].kicks;
+      for (size_t i = 0; i < shards_.size(); ++i) {
+        shards_[number]->doing.emplace_back(i, [=, this] { shards_[i]->recovery.KickedByAll(kick); });
+      }
+    };
+    for (size_t i = 0; i <= shards_.size(); ++i) {
+      const size_t to = i == shards_.size() ? number : i;  // its own comes last
+      if (i == number) continue;
+      shard.doing.emplace_back(to, [=, this] {
+        CarryOut(to, kick, whom);
+        shards_[to]->doing.emplace_back(number, done);
+      });
+    }
+  }
+
+  void CarryOut(size_t number, const Origin& kick, size_t whom) {
+    shards_[number]->recovery.Kick(kick,
+                                   [whom](Saved& saved) { return saved.user_id == std::to_string(whom); });
+    Client& client = clients_[whom];
+    if (client.state != Client::State::kThere || client.shard != number) return;
+    client.state = Client::State::kAway;
+    client.wire.clear();
+    client.offset.clear();
+  }
+
   void Deliver(size_t number, const Origin& origin, const std::string& text) {
     Recovery& recovery = shards_[number]->recovery;
     for (const uint16_t name_space : {1, 0}) {
@@ -216,7 +266,7 @@ class World {
 
   static Saved SavedOf(size_t client) {
     return {.id = "client number " + std::to_string(client),
-            .user_id = {},
+            .user_id = std::to_string(client),
             .user_name = {},
             .device = {},
             .rooms = {"*:0"},
@@ -249,6 +299,7 @@ class World {
       OnFound(client.attempt);
       return;
     }
+    attempt.asking = shards_[to]->recovery.BeginAsking();
     for (size_t i = 0; i <= shards_.size(); ++i) {
       const size_t asked = i == shards_.size() ? to : i;  // its own comes last
       if (i == to) continue;
@@ -266,12 +317,18 @@ class World {
   // As Hub does it.
   void OnFound(const std::shared_ptr<Attempt>& attempt) {
     Shard& shard = *shards_[attempt->shard];
-    ASSERT_TRUE(attempt->found.saved);
+    Client& client = clients_[attempt->client];
+    const bool was_found = attempt->found.saved.has_value();
+    if (attempt->asking != 0) shard.recovery.EndAsking(attempt->asking, attempt->found);
+    if (was_found && !attempt->found.saved) ++on_the_way;
+    if (!attempt->found.saved) {
+      ASSERT_TRUE(client.kicks > 0 || client.sockets <= client.may_go) << "lost without a kick";
+    }
     if (attempt->gone) {
-      Save(attempt->client, attempt->shard, std::move(*attempt->found.saved));
+      client.state = Client::State::kAway;
+      if (attempt->found.saved) Save(attempt->client, attempt->shard, std::move(*attempt->found.saved));
       return;
     }
-    Client& client = clients_[attempt->client];
     if (!shard.recovery.MayReturn(attempt->wanted, attempt->found)) return BeNew(client, attempt->shard);
     ++recovered;
     client.state = Client::State::kThere;
@@ -297,7 +354,7 @@ class World {
 };
 
 struct Sums {
-  size_t recovered = 0, made_new = 0, two_places = 0, given_up = 0;
+  size_t recovered = 0, made_new = 0, two_places = 0, given_up = 0, on_the_way = 0;
 };
 
 Sums RunMany(const Plan& plan, uint32_t seeds) {
@@ -310,6 +367,7 @@ Sums RunMany(const Plan& plan, uint32_t seeds) {
     sums.made_new += world.made_new;
     sums.two_places += world.two_places;
     sums.given_up += world.given_up;
+    sums.on_the_way += world.on_the_way;
   }
   return sums;
 }
@@ -341,6 +399,15 @@ TEST(RecoveryModel, WhoMissedWhatIsKeptNoLongerIsNewAndOthersMissNothing) {
   const Sums sums = RunMany({.shards = 3, .clients = 2, .publications = 20, .breaks = 8, .bytes = 8000}, 500);
   EXPECT_GT(sums.recovered, 1000u);
   EXPECT_GT(sums.made_new, 300u);
+}
+
+TEST(RecoveryModel, WhoIsKickedDoesNotComeBackHoweverItWasOnTheWay) {
+  for (const size_t shards : {2, 3, 4}) {
+    const Sums sums =
+        RunMany({.shards = shards, .clients = 2, .publications = 4, .breaks = 5, .kicks = 1}, 2000);
+    EXPECT_GT(sums.recovered, 1000u);
+    EXPECT_GT(sums.on_the_way, 20u) << "met between two shards";
+  }
 }
 
 TEST(RecoveryModel, OnOneShardOnePlaceIsEnough) {

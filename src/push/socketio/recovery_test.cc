@@ -219,6 +219,80 @@ TEST(Recovery, KnowsNoPlaceThatIsYetToCome) {
   }
 }
 
+// Two shards, of which the first keeps a socket that comes back to the second.
+class KickOnTheWay : public testing::Test {
+ protected:
+  KickOnTheWay() : wanted_(Wants(there_.Publish({.number = 1}, "read"))) {
+    here_.Publish({.number = 1}, "read");
+    there_.recovery.Save(kPid, Gone());
+  }
+  static bool IsAnn(Saved& saved) { return saved.user_id == "ann"; }
+  Found Ask() { return Together({there_.recovery.Find(wanted_, {}), here_.recovery.Find(wanted_, {})}); }
+
+  Shard there_{0, 2}, here_{1, 2};
+  const Wanted wanted_;
+  const Origin kick_{.number = 2, .publisher = 0};
+};
+
+TEST_F(KickOnTheWay, MeetsWhoWasFoundBeforeItCameThereAndComesAfterItWasHere) {
+  const uint64_t asking = here_.recovery.BeginAsking();
+  Found found = Ask();
+  here_.recovery.Kick(kick_, IsAnn);
+  there_.recovery.Kick(kick_, IsAnn);
+  here_.recovery.EndAsking(asking, found);
+  EXPECT_FALSE(here_.recovery.MayReturn(wanted_, found));
+}
+
+TEST_F(KickOnTheWay, MeetsAlsoWhoIsAskedForAfterItWasHere) {
+  here_.recovery.Kick(kick_, IsAnn);
+  const uint64_t asking = here_.recovery.BeginAsking();
+  Found found = Ask();
+  there_.recovery.Kick(kick_, IsAnn);
+  here_.recovery.KickedByAll(kick_);
+  EXPECT_EQ(here_.recovery.kicks(), 1u) << "as long as somebody is asked for";
+  here_.recovery.EndAsking(asking, found);
+  EXPECT_FALSE(here_.recovery.MayReturn(wanted_, found));
+  EXPECT_EQ(here_.recovery.kicks(), 0u);
+}
+
+TEST_F(KickOnTheWay, MayOnlyTakeAGroup) {
+  here_.recovery.Kick(kick_, [](Saved& saved) {
+    saved.rooms.clear();
+    return false;
+  });
+  const uint64_t asking = here_.recovery.BeginAsking();
+  Found found = Ask();
+  here_.recovery.EndAsking(asking, found);
+  EXPECT_TRUE(here_.recovery.MayReturn(wanted_, found));
+  EXPECT_TRUE(found.saved->rooms.empty());
+}
+
+TEST_F(KickOnTheWay, MeetsNobodyElse) {
+  here_.recovery.Kick(kick_, [](Saved& saved) { return saved.user_id == "bob"; });
+  const uint64_t asking = here_.recovery.BeginAsking();
+  Found found = Ask();
+  here_.recovery.EndAsking(asking, found);
+  EXPECT_TRUE(here_.recovery.MayReturn(wanted_, found));
+}
+
+TEST_F(KickOnTheWay, MeetsNobodyWhoCameWhereItHadBeen) {
+  there_.recovery.Kick(kick_, IsAnn);
+  there_.recovery.Save(kPid, Gone());  // who was new there, and lost the connection again
+  here_.recovery.Kick(kick_, IsAnn);
+  const uint64_t asking = here_.recovery.BeginAsking();
+  Found found = Ask();
+  here_.recovery.EndAsking(asking, found);
+  EXPECT_TRUE(here_.recovery.MayReturn(wanted_, found));
+}
+
+TEST(Recovery, RemembersNoKickWhereThereIsOneShard) {
+  Shard shard(0, 1);
+  shard.recovery.Save(kPid, Gone());
+  shard.recovery.Kick({.number = 1}, [](Saved&) { return true; });
+  EXPECT_EQ(shard.recovery.saved(), 0u);
+  EXPECT_EQ(shard.recovery.kicks(), 0u);
+}
+
 // All orders in which three shards may get what publishers give: `by` are the publishers of all messages.
 class Orders {
  public:
@@ -281,7 +355,7 @@ Texts Visit(std::vector<Shard>& shards, const std::vector<uint8_t>& visits,
     }
     here.Save(kPid, *all.saved);
   }
-  for (Shard& shard : shards) shard.recovery.Forget([](Saved&) { return true; });
+  for (Shard& shard : shards) shard.recovery.Kick({}, [](Saved&) { return true; });
   return texts;
 }
 

@@ -5,7 +5,9 @@
 
 #include "base/bytes.h"
 #include "base/text.h"
+#include "push/engineio/packet.h"
 #include "push/socketio/json.h"
+#include "push/socketio/keys.h"
 
 namespace muster::push {
 namespace {
@@ -39,6 +41,34 @@ std::optional<std::pair<size_t, std::string>> LoneBase64(std::string_view json) 
 }
 
 }  // namespace
+
+bool KickAway(const Target& target, const std::string& group, socketio::Saved& saved) {
+  const auto knows = [&saved](const std::string& key) {
+    return std::find(saved.rooms.begin(), saved.rooms.end(), key) != saved.rooms.end();
+  };
+  bool meant = false;
+  switch (target.kind) {
+    case Target::Kind::kUser:
+      meant = saved.user_id == target.id && (target.device.empty() || saved.device == target.device);
+      break;
+    case Target::Kind::kUsers:
+      break;  // nobody asks for it
+    case Target::Kind::kGroup:
+      meant = knows(socketio::GroupKey(target.id));
+      break;
+    case Target::Kind::kRoom:
+      meant = knows(socketio::RoomKey(target.name_space, target.id));
+      break;
+    case Target::Kind::kEverybody:
+      meant = saved.name_space == target.name_space;
+      break;
+    case Target::Kind::kSocket:
+      meant = engineio::EncodeUrlSafe(saved.id) == target.id;
+      break;
+  }
+  if (meant && !group.empty()) std::erase(saved.rooms, socketio::GroupKey(group));
+  return meant && group.empty();
+}
 
 std::string WithAttachments(std::string_view json, const std::vector<std::string>& attachments) {
   if (attachments.empty()) return std::string(json);

@@ -32,6 +32,10 @@ struct Publication {
   bool for_strangers = false;  // also for who has still to authenticate, where that is required
 };
 
+// A kick of one who is away and meant: whether it can't come back any more. Put out of a group it can,
+// without it.
+bool KickAway(const Target& target, const std::string& group, socketio::Saved& saved);
+
 // What it holds of memory, about.
 size_t BytesOfPublication(const Publication& publication);
 

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "push/engineio/packet.h"
+
 namespace muster::push {
 namespace {
 
@@ -10,6 +12,45 @@ Publication Saying(const std::string& text) {
   publication.event = "msg";
   publication.arguments = text;
   return publication;
+}
+
+socketio::Saved Away() {
+  return {.id = "fifteen bytes !",
+          .user_id = "ann",
+          .user_name = {},
+          .device = "phone",
+          .rooms = {"g:cooks", "r:0:hall", "*:0"},
+          .name_space = 0,
+          .until = {}};
+}
+
+TEST(KickAway, PutsOutWhoIsMeant) {
+  using Kind = Target::Kind;
+  const auto meant = [](const Target& target) {
+    socketio::Saved saved = Away();
+    return KickAway(target, "", saved);
+  };
+  EXPECT_TRUE(meant({.kind = Kind::kUser, .id = "ann", .device = ""}));
+  EXPECT_TRUE(meant({.kind = Kind::kUser, .id = "ann", .device = "phone"}));
+  EXPECT_FALSE(meant({.kind = Kind::kUser, .id = "ann", .device = "desk"}));
+  EXPECT_FALSE(meant({.kind = Kind::kUser, .id = "bob", .device = ""}));
+  EXPECT_TRUE(meant({.kind = Kind::kGroup, .id = "cooks", .device = ""}));
+  EXPECT_FALSE(meant({.kind = Kind::kGroup, .id = "hall", .device = ""}));
+  EXPECT_TRUE(meant({.kind = Kind::kRoom, .id = "hall", .device = ""}));
+  EXPECT_FALSE(meant({.kind = Kind::kRoom, .id = "hall", .device = "", .name_space = 1}));
+  EXPECT_TRUE(meant({.kind = Kind::kEverybody, .id = "", .device = ""}));
+  EXPECT_FALSE(meant({.kind = Kind::kEverybody, .id = "", .device = "", .name_space = 1}));
+  EXPECT_TRUE(meant({.kind = Kind::kSocket, .id = engineio::EncodeUrlSafe(Away().id), .device = ""}));
+  EXPECT_FALSE(
+      meant({.kind = Kind::kSocket, .id = engineio::EncodeUrlSafe("another of 15 !"), .device = ""}));
+}
+
+TEST(KickAway, OutOfAGroupTakesNothingElse) {
+  socketio::Saved saved = Away();
+  EXPECT_FALSE(KickAway({.kind = Target::Kind::kUser, .id = "bob", .device = ""}, "cooks", saved));
+  EXPECT_EQ(saved.rooms, Away().rooms);
+  EXPECT_FALSE(KickAway({.kind = Target::Kind::kUser, .id = "ann", .device = ""}, "cooks", saved));
+  EXPECT_EQ(saved.rooms, (std::vector<std::string>{"r:0:hall", "*:0"}));
 }
 
 TEST(Parcels, AreUsedAgainOnceAllHaveReadThem) {

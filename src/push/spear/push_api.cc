@@ -278,12 +278,16 @@ void Shard::OnKick(Connection& connection, const http::Request& request) {
   const auto from = json::Member(request.body, "from_group");
   const std::string group = from ? json::ReadId(*from).value_or("") : "";
   auto call = Hold(connection);
-  const auto ask = [target, group](Shard& shard, const Reply& reply) {
+  const socketio::Origin kick = hub_.NextOrigin();
+  const auto ask = [target, group, kick](Shard& shard, const Reply& reply) {
     Answer answer;
-    answer.count = shard.Kick(target, group);
+    answer.count = shard.Kick(target, group, kick);
     reply(std::move(answer));
   };
-  AskAll(ask, [this, call, group, whom = WhomText(target)](const Answer& answer) {
+  AskAll(ask, [this, call, group, kick, whom = WhomText(target)](const Answer& answer) {
+    for (size_t i = 0; i < node_.size(); ++i) {
+      node_.shard(i).Post([kick](Shard& shard) { shard.hub_.recovery().KickedByAll(kick); });
+    }
     if (MayLog(LogKind::kKicked)) {
       LogOf(LogKind::kKicked, {{"whom", whom},
                                {"from_group", group},

@@ -379,7 +379,7 @@ void Shard::Drain(Duration over, const std::string& elsewhere) {
   loop_.timers().Set(drain_timer_, loop_.now() + Duration(4));
 }
 
-int64_t Shard::Kick(const Target& target, std::string_view group) {
+int64_t Shard::Kick(const Target& target, const std::string& group, const socketio::Origin& kick) {
   std::vector<socketio::Socket*> meant;
   if (const std::vector<Member*>* members = MeantBy(target)) {
     for (Member* member : *members) {
@@ -388,36 +388,8 @@ int64_t Shard::Kick(const Target& target, std::string_view group) {
       meant.push_back(&socket);
     }
   }
-  uint8_t wanted[engineio::kIdBytes] = {};
-  const bool known = target.kind == Target::Kind::kSocket && engineio::DecodeId(target.id, wanted);
-  // Who is away comes back without what was taken.
-  const auto knows = [](const socketio::Saved& saved, const std::string& key) {
-    return std::find(saved.rooms.begin(), saved.rooms.end(), key) != saved.rooms.end();
-  };
-  hub_.recovery().Forget([&](socketio::Saved& saved) {
-    bool hit = false;
-    switch (target.kind) {
-      case Target::Kind::kUser:
-        hit = saved.user_id == target.id && (target.device.empty() || saved.device == target.device);
-        break;
-      case Target::Kind::kUsers:
-        break;  // nobody asks for it
-      case Target::Kind::kGroup:
-        hit = knows(saved, socketio::GroupKey(target.id));
-        break;
-      case Target::Kind::kRoom:
-        hit = knows(saved, socketio::RoomKey(target.name_space, target.id));
-        break;
-      case Target::Kind::kEverybody:
-        hit = saved.name_space == target.name_space;
-        break;
-      case Target::Kind::kSocket:
-        hit = known && std::memcmp(saved.id.data(), wanted, sizeof wanted) == 0;
-        break;
-    }
-    if (hit && !group.empty()) std::erase(saved.rooms, socketio::GroupKey(group));
-    return hit && group.empty();
-  });
+  hub_.recovery().Kick(kick,
+                       [target, group](socketio::Saved& saved) { return KickAway(target, group, saved); });
   int64_t count = 0;
   // Connections end when all have left: one that ends takes its other sockets along, and these may be meant,
   // too.

@@ -65,8 +65,9 @@ class Shard : public socketio::Application, public ConnectionHandler {
   void AskAll(std::function<void(Shard&, Reply)> ask, std::function<void(Answer)> done, size_t bytes = 0);
   // Delivers and waits for the clients' acks; replies with what came in time.
   void DeliverWithAck(const Publication& publication, Duration timeout, BytesLeft bytes_left, Reply reply);
-  // Puts out the sockets meant; how many.
-  int64_t Kick(const Target& target, std::string_view group);
+  // Puts out the sockets meant; how many. `kick` numbers it among the publications of the shard whose work it
+  // is.
+  int64_t Kick(const Target& target, const std::string& group, const socketio::Origin& kick);
 
   void Drain(Duration over, const std::string& elsewhere);
 

@@ -1,13 +1,14 @@
 """Clients that lose their connection and come back again and again, to whatever shard, while several sources publish."""
 
 import concurrent.futures
+import json
 import random
 import socket
 import struct
 import threading
 
 import pytest
-from wire import Client, wait_until
+from wire import Client, Polling, wait_until
 
 pytest_plugins = ["spear_node"]
 
@@ -145,6 +146,82 @@ def test_who_comes_back_does_not_get_its_own_words(spear):
                 assert again.event("said")[1] == "after"
             assert [other.event("said")[1] for _ in range(3)] == [i, "mine", "after"]
             wait_for_nobody(server, "talker")
+
+
+def clients_of(server, user):
+    return server.api("GET", "/v1/online?user=" + user)[1]["clients"]
+
+
+def test_who_comes_back_takes_over_from_a_connection_that_went_silent(spear):
+    server = spear(shards=SHARDS, recovery={"enabled": True}, presence=True)
+    with Client(server.address, auth={"id": "friend"}) as friend:
+        friend.subscribe("news")
+        for turn in range(1, 9):  # whichever shard it comes to
+            with Client(server.address, auth={"id": "ann", "device": "phone"}) as old:
+                old.subscribe("news")
+                server.push(to={"user": "ann"}, content="seen")
+                offset = old.event("msg")[2]
+                server.push(to={"group": "news"}, content="on its way to nobody")
+                with Client(server.address, auth={"pid": old.connected["pid"], "offset": offset}) as again:
+                    assert (again.sid, again.connected["pid"]) == (old.sid, old.connected["pid"])
+                    assert again.event()[1]["content"] == "on its way to nobody"
+                    assert clients_of(server, "ann") == 1
+                    server.push(to={"user": "ann", "device": "phone"}, content="new")
+                    assert again.event()[1]["content"] == "new"
+                    assert old.event("msg")[1]["content"] == "on its way to nobody"
+                    assert old.packet() == "41", "it isn't to come back by itself"
+                    old.expect_gone()
+                    assert [friend.event("presence")[1]["event"] for _ in range(3)] == ["join", "leave", "join"]
+                assert friend.event("presence")[1]["event"] == "leave"
+            assert server.state()["taken_over_total"] == turn
+        assert server.state()["recovery_failed_total"] == 0
+
+
+def test_each_namespace_of_a_silent_connection_is_taken_over(spear):
+    server = spear(shards=SHARDS, recovery={"enabled": True}, namespaces=["/", "/other"])
+    with Client(server.address, auth={"id": "ann"}) as old:
+        old.send('40/other,{"id":"ann"}')
+        other = json.loads(old.packet()[len("40/other,"):])
+        server.push(to={"all": True}, event="word", arguments=[])
+        offset = old.event("word")[1]
+        server.push(to={"all": True, "namespace": "/other"}, event="word", arguments=[])
+        other_offset = json.loads(old.packet()[len("42/other,"):])[1]
+        with Client(server.address, auth={"pid": old.connected["pid"], "offset": offset}) as again:
+            assert again.sid == old.sid
+            again.send("40/other," + json.dumps({"pid": other["pid"], "offset": other_offset}))
+            assert json.loads(again.packet()[len("40/other,"):]) == other
+            assert clients_of(server, "ann") == 2
+
+
+def test_a_silent_session_of_long_polling_is_taken_over(spear):
+    server = spear(shards=SHARDS, recovery={"enabled": True})
+    for _ in range(6):
+        old = Polling(server.address)
+        old.post('40{"id":"ann"}')
+        connected = json.loads(old.get()[1][2:])
+        server.push(to={"user": "ann"}, content="seen")
+        offset = json.loads(old.get()[1][2:])[2]
+        server.push(to={"user": "ann"}, content="missed")
+        with Client(server.address, auth={"pid": connected["pid"], "offset": offset}) as again:
+            assert again.sid == connected["sid"]
+            assert again.event("msg")[1]["content"] == "missed"
+            assert clients_of(server, "ann") == 1
+            assert old.get()[1].endswith("\x1e41")
+        wait_for_nobody(server, "ann")
+
+
+def test_who_knows_only_the_id_of_a_socket_takes_nothing_over(spear):
+    server = spear(shards=SHARDS, recovery={"enabled": True})
+    with Client(server.address, auth={"id": "ann"}) as ann:
+        server.push(to={"user": "ann"}, content="seen")
+        offset = ann.event("msg")[2]
+        for pid in (ann.sid, ann.connected["pid"][::-1], "", "x" * 10_000):
+            with Client(server.address, auth={"pid": pid, "offset": offset}) as thief:
+                assert thief.sid != ann.sid
+        with Client(server.address, auth={"pid": ann.connected["pid"], "offset": "no offset"}) as confused:
+            assert confused.sid != ann.sid
+        assert ann.call("echo", "still here") == ["still here"]
+        assert server.state()["taken_over_total"] == 0
 
 
 def test_a_kick_misses_nobody_who_is_just_coming_back(spear):

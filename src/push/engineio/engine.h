@@ -94,6 +94,8 @@ class Engine : public ConnectionHandler {
   void CloseNow(Session& session, CloseReason reason);
   // Whether a droppable packet would go out at once.
   static bool Writable(const Session& session);
+  // Whether it is about to end as too much waits for it.
+  bool IsTooSlow(const Session& session) const;
 
   // Once a turn, after input and before output: answers pending GETs.
   void Turn();

@@ -240,10 +240,12 @@ void Hub::ComeBack(Client& client, uint16_t name_space, std::string_view auth, c
   Returning returning{
       .session = {.shard = engine_.options().shard, .slot = client.session->slot, .secret = {}},
       .auth = std::string(auth),
-      .wanted = {.pid = pid, .name_space = name_space, .offset = *offset},
+      .pid = pid,
+      .wanted = {.id = IdFor(pid), .name_space = name_space, .offset = *offset},
       .found = {},
       .asking = 0};
   std::memcpy(returning.session.secret, client.session->secret, sizeof returning.session.secret);
+  EndOld(returning.wanted);
   if (engine_.options().shards > 1 && !recovery_.KnowsAll(returning.wanted)) {
     returning.asking = recovery_.BeginAsking();
     application_.AskForSaved(std::move(returning));
@@ -251,6 +253,26 @@ void Hub::ComeBack(Client& client, uint16_t name_space, std::string_view auth, c
   }
   returning.found = recovery_.Find(returning.wanted, engine_.loop().now());
   OnFound(std::move(returning));
+}
+
+Found Hub::TakeOut(const Wanted& wanted) {
+  EndOld(wanted);
+  return recovery_.Find(wanted, engine_.loop().now());
+}
+
+// It is kept as if its connection had ended, which the client knows better. Should somebody read there still,
+// it is told not to come back by itself, so that two with one `pid` don't put each other out for ever.
+void Hub::EndOld(const Wanted& wanted) {
+  uint8_t id[engineio::kIdBytes];
+  std::memcpy(id, wanted.id.data(), sizeof id);
+  Socket* socket = by_id_.Find(id);
+  if (socket == nullptr || socket->name_space != wanted.name_space) return;
+  Session& session = *socket->client->session;
+  if (engine_.IsTooSlow(session)) return;
+  counters_.taken_over.Add(1);
+  SayGoodbye(*socket);
+  Remove(*socket, CloseReason::kServer, true);
+  engine_.Close(session);
 }
 
 void Hub::OnFound(Returning returning) {
@@ -265,7 +287,7 @@ void Hub::OnFound(Returning returning) {
     return;
   }
   // It may come yet another time.
-  if (returning.found.saved) recovery_.Save(returning.wanted.pid, std::move(*returning.found.saved));
+  if (returning.found.saved) recovery_.Save(std::move(*returning.found.saved));
   if (there) counters_.not_recovered.Add(1);
   if (wants) FinishConnect(*client, name_space, returning.auth);
 }
@@ -279,11 +301,17 @@ void Hub::FinishConnect(Client& client, uint16_t name_space, std::string_view au
   socket->next = client.first;
   client.first = socket;
   counters_.sockets.Add(1);
+  std::string pid;
   if (returning != nullptr) {
+    pid = returning->pid;
     std::memcpy(socket->id, returning->found.saved->id.data(), sizeof socket->id);
     counters_.recovered.Add(1);
   } else {
     engineio::FillRandom(socket->id, sizeof socket->id);
+    if (options_.recovery && client.session->protocol != 3) {
+      pid = IdOf(*socket);
+      std::memcpy(socket->id, IdFor(pid).data(), sizeof socket->id);
+    }
   }
   by_id_.Add(*socket);
   // One that says who it is in time says so in all its namespaces.
@@ -296,7 +324,7 @@ void Hub::FinishConnect(Client& client, uint16_t name_space, std::string_view au
   AppendHead(text_, PacketType::kConnect, 0, options_.namespaces[name_space], -1);
   if (client.session->protocol != 3) {
     text_ += R"({"sid":")" + IdOf(*socket) + '"';
-    if (options_.recovery) text_ += R"(,"pid":")" + PidOf(*socket) + '"';
+    if (!pid.empty()) text_ += R"(,"pid":")" + pid + '"';
     text_ += '}';
   }
   engine_.Send(*client.session, MakeFrame(FrameKind::kText, text_));
@@ -377,11 +405,15 @@ void Hub::Acknowledge(Socket& socket, int64_t id, std::string_view arguments,
   engine_.Send(*socket.client->session, MakeFrame(FrameKind::kText, text_), bytes);
 }
 
-void Hub::Disconnect(Socket& socket, bool close) {
-  Client& client = *socket.client;
+void Hub::SayGoodbye(const Socket& socket) {
   text_.clear();
   AppendHead(text_, PacketType::kDisconnect, 0, options_.namespaces[socket.name_space], -1);
-  engine_.Send(*client.session, MakeFrame(FrameKind::kText, text_));
+  engine_.Send(*socket.client->session, MakeFrame(FrameKind::kText, text_));
+}
+
+void Hub::Disconnect(Socket& socket, bool close) {
+  Client& client = *socket.client;
+  SayGoodbye(socket);
   Remove(socket, CloseReason::kServer, false);
   if (close) engine_.Close(*client.session);
 }
@@ -406,16 +438,16 @@ void Hub::OnClosed(Session& session, CloseReason reason) {
   clients_.Free(client.slot);
 }
 
-std::string Hub::PidOf(const Socket& socket) const {
-  const std::string_view id(reinterpret_cast<const char*>(socket.id), sizeof socket.id);
-  const std::string digest = KeyedDigestHex(options_.secret, id);
+// Who knows a socket's id, as others may, doesn't know what it is made of; and who has that finds the socket.
+std::string Hub::IdFor(std::string_view pid) const {
+  const std::string digest = KeyedDigestHex(options_.secret, pid);
   std::string bytes;
-  for (size_t i = 0; i < 15; ++i) {
+  for (size_t i = 0; i < engineio::kIdBytes; ++i) {
     unsigned byte = 0;
     std::from_chars(digest.data() + 2 * i, digest.data() + 2 * i + 2, byte, 16);
     bytes += static_cast<char>(byte);
   }
-  return engineio::EncodeUrlSafe(bytes);
+  return bytes;
 }
 
 void Hub::Save(Socket& socket) {
@@ -433,7 +465,7 @@ void Hub::Save(Socket& socket) {
   }
   for (const Member::Place& place : socket.rooms) saved.rooms.emplace_back(place.room->key);
   saved.rooms.push_back(EverybodyKey(socket.name_space));
-  recovery_.Save(PidOf(socket), std::move(saved));
+  recovery_.Save(std::move(saved));
 }
 
 void Hub::Trim() {

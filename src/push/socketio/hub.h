@@ -73,6 +73,7 @@ struct Event {
 struct Returning {
   engineio::SessionId session;
   std::string auth;
+  std::string pid;  // what it was told, to come back with; its socket's id is made of it
   Wanted wanted;
   Found found;
   uint64_t asking = 0;
@@ -95,7 +96,7 @@ class Application {
   virtual bool OnOtherRequest(Connection&, const http::Request&) { return false; }
   virtual void OnOtherMessage(Connection&, bool /*binary*/, std::string_view) {}
   virtual void HandOver(uint8_t shard, MovedConnection moved) = 0;
-  // Has all loops, this one too, Find what is wanted in their recovery; OnFound is called later on this one.
+  // Has all loops, this one too, TakeOut what is wanted; OnFound is called later on this one.
   virtual void AskForSaved(Returning /*returning*/) {}
 };
 
@@ -110,13 +111,14 @@ struct HubOptions {
   size_t recovery_bytes = 64u << 20;
   size_t recovery_sockets = 100'000;
   uint32_t packets_per_second = 0;  // of one client; 0: any number
-  std::string secret;               // that the ids for recovery are made with
+  std::string secret;               // that ids of sockets are made with, of what they come back with
 };
 
 struct HubCounters {
   Counter sockets;  // now
   Counter events_in, events_out, acks_in, acks_out;
   Counter recovered, not_recovered, saved;  // `saved` now
+  Counter taken_over;                       // whose old connection wasn't known to be gone
   Counter bad_packets, too_many_packets;
   Counter no_user;  // clients closed as they didn't say in time who they are
 };
@@ -156,6 +158,9 @@ class Hub : public engineio::EngineHandler {
   // The next publication of this shard.
   Origin NextOrigin(const Socket* except = nullptr);
   Recovery& recovery() { return recovery_; }
+  // What is known here of a client that comes back, maybe elsewhere. Where its old connection is here and
+  // isn't known to be gone, that one is ended.
+  Found TakeOut(const Wanted& wanted);
   // What AskForSaved found out; the session may have ended meanwhile.
   void OnFound(Returning returning);
 
@@ -196,7 +201,9 @@ class Hub : public engineio::EngineHandler {
   void ComeBack(Client& client, uint16_t name_space, std::string_view auth, const std::string& pid,
                 std::string_view offset_text);
   void Trim();
-  std::string PidOf(const Socket& socket) const;
+  void SayGoodbye(const Socket& socket);
+  void EndOld(const Wanted& wanted);
+  std::string IdFor(std::string_view pid) const;
 
   engineio::Engine engine_;
   HubOptions options_;

@@ -110,9 +110,10 @@ void Recovery::Trim(Time now) {
   std::erase_if(saved_, [&](const auto& entry) { return entry.second.until <= now; });
 }
 
-bool Recovery::Save(const std::string& pid, Saved saved) {
+bool Recovery::Save(Saved saved) {
   if (saved_.size() >= options_.sockets) return false;
-  saved_.insert_or_assign(pid, std::move(saved));
+  std::string id = saved.id;
+  saved_.insert_or_assign(std::move(id), std::move(saved));
   return true;
 }
 
@@ -159,8 +160,8 @@ bool Recovery::Knows(const Place& place) const {
 }
 
 bool Recovery::KnowsAll(const Wanted& wanted) const {
-  return saved_.contains(wanted.pid) && std::all_of(wanted.offset.begin(), wanted.offset.end(),
-                                                    [this](const Place& place) { return Knows(place); });
+  return saved_.contains(wanted.id) && std::all_of(wanted.offset.begin(), wanted.offset.end(),
+                                                   [this](const Place& place) { return Knows(place); });
 }
 
 // A publication for several namespaces is kept once for each, one after the other, with one number: only the
@@ -176,7 +177,7 @@ Reading Recovery::ReadingAt(uint64_t number, uint16_t name_space) {
 
 Found Recovery::Find(const Wanted& wanted, Time now) {
   Found found;
-  const auto entry = saved_.find(wanted.pid);
+  const auto entry = saved_.find(wanted.id);
   if (entry != saved_.end() && entry->second.name_space == wanted.name_space && entry->second.until > now) {
     found.saved = std::move(entry->second);
     found.reached = reached_;

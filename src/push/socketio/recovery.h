@@ -99,7 +99,7 @@ struct Saved {
 
 // What a client comes back with.
 struct Wanted {
-  std::string pid;
+  std::string id;  // the socket's 15 bytes
   uint16_t name_space = 0;
   Offset offset;
 };
@@ -137,7 +137,7 @@ class Recovery {
   void Trim(Time now);
 
   // False: there are as many as may be.
-  bool Save(const std::string& pid, Saved saved);
+  bool Save(Saved saved);
   size_t saved() const { return saved_.size(); }
   // Those for whom it is true can't come back any more; it may change the others.
   using Meant = std::function<bool(Saved&)>;
@@ -181,7 +181,7 @@ class Recovery {
   void DropOldest();
 
   RecoveryOptions options_;
-  std::unordered_map<std::string, Saved> saved_;  // by pid
+  std::unordered_map<std::string, Saved> saved_;  // by id
   Ring<Kept> kept_;
   size_t kept_bytes_ = 0;
   uint64_t next_ = 1;

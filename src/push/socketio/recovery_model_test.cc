@@ -1,6 +1,6 @@
 // Shards as threads that take turns in any order, which publish and pass things on one letter at a time,
-// while clients lose their connections and come back, and are kicked. What a random night does, a seed does
-// again.
+// while clients lose their connections, which shards see late or never, come back, and are kicked. What a
+// random night does, a seed does again.
 #include <gtest/gtest.h>
 
 #include <deque>
@@ -18,7 +18,8 @@ struct Plan {
   size_t publications;  // of each shard
   size_t breaks;        // of each client
   size_t bytes = 1u << 20;
-  size_t kicks = 0;  // of each shard
+  size_t kicks = 0;        // of each shard
+  bool half_open = false;  // that a connection has ended may be seen late
 };
 
 class World {
@@ -62,7 +63,7 @@ class World {
     }
   }
 
-  size_t recovered = 0, made_new = 0, two_places = 0, given_up = 0, on_the_way = 0;
+  size_t recovered = 0, made_new = 0, two_places = 0, given_up = 0, on_the_way = 0, taken_over = 0;
 
  private:
   static constexpr uint64_t kAny = ~uint64_t{0};
@@ -89,6 +90,7 @@ class World {
     enum class State { kThere, kAway, kAsking };
     State state = State::kThere;
     size_t shard = 0;
+    bool live = true;  // its socket is there, on that shard, whether its connection is still or not
     std::deque<std::string> wire;
     std::string offset;
     std::vector<uint64_t> read;  // by publisher: the last, of those that are kept; kAny: it is new
@@ -99,7 +101,7 @@ class World {
     size_t breaks_left = 0;
   };
   struct Step {
-    enum class Kind { kGoOn, kTakeLetter, kPublish, kKick, kRead, kBreak, kReturn, kGiveUp } kind;
+    enum class Kind { kGoOn, kTakeLetter, kPublish, kKick, kRead, kBreak, kNotice, kReturn, kGiveUp } kind;
     size_t who, where = 0;
   };
 
@@ -123,6 +125,9 @@ class World {
       if (!client.wire.empty()) steps_.push_back({Kind::kRead, i});
       if (client.state == Client::State::kThere && may_break && shards_[client.shard]->doing.empty()) {
         steps_.push_back({Kind::kBreak, i});
+      }
+      if (client.state != Client::State::kThere && client.live && shards_[client.shard]->doing.empty()) {
+        steps_.push_back({Kind::kNotice, i});
       }
       if (client.state == Client::State::kAsking && may_break && !client.attempt->gone) {
         steps_.push_back({Kind::kGiveUp, i});
@@ -156,7 +161,11 @@ class World {
       case Step::Kind::kBreak:
         --clients_[step.who].breaks_left;
         clients_[step.who].wire.clear();
-        Save(step.who, clients_[step.who].shard, SavedOf(step.who));
+        clients_[step.who].state = Client::State::kAway;
+        if (!plan_.half_open || random_() % 2 > 0) Notice(step.who);
+        break;
+      case Step::Kind::kNotice:
+        Notice(step.who);
         break;
       case Step::Kind::kReturn:
         Return(step.who, step.where);
@@ -228,7 +237,9 @@ class World {
     shards_[number]->recovery.Kick(kick,
                                    [whom](Saved& saved) { return saved.user_id == std::to_string(whom); });
     Client& client = clients_[whom];
-    if (client.state != Client::State::kThere || client.shard != number) return;
+    if (!client.live || client.shard != number) return;
+    client.live = false;
+    if (client.state != Client::State::kThere) return;
     client.state = Client::State::kAway;
     client.wire.clear();
     client.offset.clear();
@@ -243,7 +254,7 @@ class World {
       packet += "\"]";
       recovery.Keep(origin, name_space, "*:0", MakeFrame(FrameKind::kText, packet), {});
       for (Client& client : clients_) {
-        const bool there = client.state == Client::State::kThere && client.shard == number;
+        const bool there = client.live && client.state == Client::State::kThere && client.shard == number;
         if (there && name_space == 0) client.wire.push_back(packet);
       }
     }
@@ -264,21 +275,24 @@ class World {
     if (client.offset.find('+') != std::string::npos) ++two_places;
   }
 
-  static Saved SavedOf(size_t client) {
-    return {.id = "client number " + std::to_string(client),
-            .user_id = std::to_string(client),
-            .user_name = {},
-            .device = {},
-            .rooms = {"*:0"},
-            .name_space = 0,
-            .until = Time(1h)};
+  std::string IdOf(size_t client) const {
+    return "client " + std::to_string(client) + ", socket " + std::to_string(clients_[client].sockets);
   }
-  std::string PidOf(size_t client) const {
-    return std::to_string(client) + "/" + std::to_string(clients_[client].sockets);
+  void Notice(size_t number) {
+    Client& client = clients_[number];
+    client.live = false;
+    shards_[client.shard]->recovery.Save({.id = IdOf(number),
+                                          .user_id = std::to_string(number),
+                                          .user_name = {},
+                                          .device = {},
+                                          .rooms = {"*:0"},
+                                          .name_space = 0,
+                                          .until = Time(1h)});
   }
-  void Save(size_t number, size_t shard, Saved saved) {
-    shards_[shard]->recovery.Save(PidOf(number), std::move(saved));
-    clients_[number].state = Client::State::kAway;
+  void EndOld(size_t shard, size_t number) {
+    if (!clients_[number].live || clients_[number].shard != shard) return;
+    ++taken_over;
+    Notice(number);
   }
 
   void Return(size_t number, size_t to) {
@@ -291,9 +305,10 @@ class World {
     attempt.shard = to;
     const auto offset = ParseOffset(client.offset, shards_.size());
     ASSERT_TRUE(offset) << client.offset;
-    attempt.wanted = {.pid = PidOf(number), .name_space = 0, .offset = *offset};
+    attempt.wanted = {.id = IdOf(number), .name_space = 0, .offset = *offset};
     attempt.answers.resize(shards_.size());
     attempt.left = shards_.size();
+    EndOld(to, number);
     if (shards_[to]->recovery.KnowsAll(attempt.wanted)) {
       attempt.found = shards_[to]->recovery.Find(attempt.wanted, {});
       OnFound(client.attempt);
@@ -304,6 +319,7 @@ class World {
       const size_t asked = i == shards_.size() ? to : i;  // its own comes last
       if (i == to) continue;
       shards_[to]->doing.emplace_back(asked, [=, this, attempt = client.attempt] {
+        EndOld(asked, number);
         attempt->answers[asked] = shards_[asked]->recovery.Find(attempt->wanted, {});
         shards_[asked]->doing.emplace_back(to, [=, this] {
           if (--attempt->left > 0) return;
@@ -326,13 +342,14 @@ class World {
     }
     if (attempt->gone) {
       client.state = Client::State::kAway;
-      if (attempt->found.saved) Save(attempt->client, attempt->shard, std::move(*attempt->found.saved));
+      if (attempt->found.saved) shard.recovery.Save(std::move(*attempt->found.saved));
       return;
     }
     if (!shard.recovery.MayReturn(attempt->wanted, attempt->found)) return BeNew(client, attempt->shard);
     ++recovered;
     client.state = Client::State::kThere;
     client.shard = attempt->shard;
+    client.live = true;
     for (std::string& packet : shard.recovery.Missed(attempt->wanted, attempt->found)) {
       client.wire.push_back(std::move(packet));
     }
@@ -342,6 +359,7 @@ class World {
     ++client.sockets;
     client.state = Client::State::kThere;
     client.shard = shard;
+    client.live = true;
     client.offset.clear();
     client.read.assign(plan_.shards, kAny);
   }
@@ -354,7 +372,7 @@ class World {
 };
 
 struct Sums {
-  size_t recovered = 0, made_new = 0, two_places = 0, given_up = 0, on_the_way = 0;
+  size_t recovered = 0, made_new = 0, two_places = 0, given_up = 0, on_the_way = 0, taken_over = 0;
 };
 
 Sums RunMany(const Plan& plan, uint32_t seeds) {
@@ -368,6 +386,7 @@ Sums RunMany(const Plan& plan, uint32_t seeds) {
     sums.two_places += world.two_places;
     sums.given_up += world.given_up;
     sums.on_the_way += world.on_the_way;
+    sums.taken_over += world.taken_over;
   }
   return sums;
 }
@@ -386,6 +405,16 @@ TEST(RecoveryModel, OnThreeShardsEachMessageComesOnceAndInItsPublishersOrder) {
   EXPECT_GT(sums.two_places, 100u);
   EXPECT_GT(sums.given_up, 100u);
   EXPECT_EQ(sums.made_new, 0u);
+}
+
+TEST(RecoveryModel, NothingIsLostOrDoubledEitherWhereTheOldConnectionIsNotKnownToBeGone) {
+  for (const size_t shards : {1, 2, 3}) {
+    const Sums sums =
+        RunMany({.shards = shards, .clients = 2, .publications = 5, .breaks = 6, .half_open = true}, 1000);
+    EXPECT_GT(sums.recovered, 3000u);
+    EXPECT_GT(sums.taken_over, 300u);
+    EXPECT_EQ(sums.made_new, 0u);
+  }
 }
 
 TEST(RecoveryModel, WithOneMessageOfEachPublisherAllGoesWellTooWhateverComesFirst) {
@@ -407,6 +436,11 @@ TEST(RecoveryModel, WhoIsKickedDoesNotComeBackHoweverItWasOnTheWay) {
         RunMany({.shards = shards, .clients = 2, .publications = 4, .breaks = 5, .kicks = 1}, 2000);
     EXPECT_GT(sums.recovered, 1000u);
     EXPECT_GT(sums.on_the_way, 20u) << "met between two shards";
+    const Sums half_open = RunMany(
+        {.shards = shards, .clients = 2, .publications = 4, .breaks = 5, .kicks = 1, .half_open = true},
+        2000);
+    EXPECT_GT(half_open.taken_over, 300u);
+    EXPECT_GT(half_open.on_the_way, 20u);
   }
 }
 

@@ -11,7 +11,6 @@ namespace muster::push::socketio {
 namespace {
 
 const std::string kId = "fifteen bytes !";
-const std::string kPid = "the pid";
 
 // One shard's Recovery, and what a Hub does with it.
 struct Shard {
@@ -47,7 +46,7 @@ Saved Gone(std::vector<std::string> rooms = {"*:0"}) {
 }
 
 Wanted Wants(std::string_view offset, uint16_t name_space = 0) {
-  return {.pid = kPid, .name_space = name_space, .offset = *ParseOffset(offset, 64)};
+  return {.id = kId, .name_space = name_space, .offset = *ParseOffset(offset, 64)};
 }
 
 // The texts and offsets of packets, as a client reads them.
@@ -113,7 +112,7 @@ TEST(Offsets, ThatThisNodeCannotHaveMadeAreNone) {
 TEST(Recovery, GivesWhatWasMeantForItInOrder) {
   Shard shard(0, 1);
   const std::string offset = shard.Publish({.number = 1}, "read");
-  shard.recovery.Save(kPid, Gone({"g:cooks", "*:0"}));
+  shard.recovery.Save(Gone({"g:cooks", "*:0"}));
   shard.Publish({.number = 2}, "to me", SocketKey(engineio::EncodeUrlSafe(kId)));
   shard.Publish({.number = 3}, "to another", SocketKey("another"));
   shard.Publish({.number = 4}, "to Ann", "u:ann");
@@ -129,7 +128,7 @@ TEST(Recovery, GivesWhatWasMeantForItInOrder) {
 TEST(Recovery, GivesNothingToWhoSentIt) {
   Shard shard(0, 1);
   const std::string offset = shard.Publish({.number = 1}, "read");
-  shard.recovery.Save(kPid, Gone());
+  shard.recovery.Save(Gone());
   Origin own{.number = 2};
   std::copy(kId.begin(), kId.end(), own.except.begin());
   shard.Publish(own, "from me to all others");
@@ -145,7 +144,7 @@ TEST(Recovery, OfOnePublicationForTwoNamespacesGivesEachItsOwn) {
     const std::string offset = name_space == 0 ? "0@1" : second;
     Saved saved = Gone();
     saved.name_space = name_space;
-    shard.recovery.Save(kPid, saved);
+    shard.recovery.Save(saved);
     shard.Publish({.number = 2}, "main", "u:ann", 0);
     shard.Publish({.number = 2}, "other", "u:ann", 1);
     EXPECT_EQ(Missed(shard, Wants(offset, name_space)), Texts{name_space == 0 ? "main" : "other"});
@@ -155,7 +154,7 @@ TEST(Recovery, OfOnePublicationForTwoNamespacesGivesEachItsOwn) {
 TEST(Recovery, KeepsWhoAsksForAnotherNamespace) {
   Shard shard(0, 1);
   const std::string offset = shard.Publish({.number = 1}, "read");
-  shard.recovery.Save(kPid, Gone());
+  shard.recovery.Save(Gone());
   EXPECT_EQ(Missed(shard, Wants(offset, 1)), std::nullopt);
   EXPECT_EQ(Missed(shard, Wants(offset)), Texts{});
 }
@@ -163,7 +162,7 @@ TEST(Recovery, KeepsWhoAsksForAnotherNamespace) {
 TEST(Recovery, IsForATime) {
   Shard shard(0, 1);
   const std::string offset = shard.Publish({.number = 1}, "read");
-  shard.recovery.Save(kPid, Gone());
+  shard.recovery.Save(Gone());
   shard.now = Time(120s);
   EXPECT_EQ(Missed(shard, Wants(offset)), std::nullopt);
   shard.recovery.Trim(shard.now);
@@ -177,7 +176,7 @@ TEST(Recovery, IsForWhoMissedNothingHoweverOldTheLastIs) {
   shard.recovery.Trim(shard.now);
   Saved saved = Gone();
   saved.until = Time(300s);
-  shard.recovery.Save(kPid, saved);
+  shard.recovery.Save(saved);
   shard.Publish({.number = 2}, "missed");
   EXPECT_EQ(Missed(shard, Wants(offset)), Texts{"missed"});
 }
@@ -185,7 +184,7 @@ TEST(Recovery, IsForWhoMissedNothingHoweverOldTheLastIs) {
 TEST(Recovery, IsNotForWhoMissedWhatIsKeptNoLonger) {
   Shard shard(0, 1, {.bytes = 1000});
   const std::string offset = shard.Publish({.number = 1}, "read");
-  shard.recovery.Save(kPid, Gone());
+  shard.recovery.Save(Gone());
   for (uint64_t number = 2; number < 50; ++number) shard.Publish({.number = number}, "missed");
   EXPECT_EQ(Missed(shard, Wants(offset)), std::nullopt);
 }
@@ -198,7 +197,7 @@ TEST(Recovery, IsNotWhereTheOtherShardKeepsNoLongerWhatWasMissed) {
     here.Publish({.number = number}, "missed");
     there.Publish({.number = number}, "missed");
   }
-  there.recovery.Save(kPid, Gone());
+  there.recovery.Save(Gone());
   const Wanted wanted = Wants(offset);
   const Found found = Together({here.recovery.Find(wanted, {}), there.recovery.Find(wanted, {})});
   EXPECT_FALSE(here.recovery.MayReturn(wanted, found));
@@ -208,14 +207,14 @@ TEST(Recovery, IsNotWhereTheOtherShardKeepsNoLongerWhatWasMissed) {
 TEST(Recovery, KnowsNoPlaceThatIsYetToCome) {
   Shard shard(0, 1);
   shard.Publish({.number = 1}, "read");
-  shard.recovery.Save(kPid, Gone());
+  shard.recovery.Save(Gone());
   for (const std::string_view offset : {"0@2", "0@18446744073709551615"}) {
     const Wanted wanted = Wants(offset);
     EXPECT_FALSE(shard.recovery.KnowsAll(wanted));
     Found found = shard.recovery.Find(wanted, {});
     EXPECT_FALSE(shard.recovery.MayReturn(wanted, found));
     ASSERT_TRUE(found.saved);
-    shard.recovery.Save(kPid, *found.saved);
+    shard.recovery.Save(*found.saved);
   }
 }
 
@@ -224,7 +223,7 @@ class KickOnTheWay : public testing::Test {
  protected:
   KickOnTheWay() : wanted_(Wants(there_.Publish({.number = 1}, "read"))) {
     here_.Publish({.number = 1}, "read");
-    there_.recovery.Save(kPid, Gone());
+    there_.recovery.Save(Gone());
   }
   static bool IsAnn(Saved& saved) { return saved.user_id == "ann"; }
   Found Ask() { return Together({there_.recovery.Find(wanted_, {}), here_.recovery.Find(wanted_, {})}); }
@@ -277,7 +276,7 @@ TEST_F(KickOnTheWay, MeetsNobodyElse) {
 
 TEST_F(KickOnTheWay, MeetsNobodyWhoCameWhereItHadBeen) {
   there_.recovery.Kick(kick_, IsAnn);
-  there_.recovery.Save(kPid, Gone());  // who was new there, and lost the connection again
+  there_.recovery.Save(Gone());  // who was new there, and lost the connection again
   here_.recovery.Kick(kick_, IsAnn);
   const uint64_t asking = here_.recovery.BeginAsking();
   Found found = Ask();
@@ -287,7 +286,7 @@ TEST_F(KickOnTheWay, MeetsNobodyWhoCameWhereItHadBeen) {
 
 TEST(Recovery, RemembersNoKickWhereThereIsOneShard) {
   Shard shard(0, 1);
-  shard.recovery.Save(kPid, Gone());
+  shard.recovery.Save(Gone());
   shard.recovery.Kick({.number = 1}, [](Saved&) { return true; });
   EXPECT_EQ(shard.recovery.saved(), 0u);
   EXPECT_EQ(shard.recovery.kicks(), 0u);
@@ -337,7 +336,7 @@ Texts Visit(std::vector<Shard>& shards, const std::vector<uint8_t>& visits,
             const std::vector<size_t>& reads) {
   std::string offset = std::to_string(visits[0]) + "@1";
   Texts texts;
-  shards[visits[0]].recovery.Save(kPid, Gone());
+  shards[visits[0]].recovery.Save(Gone());
   for (size_t i = 0; i < visits.size(); ++i) {
     Recovery& here = shards[visits[i]].recovery;
     const Wanted wanted = Wants(offset);
@@ -353,7 +352,7 @@ Texts Visit(std::vector<Shard>& shards, const std::vector<uint8_t>& visits,
       texts.push_back(read.text);
       offset = read.offset;
     }
-    here.Save(kPid, *all.saved);
+    here.Save(*all.saved);
   }
   for (Shard& shard : shards) shard.recovery.Kick({}, [](Saved&) { return true; });
   return texts;

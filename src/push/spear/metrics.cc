@@ -66,6 +66,8 @@ constexpr Metric kMetrics[] = {
     {"acks_received_total", "counter", "acks from clients", MUSTER_HUB(acks_in)},
     {"acks_sent_total", "counter", "acks to clients", MUSTER_HUB(acks_out)},
     {"recovered_total", "counter", "sockets that came back with what they had missed", MUSTER_HUB(recovered)},
+    {"taken_over_total", "counter", "sockets that came back before their old connection was known to be gone",
+     MUSTER_HUB(taken_over)},
     {"recovery_failed_total", "counter", "sockets that asked to and could not", MUSTER_HUB(not_recovered)},
     {"recovery_saved", "gauge", "sockets that may come back", MUSTER_HUB(saved)},
     {"packets_bad_total", "counter", "packets that broke the protocol", MUSTER_HUB(bad_packets)},

@@ -128,7 +128,7 @@ void Shard::AskForSaved(socketio::Returning returning) {
   auto found = std::make_shared<std::vector<socketio::Found>>(node_.size());
   auto shared = std::make_shared<socketio::Returning>(std::move(returning));
   const auto ask = [found, shared](Shard& asked, const Reply& reply) {
-    (*found)[asked.number_] = asked.hub_.recovery().Find(shared->wanted, asked.loop_.now());
+    (*found)[asked.number_] = asked.hub_.TakeOut(shared->wanted);
     reply({});
   };
   AskAll(ask, [this, found, shared](const Answer&) {

@@ -1,11 +1,12 @@
 // The load of the push benchmarks: many Socket.IO clients on one epoll loop, over WebSocket or long-polling,
 // that cost less than the server they measure. One JSON line tells what came of it.
 //
-//   bench-push-load --port P --mode idle|echo|fanout [--connections N] [--polling] [--users] [--raw]
+//   bench-push-load --port P --mode idle|echo|fanout|back [--connections N] [--polling] [--users] [--raw]
 //     idle    connects all, says so ("ready"), and once they are in their groups ("settled"); holds them and
 //             answers pings until its input ends
 //     echo    each has --under-way requests with ack on its way
 //     fanout  the first emits to a room of all others, --under-way at a time, or --rate a second
+//     back    loses the server and comes back, as its input says: see come_back.h
 //   --seconds S after --warmup W; --payload BYTES; --raw: plain WebSocket echo, no Socket.IO
 //   --users: each says who it is as it connects, and joins a group of a hundred: before it counts as
 //   connected, but where idle ones over WebSocket are counted after that, unless --groups-within
@@ -29,6 +30,8 @@
 #include <string_view>
 #include <utility>
 #include <vector>
+
+#include "come_back.h"
 
 namespace {
 
@@ -608,5 +611,6 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "no echo over long-polling\n");
     return 2;
   }
+  if (options.mode == "back") return ComeBack(options.port, options.connections, options.path).Run();
   return Load(std::move(options)).Run();
 }

@@ -1,10 +1,19 @@
-// The peers of the push benchmark, on one port: node peers.js socket.io|ws PORT
+// The peers of the push benchmark, on one port: node peers.js socket.io|socket.io-back|ws PORT
+// socket.io-back is what clients come back to: with recovery, POST /tick?N for an event to all, and GET /sockets.
 const { createServer } = require("http");
 const [, , which, port] = process.argv;
 const server = createServer();
-if (which === "socket.io") {
+if (which.startsWith("socket.io")) {
   const { Server } = require("socket.io");
-  const io = new Server(server, { serveClient: false });
+  const back = which === "socket.io-back";
+  if (back) {
+    server.on("request", (request, response) => {
+      const [path, tick] = request.url.split("?");
+      if (path === "/tick") io.emit("tick", Number(tick));
+      response.end(path === "/sockets" ? String(io.sockets.sockets.size) : "");
+    });
+  }
+  const io = new Server(server, { serveClient: false, ...(back && { connectionStateRecovery: {} }) });
   io.on("connection", socket => {
     socket.on("echo", (...rest) => rest.pop()(...rest));
     socket.on("join", (room, done) => { socket.join(room); done(); });

@@ -104,6 +104,75 @@ def goals_table(goals, found=None):
     return lines
 
 
+BACK_UNITS = [  # of all clients coming back
+    ("clients", "clients", 0), ("there", "there again", 0), ("seconds", "s until all are there", 2),
+    ("median_seconds", "s until half are, of the slower process", 2),
+    ("caught_up", "s until all have what they missed", 2), ("recovered", "recovered", 0), ("made_new", "new", 0),
+    ("missing", "ticks missing", 0), ("twice", "ticks twice", 0), ("dials", "dials", 0), ("server_cpu", "s of CPU of the server", 2),
+    ("load_cpu", "s of CPU of the load", 2), ("full_mib", "MiB with all before", 1), ("peak_mib", "MiB at most", 1)]
+BACK_PARTS = {
+    "killed": "The node is killed and started again at once; clients dial as soon as they see it, and again every 50 to 150 ms until they are "
+              "in. Times count from the kill. Nothing can be recovered, as a node keeps everything in memory; ticks are sent before and after.",
+    "network": "All connections are reset, and the server has seen it; ten ticks are sent to nobody. Times count from when all dial at once.",
+    "silent": "All connections stay open, but nobody reads them: the server doesn't know. Ten ticks are sent, and all dial at once, each from "
+              "a new socket. It needs two files a client, so there may be fewer of them.",
+}
+
+
+def judged_back(found):
+    """The goals of coming back: that it is complete, whoever measures; and its time beside socket.io's in the same run."""
+    spear, peer, goals = found.get("spear", {}), found.get("socket.io", {}), []
+    units = {name: unit for name, unit, _ in BACK_UNITS}
+
+    def exactly(part, key, wanted):
+        came = spear.get(part, {}).get(key)
+        good = came is not None and came == (spear[part]["clients"] if wanted is None else wanted)
+        goals.append((f"{part}, {units[key]}", "all" if wanted is None else f"{wanted}", NOT_MEASURED if came is None else f"{came:,}", good))
+    for part in BACK_PARTS:
+        exactly(part, "there", None)
+        if part != "killed":
+            exactly(part, "recovered", None)
+        exactly(part, "missing", 0)
+        exactly(part, "twice", 0)
+        ours, theirs = spear.get(part, {}).get("seconds"), peer.get(part, {}).get("seconds")
+        known = ours is not None and theirs
+        goals.append((f"{part}, time beside socket.io", "at most 0.5×", f"{ours / theirs:.2f}×" if known else NOT_MEASURED,
+                      bool(known) and ours / theirs <= 0.5))
+    return goals
+
+
+def back_figures(found):
+    lines = ["| |" + "".join(f" {which} |" for which in found), "|---|" + "---|" * len(found)]
+    for part in BACK_PARTS:
+        for key, unit, digits in BACK_UNITS:
+            if part == "killed" and key == "caught_up":
+                continue  # nothing is missed: nobody is there to send it
+            values = [each.get(part, {}).get(key) for each in found.values()]
+            if any(value is not None for value in values):
+                lines.append(f"| {part}, {unit} |" + "".join(" – |" if value is None else f" {value:,.{digits}f} |" for value in values))
+    return lines
+
+
+def back_page(about, found):
+    goals = judged_back(found)
+    lines = [f"# All clients of muster-push lose it and come back, {about['date']}", "",
+             f"`{about['command']}` of commit {about['commit']}, on {about['machine']}.",
+             f"Beside it: {about['versions']}. Load average {about['load_before']} at the beginning, {about['load_after']} at the end.", "",
+             f"**{sum(good for *_, good in goals)} of {len(goals)} goals met.**"]
+    if float(about["load_before"]) > 0.7:
+        lines += ["", "The machine did other work at the same time: these times are worth little; who came back and what was missed is as good."]
+    lines += ["", "Each server had one core, the load another; spear two shards on its one, so that clients come back to another shard than "
+              "they left. A tick is an event to all, of which each client should get each once, in order.", ""]
+    lines += [f"- **{part}**: {text}" for part, text in BACK_PARTS.items()]
+    dearer = [part for part, each in found.get("spear", {}).items() if each["load_cpu"] >= each["server_cpu"]]
+    if dearer:
+        lines += ["", f"The load took as much of its core as spear, or more, in: {', '.join(dearer)}. That time is the load's as much as spear's."]
+    lines += ["", "## Goals", "", *goals_table(goals), "", "## Figures", ""]
+    if about["runs"] > 1:
+        lines += [f"Of {about['runs']} runs the one with the median time; of who came back, of ticks and of memory at most, the worst.", ""]
+    return "\n".join([*lines, *back_figures(found)]) + "\n"
+
+
 def page(about, found=None, many=None):
     """`about`: date, command, commit, machine, versions, runs, load at begin and end. `found`: figures by server and part. `many`:
     what came of many connections."""

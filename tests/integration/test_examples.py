@@ -58,6 +58,20 @@ def test_lowcode_is_the_guide_to_the_letter(muster):
     assert len(seen) == 10
 
 
+@needs_redis
+def test_sessions_is_one_redis_with_replicas_and_a_password(muster):
+    key = "sessions@rehearsal"
+    muster.run("secret", "set", "sessions", "-c", key, input="pass word\n")
+    bring_up(muster, "sessions")
+    members = muster.instances(key)
+    primary, = (one for one in members.values() if one["facts"]["role"] == "primary")
+    assert len(members) == 3 and primary["host"] == "h1"
+    with Redis(primary["address"], 6379, "pass word") as redis:
+        assert redis.ask("SET", "greeting", "hello") == "OK"
+    assert f"{primary['address']}:6379" in muster.run("status", "--cluster", key).stdout
+    assert muster.json("verify", "--cluster", key)["passed"]
+
+
 # What the guide's loop writes into each redis.conf, but for the address, which is this machine's own in a rehearsal.
 GUIDE = {"cluster-enabled": "yes", "cluster-config-file": "nodes.conf", "cluster-node-timeout": "5000", "appendonly": "yes"}
 

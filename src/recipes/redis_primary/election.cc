@@ -376,6 +376,8 @@ void Look::Promote(const Member& heir) {
                     : last->name == heir.name ? "it was the primary"
                     : last->role == Role::kFenced && last->alive()
                         ? fmt::format("{} has handed over", last->name)
+                    : !last->silent && last->state == InstanceState::kBackoff
+                        ? fmt::format("{}, the primary, died", last->name)
                         : fmt::format("{}, the primary, is {}", last->name,
                                       last->silent ? "silent" : StateName(last->state));
   Send(heir, "promote", {{"term", Text(election.term)}, {"copy", Text(heir.copy)}}, std::move(why), true);

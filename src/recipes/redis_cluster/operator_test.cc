@@ -163,6 +163,10 @@ TEST_F(RedisClusterOperator, FormsAClusterByOrdersThatMayBeRepeated) {
   EXPECT_EQ(Fact(*members_[4], "role"), "replica");
   EXPECT_EQ(Fact(*members_[4], "primary"), IdOf(*members_[1]));
   EXPECT_EQ(Fact(*members_[4], "link"), "up");
+  // Formed is what all agree about, though one's link to another may still be on its way up.
+  ASSERT_TRUE(Eventually([&] {
+    return Look(*members_[4]) && Fact(*members_[4], "view").find("disconnected") == std::string::npos;
+  }));
   const std::string view = Fact(*members_[4], "view");
   std::string seats;
   for (const auto& member : members_) seats += SeatOf(*member) + " ";

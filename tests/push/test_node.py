@@ -180,9 +180,14 @@ def test_while_a_node_drains_every_shard_answers(spear):
     with Client(server.address) as client:  # the others have nobody to send away
         server.process.send_signal(signal.SIGTERM)
         assert client.event("drain")[1]["withinMs"] == 3_600_000
+
+        def refused():
+            return request(server.address, "GET", "/socket.io/?EIO=4&transport=polling")[0] == 503
+
+        wait_until(lambda: all(refused() for _ in range(16)), what="all shards to have heard of it")
         end = time.monotonic() + 1  # three times as long as a shard waits for its last client to read
         while time.monotonic() < end:
-            assert request(server.address, "GET", "/socket.io/?EIO=4&transport=polling")[0] == 503
+            assert refused()
         assert client.call("echo", "still here") == ["still here"]
 
 

@@ -111,7 +111,8 @@ Result<LogPolicy> LogFrom(const Json& json) {
   return fields.Give(policy);
 }
 
-constexpr std::string_view kFormer = "former", kReserved = "reserved";
+constexpr std::pair<Claim, std::string_view> kClaims[] = {
+    {Claim::kFormer, "former"}, {Claim::kReturning, "returning"}, {Claim::kReserved, "reserved"}};
 
 Result<Place> PlaceFrom(const Json& json) {
   Place place;
@@ -121,7 +122,9 @@ Result<Place> PlaceFrom(const Json& json) {
   ReadPorts(fields, place.ports);
   std::string claim;
   fields.Text("claim", claim);
-  place.claim = claim == kFormer ? Claim::kFormer : claim == kReserved ? Claim::kReserved : Claim::kWanted;
+  for (const auto& [value, name] : kClaims) {
+    if (claim == name) place.claim = value;
+  }
   return fields.Give(std::move(place));
 }
 
@@ -201,8 +204,9 @@ Json ToJson(const Placement& placement) {
                   {"ordinal", place.ordinal},
                   {"slot", place.slot},
                   {"ports", PortsJson(place.ports)}};
-    if (place.claim != Claim::kWanted)
-      json[name]["claim"] = place.claim == Claim::kFormer ? kFormer : kReserved;
+    for (const auto& [value, word] : kClaims) {
+      if (place.claim == value) json[name]["claim"] = word;
+    }
   }
   return json;
 }

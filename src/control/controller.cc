@@ -266,7 +266,7 @@ net::Task<Result<StartedRun>> Controller::Begin(Bundle bundle, std::string actio
 
   const bool goes_back = GoesBackFrom(bundle, action);
   const std::string placement_before = row_.placement;
-  row_.placement = api::ToJson(WithFormer(*so_far, desired.placement)).dump();
+  row_.placement = api::ToJson(WithFormer(*so_far, desired.placement, desired.remembered)).dump();
   Json plan_json = api::ToJson(started.plan);
   if (partial) MarkPartial(plan_json);
   if (goes_back) NoteWayBack({.wanted = true, .cancelled = false, .run = "", .error = ""}, plan_json);
@@ -481,7 +481,7 @@ bool Controller::CanGoBack() const {
 void Controller::SetDesired(plan::Desired desired) {
   desired_ = std::move(desired);
   desired_by_name_.clear();
-  for (const auto* instances : {&desired_.instances, &desired_.guests}) {
+  for (const auto* instances : {&desired_.instances, &desired_.guests, &desired_.returning}) {
     for (const Instance& instance : *instances) desired_by_name_[instance.name] = &instance;
   }
 }

@@ -261,6 +261,9 @@ class Controller : public std::enable_shared_from_this<Controller> {
   Agents::Wanted WantedFor(const Host& host) const;
   std::set<std::string> HostsInUse(const plan::Desired& desired) const;
   Result<Placement> Places() const;
+  Status BringBack(const Cluster& cluster, const Placement& so_far, const plan::SecretDigests& digests,
+                   plan::Desired& desired) const;
+  void LetLeave();
   net::Task<void> LookAround();
   void WantHosts(const std::set<std::string>& hosts);
   void ReleaseIdleHosts();

@@ -41,6 +41,9 @@ Result<Plan> Controller::Decide(const Bundle& bundle, const PlanOptions& options
     laid_out = plan::LayOutCluster(cluster, so_far, digests);
   }
   MUSTER_TRY(*desired, std::move(laid_out));
+  if (!options.act && !options.remove_all && bundle.scales.empty()) {
+    MUSTER_DO(BringBack(cluster, so_far, digests, *desired));
+  }
   const bool brought_up = IsBroughtUp();
   plan::Situation situation{.observed = observed_,
                             .unreachable = std::move(unreachable),

@@ -23,6 +23,7 @@ Agents::Wanted Controller::WantedFor(const Host& host) const {
 std::set<std::string> Controller::HostsInUse(const plan::Desired& desired) const {
   std::set<std::string> hosts;
   for (const auto& [name, place] : desired.placement) hosts.insert(place.host);
+  for (const Instance& one : desired.returning) hosts.insert(one.host);
   return hosts;
 }
 
@@ -73,6 +74,32 @@ Result<Placement> Controller::Places() const {
     MUSTER_TRY(recorded, api::PlacementFrom(json));
   }
   return WithUnknown(std::move(recorded), observed_);
+}
+
+// Who went down before others had what only it may have comes up once more.
+Status Controller::BringBack(const Cluster& cluster, const Placement& so_far,
+                             const plan::SecretDigests& digests, plan::Desired& desired) const {
+  std::set<std::string> services;
+  for (const Service& service : cluster.services) {
+    const Recipe* recipe = FindRecipe(service.kind);
+    if (recipe && recipe->gives_before_it_leaves) services.insert(service.name);
+  }
+  const auto names = Returning(so_far, desired.placement, services, down(), observed_);
+  if (names.empty()) return Done();
+  MUSTER_DO(plan::LayOutReturning(cluster, so_far, names, digests, desired));
+  if (!down()) desired.left_behind.clear();  // that has been told
+  return Done();
+}
+
+// Who came up once more for what it has: others take it now.
+void Controller::LetLeave() {
+  if (!idle() || down() || going_down() || !IsBroughtUp()) return;
+  auto bundle = CurrentBundle();
+  if (!bundle.ok()) return;
+  bundle->author = "muster";
+  bundle->note = "who came up once more leaves";
+  bundle->action = "converge";
+  net::SpawnThen(Up(std::move(*bundle), "", {}), [](const Result<StartedRun>&) {});
 }
 
 // All that is wanted stands.

@@ -23,11 +23,26 @@ int OrdinalIn(std::string_view name, std::string_view service) {
 
 }  // namespace
 
-Placement WithFormer(const Placement& so_far, const Placement& wanted) {
+std::set<std::string> Returning(const Placement& so_far, const Placement& wanted,
+                                const std::set<std::string>& services, bool was_down,
+                                const std::map<std::string, Observed>& observed) {
+  std::set<std::string> names;
+  for (const auto& [name, place] : so_far) {
+    if (wanted.contains(name) || !services.contains(place.service) || Stands(observed, name)) continue;
+    const bool was_there = was_down && place.claim != Claim::kReserved;
+    if (was_there || place.claim == Claim::kReturning) names.insert(name);
+  }
+  return names;
+}
+
+Placement WithFormer(const Placement& so_far, const Placement& wanted,
+                     const std::set<std::string>& returning) {
   Placement places = wanted;
   for (const auto& [name, place] : so_far) {
     const auto [at, is_new] = places.emplace(name, place);
-    if (is_new && place.claim == Claim::kWanted) at->second.claim = Claim::kFormer;
+    if (!is_new) continue;
+    if (place.claim == Claim::kWanted) at->second.claim = Claim::kFormer;
+    if (returning.contains(name)) at->second.claim = Claim::kReturning;
   }
   return places;
 }
@@ -51,12 +66,12 @@ Placement OnceBroughtUp(const Placement& so_far, const std::map<std::string, Obs
                         const std::set<std::string>& heard) {
   Placement places;
   for (const auto& [name, place] : so_far) {
-    if (place.claim != Claim::kWanted) {
-      if (heard.contains(place.host) && !Stands(observed, name)) continue;
-      places.emplace(name, place).first->second.claim = Claim::kReserved;
-    } else {
-      places.emplace(name, place);
-    }
+    const bool stands = Stands(observed, name), told = heard.contains(place.host);
+    const bool wanted = place.claim == Claim::kWanted, returns = place.claim == Claim::kReturning && !stands;
+    if (told && !stands && !wanted && !returns) continue;
+    Claim& claim = places.emplace(name, place).first->second.claim;
+    // Who stands though all is through has only just come back, and is to leave next.
+    if (!wanted && !returns) claim = stands && told ? Claim::kFormer : Claim::kReserved;
   }
   return places;
 }

@@ -10,8 +10,15 @@
 
 namespace muster::control {
 
+// Who isn't `wanted`, may have what nobody else has, and doesn't run: members of these services that the
+// cluster went down with, or that were to come up once more already.
+std::set<std::string> Returning(const Placement& so_far, const Placement& wanted,
+                                const std::set<std::string>& services, bool was_down,
+                                const std::map<std::string, Observed>& observed);
+
 // What is remembered as a run begins that is to bring about `wanted`: with it all others of `so_far`.
-Placement WithFormer(const Placement& so_far, const Placement& wanted);
+Placement WithFormer(const Placement& so_far, const Placement& wanted,
+                     const std::set<std::string>& returning);
 
 // With the names of those that stand, of services of any file, and aren't remembered.
 Placement WithUnknown(Placement so_far, const std::map<std::string, Observed>& observed);

@@ -214,6 +214,7 @@ void Controller::Finish() {
   const bool takes_down = run_.options.remove_all;
   const bool was_down = takes_down && state == RunState::kDone && !LeftByDown();
   const bool back = AwaitsWayBack(run_.row);
+  const bool leaves = BroughtUp(run_.row) && !desired_.returning.empty();
   if (takes_down) {
     KeepLeftOut({});
   } else if (state == RunState::kDone) {
@@ -232,6 +233,7 @@ void Controller::Finish() {
     ReleaseIdleHosts();
   }
   if (back) net::Spawn(GoBack(progress));
+  if (leaves) LetLeave();
   DownAgainSoon();
   MendSoon();
 }

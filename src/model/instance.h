@@ -20,9 +20,10 @@ struct PortRange {
 };
 
 // Whose place it is: a member's that is wanted; one's that isn't any more, and that stands as long as its run
-// isn't through: it gets its place back where more are wanted again; or one's of which nobody knows whether
-// it still stands: only its name and its seat are kept from others.
-enum class Claim { kWanted, kFormer, kReserved };
+// isn't through: it gets its place back where more are wanted again; one's that went down with its data
+// before others had it, and comes up once more for that; or one's of which nobody knows whether it still
+// stands: only its name and its seat are kept from others.
+enum class Claim { kWanted, kFormer, kReturning, kReserved };
 
 // The remembered place of one instance. Once given it doesn't move.
 struct Place {

@@ -9,6 +9,7 @@
 #include "plan/hash.h"
 #include "plan/order.h"
 #include "plan/ports.h"
+#include "plan/returning.h"
 #include "plan/secrets.h"
 #include "recipes/common/placement.h"
 #include "recipes/recipe.h"
@@ -299,6 +300,7 @@ Result<Plan> MakePlan(const Cluster& cluster, const Desired& desired, const Situ
   } else {
     for (const Service& service : cluster.services) MUSTER_DO(CheckReach(service, cluster, situation));
     ChangeAll(cluster, groups, situation, plan, steps);
+    StartReturning(cluster, desired, situation, steps.by_service, plan);
     for (const auto& [name, observed] : situation.observed) {
       if (observed.drift.empty()) continue;
       const auto wanted = std::find_if(desired.instances.begin(), desired.instances.end(),

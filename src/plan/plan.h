@@ -28,6 +28,10 @@ struct Desired {
   // Those that may stand in while members are replaced, of services with `max_surge`: twice as many as that,
   // as some may not be of use. Part of no placement; a plan uses them or doesn't.
   std::vector<Instance> guests;
+  // Who isn't wanted any more and comes up once more, for what only it may have. Part of no placement.
+  std::vector<Instance> returning;
+  std::set<std::string> remembered;      // the names of those, and of the next
+  std::vector<std::string> left_behind;  // as those, but the file has no host for them: "cache-2 on h2"
 };
 
 // Keyed digest of each secret the cluster has, by name. kAnySecret stands for all that aren't there: for
@@ -38,6 +42,10 @@ inline constexpr const char* kAnySecret = "*";
 // The desired members of all services. Codes: "secret-missing" (with the command that sets it) for an unknown
 // secret, "unknown-kind", "port-twice", and those of the recipe's Layout.
 Result<Desired> LayOutCluster(const Cluster& cluster, const Placement& so_far, const SecretDigests& secrets);
+
+// Adds those of `names`, in `so_far`, as `desired.returning` or `left_behind`. Codes: those of LayOutCluster.
+Status LayOutReturning(const Cluster& cluster, const Placement& so_far, const std::set<std::string>& names,
+                       const SecretDigests& secrets, Desired& desired);
 
 struct Situation {
   std::map<std::string, Observed> observed;  // by instance name; absent: nothing there

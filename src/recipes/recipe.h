@@ -304,6 +304,8 @@ struct Recipe {
   // One that was frozen goes on as if it hadn't been, though others may have its place since: it is killed
   // rather than thawed to hear that it is to stop.
   bool never_thawed = false;
+  // Who leaves gives what only it may have to others first.
+  bool gives_before_it_leaves = false;
 };
 
 // Every recipe, by kind. Made once.

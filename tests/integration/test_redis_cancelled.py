@@ -5,6 +5,7 @@ import signal
 
 import pytest
 
+from conftest import wait_until
 from redis_clusters import Cache, fill, has_all, needs_redis
 
 pytestmark = [needs_redis, pytest.mark.never_again]
@@ -54,4 +55,38 @@ def test_who_stands_keeps_its_seat_and_its_keys_when_a_change_is_cancelled_and_g
     cache.whole(60)
     now = seats(cache)
     assert {name: now[name] for name in before} == before
+    has_all(cache)
+
+
+def test_masters_that_leave_while_all_is_down_come_up_once_more_and_give_away_what_they_have(muster):
+    cache = Cache(muster, masters=4)
+    cache.up()
+    cache.whole()
+    fill(cache)
+    before = set(cache.members())
+    muster.run("down", "--cluster", cache.key, timeout=60)
+    cache.keys["masters"] = 3
+    said = cache.up().stdout
+    assert "come up once more" in said, said
+    wait_until(lambda: len(cache.members()) == 6, 60, "those that aren't wanted to have left")
+    cache.whole(60)
+    assert cache.slots() == [5461, 5461, 5462] and set(cache.members()) < before
+    has_all(cache)
+
+
+def test_a_change_that_a_down_cancelled_and_another_file_lose_nothing(muster):
+    cache = Cache(muster, masters=4)
+    cache.up()
+    cache.whole()
+    fill(cache)
+    cache.hosts, cache.keys["masters"] = [1, 3], 3
+    up = cache.begin_up()
+    said = next((line for line in up.stdout if " settled" in line or " left" in line or " stopped" in line), "")
+    muster.run("down", "--cluster", cache.key, timeout=60)
+    rest, _ = up.communicate(timeout=60)
+    assert up.returncode != 0, said + rest
+    cache.hosts = 3
+    cache.up(timeout=180)
+    wait_until(lambda: len(cache.members()) == 6, 60, "those that aren't wanted to have left")
+    cache.whole(60)
     has_all(cache)

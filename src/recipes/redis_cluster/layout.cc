@@ -250,6 +250,7 @@ Recipe MakeRedisClusterRecipe() {
   recipe.for_browsers = false;
   recipe.asks_again = redis::kAsksAgain;
   recipe.never_thawed = true;
+  recipe.gives_before_it_leaves = true;
   recipe.make_mender = redis_cluster::MakeRedisClusterMender;
   recipe.takes = {"switchover", "failover"};
   recipe.make_operator = redis_cluster::MakeRedisClusterOperator;

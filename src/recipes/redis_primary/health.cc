@@ -179,6 +179,7 @@ Recipe MakeRedisPrimaryRecipe() {
   recipe.for_browsers = false;
   recipe.asks_again = redis::kAsksAgain;
   recipe.never_thawed = true;
+  recipe.gives_before_it_leaves = true;
   return recipe;
 }
 

@@ -328,6 +328,10 @@ net::Task<Result<std::vector<std::pair<std::string, api::CheckResult>>>> Control
   for (size_t i = 0; i < work->instances.size(); ++i) {
     if (!FindDesired(work->instances[i].name)) continue;  // it has begun to leave meanwhile
     for (api::CheckResult& check : work->results[i]) {
+      if (!check.passed && !check.skipped && !kept_.cut.empty()) {
+        const std::string& cut = *kept_.cut.begin();
+        check.hint = fmt::format("{} is cut off on purpose: muster host heal {}", cut, cut);
+      }
       all.emplace_back(work->instances[i].service, std::move(check));
     }
   }

@@ -8,6 +8,7 @@
 #include "control/controller.h"
 #include "control/outcomes.h"
 #include "control/run_machine.h"
+#include "plan/secrets.h"
 
 namespace muster::control {
 namespace {
@@ -160,7 +161,8 @@ net::Task<void> Controller::Perform(Step step, std::string run) {
     if (!settled.ok()) error = settled.error();
   } else if (!error) {
     auto outcome = co_await deps_.agents->Perform(row_.key, order);
-    if (!outcome.ok()) error = outcome.error();
+    if (!outcome.ok())
+      error = desired ? plan::WithSecretNamed(outcome.error(), *desired, row_.key) : outcome.error();
   }
   MUSTER_FAULT("control.outcome.arrived");
   const bool current = run == run_.id && run_.machine;

@@ -1,10 +1,13 @@
 #include "plan/explain.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <unordered_map>
 
 #include "base/text.h"
 #include "model/template.h"
+#include "recipes/recipe.h"
 
 namespace muster::plan {
 namespace {
@@ -106,11 +109,28 @@ std::vector<Drift> ShownDrift(const Instance* desired, std::vector<Drift> drifts
   return drifts;
 }
 
+namespace {
+
+// Whoever renames a service may take it for the same one.
+void NoteServicesGone(const Cluster& before, const Cluster& after, Plan& plan) {
+  for (const Service& service : before.services) {
+    const Recipe* recipe = FindRecipe(service.kind);
+    if (!recipe || !recipe->gives_before_it_leaves || after.FindService(service.name)) continue;
+    plan.notes.push_back(fmt::format(
+        "{} has no place in the file any more, and gives what it has to nobody: its data folders stay, and "
+        "only a service of that name finds them again",
+        service.name));
+  }
+}
+
+}  // namespace
+
 void ExplainChanges(LaidOut before, LaidOut after, const std::map<std::string, Observed>& observed,
                     Plan& plan) {
   std::unordered_map<std::string_view, const Instance*> old, wanted;
   for (const Instance& instance : *before.instances) old[instance.name] = &instance;
   for (const Instance& instance : *after.instances) wanted[instance.name] = &instance;
+  if (!plan.steps.empty()) NoteServicesGone(*before.cluster, *after.cluster, plan);
   for (Step& step : plan.steps) {
     if (!SaysEnvChanged(step.reason)) continue;
     const auto member = step.args.find("member");

@@ -27,7 +27,7 @@ struct LaidOut {
 
 // Says in the reasons of `plan` which variables of the environment changed, for those instances that stand as
 // `before`, the revision before, has them; and which did though the file has the same words for them, since
-// those name another service.
+// those name another service. Notes which services with data are gone from the file.
 void ExplainChanges(LaidOut before, LaidOut after, const std::map<std::string, Observed>& observed,
                     Plan& plan);
 

@@ -87,6 +87,19 @@ std::string SetSecretCommand(const std::string& name, const std::string& cluster
   return fmt::format("muster secret set {} -c {}", name, cluster);
 }
 
+Error WithSecretNamed(Error error, const Instance& instance, const std::string& cluster) {
+  constexpr std::string_view kNobodys = "muster secret set NAME";
+  std::string hint = error.hint();
+  const size_t at = hint.find(kNobodys);
+  std::set<std::string> names;
+  for (const InstanceFile& file : instance.files) {
+    for (const std::string& name : SecretNamesIn(file.content)) names.insert(name);
+  }
+  if (at == std::string::npos || names.size() != 1) return error;
+  hint.replace(at, kNobodys.size(), SetSecretCommand(*names.begin(), cluster));
+  return std::move(error).Hint("{}", hint);
+}
+
 std::set<std::string> UnsetSecrets(const std::vector<Instance>& instances, const SecretDigests& secrets) {
   std::set<std::string> unset;
   const auto look = [&](const std::string& text) {

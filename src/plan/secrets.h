@@ -25,4 +25,7 @@ Error SecretsMissing(const Cluster& cluster, const std::set<std::string>& unset)
 // "muster secret set NAME -c CLUSTER"
 std::string SetSecretCommand(const std::string& name, const std::string& cluster);
 
+// With the name of the one secret that `instance` has, where the hint says "muster secret set NAME".
+Error WithSecretNamed(Error error, const Instance& instance, const std::string& cluster);
+
 }  // namespace muster::plan

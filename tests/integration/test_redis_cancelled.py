@@ -90,3 +90,24 @@ def test_a_change_that_a_down_cancelled_and_another_file_lose_nothing(muster):
     wait_until(lambda: len(cache.members()) == 6, 60, "those that aren't wanted to have left")
     cache.whole(60)
     has_all(cache)
+
+
+def test_a_dropped_host_and_no_replicas_cancelled_and_taken_back_lose_no_key(muster):
+    cache = Cache(muster)
+    cache.up()
+    cache.whole()
+    fill(cache)
+    before = seats(cache)
+
+    cache.hosts, cache.keys["replicas"] = 2, 0
+    cancel_after_the_first_stop(cache)
+    muster.run("rollback", "--cluster", cache.key, timeout=120)
+    cache.hosts, cache.keys["replicas"] = 3, 1
+    cache.whole(60)
+    assert seats(cache) == before
+    has_all(cache)
+    muster.run("down", "--cluster", cache.key, timeout=60)
+    cache.up()
+    cache.whole(60)
+    assert seats(cache) == before
+    has_all(cache)

@@ -413,7 +413,10 @@ net::Task<void> Member::PrepareAndSpawn() {
     FailStart(prepared.error(), false);
     co_return;
   }
-  const auto launch = MakeLaunch();
+  auto launch = MakeLaunch();
+  if (const Held held = Hold(); held.recipe) {
+    for (std::string& word : held.recipe->StartWords(held.context)) launch->argv.push_back(std::move(word));
+  }
   if (remembered_->desired.probe.kind == Probe::Kind::kLog) {
     // What an earlier run has logged makes nobody ready, for another agent neither.
     struct stat log {};

@@ -235,11 +235,13 @@ net::Task<void> Controller::PerformOrder(Order order) {
     mending_.erase(order.instance);
     co_return;
   }
+  // What it was decided by was told there.
+  const bool stands = seen != observed_.end() && seen->second.state != InstanceState::kAbsent;
   static uint64_t sequence = 0;
   Step step{.id = order.instance + "." + order.verb,
             .instance = order.instance,
             .service = instance ? instance->service : seen->second.service,
-            .host = instance ? instance->host : seen->second.host,
+            .host = stands || !instance ? seen->second.host : instance->host,
             .verb = order.verb,
             .args = order.args,
             .reason = order.reason,

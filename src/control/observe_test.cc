@@ -293,6 +293,33 @@ TEST_F(ObserveTest, NobodyIsMadePrimaryBeforeAHostWhoseAgentHasComeHasTold) {
   EXPECT_EQ(world_.Told().front(), "follow cache-1");
 }
 
+// As where an earlier release has given its name to a new one.
+TEST_F(ObserveTest, AnOrderGoesToTheHostWhereItsMemberStands) {
+  Service cache;
+  cache.name = "cache";
+  cache.kind = "redis";
+  cache.settings = Map({{"kind", Scalar("redis")}, {"replicas", Scalar("1")}, {"port", Scalar("6379")}});
+  ASSERT_TRUE(Up(File("v1", Mall({cache}))).ok());
+  RunUntil([this] {
+    return world_.StateOf("cache-1") == InstanceState::kReady &&
+           world_.StateOf("cache-2") == InstanceState::kReady;
+  });
+  KillServer();
+  auto& a = world_.hosts["a"].instances;
+  auto& b = world_.hosts["b"].instances;
+  a["cache-1"].facts = {{"role", "fenced"}, {"term", "3"},     {"copy", "3"},
+                        {"was", "primary"}, {"synced", "yes"}, {"offset", "10"}};
+  b["cache-2"].facts = {{"role", "primary"}, {"term", "4"},     {"copy", "4"},
+                        {"was", "primary"},  {"synced", "yes"}, {"offset", "20"}};
+  b["cache-1"] = a["cache-1"];
+  a.erase("cache-1");
+  world_.orders.clear();
+  StartNextServer();
+  RunUntil([this] { return !world_.orders.empty(); });
+  EXPECT_EQ(world_.Told().front(), "follow cache-1");
+  EXPECT_EQ(world_.orders.front().first, "b");
+}
+
 TEST_F(ObserveTest, AHostThatARunWentOnWithoutIsBroughtUpToDateAlsoByTheNextServer) {
   BringUpFirst();
   reach_within_ = 300ms;

@@ -11,6 +11,7 @@ net::Task<Result<std::vector<std::string>>> Operator::TakeOver(Context) {
   co_return std::vector<std::string>();
 }
 net::Task<Status> Operator::MayStop(Context) { co_return Done(); }
+std::vector<std::string> Operator::StartWords(const Context&) { return {}; }
 net::Task<Status> Operator::Reload(Context) { co_return Done(); }
 
 net::Task<Result<std::map<std::string, std::string>>> Operator::Perform(Context context, std::string verb,

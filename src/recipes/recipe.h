@@ -241,6 +241,9 @@ class Operator {
   // Called after files are written and before start or reload: renders what is the operator's own, tests the
   // configuration (`nginx -t`). An error keeps the instance as it is.
   virtual net::Task<Status> Prepare(Context context);
+  // Words that the command line of the start which comes has behind those of the instance. They are no part
+  // of what is installed. Asked right before it, after Prepare.
+  virtual std::vector<std::string> StartWords(const Context& context);
   virtual net::Task<Status> Reload(Context context);
   // Of a stop with the argument `only` = handed-over, right before it: "owns-slots" where it has again what
   // it had handed over, and its stop would cost that: the run goes back to the awaited step that the stop

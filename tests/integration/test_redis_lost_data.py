@@ -7,8 +7,8 @@ import re
 import pytest
 
 from conftest import wait_until
-from redis_client import key_slot
-from redis_clusters import goes_on, kill, leave_behind, link_down_for, needs_redis, regain_link, with_program_of_its_own
+from redis_client import Redis, key_slot
+from redis_clusters import fill, goes_on, has_all, kill, leave_behind, link_down_for, needs_redis, regain_link, with_program_of_its_own
 
 pytestmark = [needs_redis, pytest.mark.never_again]
 
@@ -105,3 +105,40 @@ def test_a_replica_that_lacks_what_its_master_had_takes_over_when_a_person_says_
     lost = writer.read_back()
     first, last = map(int, slots.split("-"))
     assert lost and all(ack.at > linked and first <= key_slot(ack.key) <= last for ack in lost)
+
+
+def test_who_begins_anew_while_nobody_decides_does_not_empty_its_replica(muster):
+    """A replica asks the address of its master for its data, whatever node answers there."""
+    cache, program = with_program_of_its_own(muster, node_timeout="10s")
+    cache.up()
+    cache.whole()
+    fill(cache)
+    master, (replica,) = cache.shard(cache.primaries()[0])
+    seats = {name: (one["address"], one["ports"]["port"]) for name, one in cache.members().items()}
+    pid, node = cache.pids()[master], cache.members()[master]["facts"]["node"]
+    keys = cache.ask(replica, "DBSIZE")
+    assert keys > 50
+
+    def ask(name, *words):
+        try:
+            with Redis(*seats[name], timeout=2) as redis:
+                return redis.ask(*words)
+        except OSError:
+            return ""
+
+    kill(muster.server_pid())
+    program.chmod(0o644)
+    kill(pid)
+    wait_until(lambda: not os.path.exists(f"/proc/{pid}/exe"), what="its end")
+    cache.empty(master)
+    program.chmod(0o755)
+    wait_until(lambda: ask(master, "CLUSTER", "MYID") not in ("", node), 40, "it to begin anew")
+    wait_until(lambda: "state=wait_bgsave" in ask(master, "INFO", "replication"), 20, "the replica to ask for its data")
+    seconds = link_seconds = int(re.search(r"master_link_down_since_seconds:(-?\d+)", ask(replica, "INFO", "replication"))[1])
+    while seconds < link_seconds + 3:
+        assert ask(replica, "DBSIZE") == keys
+        seconds = int(re.search(r"master_link_down_since_seconds:(-?\d+)", ask(replica, "INFO", "replication"))[1])
+    muster.run("server", "start")
+    cache.whole(60)
+    assert replica in cache.primaries()
+    has_all(cache)

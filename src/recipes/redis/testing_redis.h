@@ -61,6 +61,8 @@ class RedisServer {
   int port() const { return port_; }
   pid_t pid() const { return pid_; }
   std::string log() const { return ReadFile(folder_ + "/log").ok() ? *ReadFile(folder_ + "/log") : ""; }
+  // For its next start.
+  void Set(const std::string& name, const std::string& value) { settings_[name] = {value}; }
   void ChoosePort() { port_ = FreeRedisPort(); }
 
   // Starts it (again); what it has in its folder stays.

@@ -8,6 +8,8 @@
 #include "base/text.h"
 #include "model/not_asked.h"
 #include "recipes/common/member_change.h"
+#include "recipes/redis/words.h"
+#include "recipes/redis_cluster/layout.h"
 #include "recipes/redis_cluster/picture.h"
 
 namespace muster::redis_cluster {
@@ -251,6 +253,21 @@ class Doctor {
     return shard && !shard->slots.empty();
   }
 
+  // The members at these addresses, "host:port host:port".
+  std::string NamesAt(const std::string& seats) const {
+    std::vector<std::string> names;
+    for (const std::string_view seat : redis::Words(seats)) {
+      std::string name(seat);
+      for (const Instance& one : desired_) {
+        const auto port = one.ports.find(kMainPort);
+        if (port != one.ports.end() && fmt::format("{}:{}", one.address, port->second.first) == seat)
+          name = one.name;
+      }
+      names.push_back(std::move(name));
+    }
+    return Names(std::move(names));
+  }
+
   void LookAtMembers() {
     std::vector<std::string> unlinked, doubting;
     for (const Member& member : picture_.members) {
@@ -263,6 +280,11 @@ class Doctor {
       }
       if (member.desired && !member.node.empty() && !picture_.owned.empty() && !IsKnown(member.node))
         Say(Health::kYellow, member.name + " does not belong to the cluster yet");
+      if (const std::string others = member.Fact("withheld"); !others.empty()) {
+        Say(Health::kYellow, fmt::format("{} gives its data to nobody: {} asks for that of the node which "
+                                         "stood at its address before, and would lose its own",
+                                         member.name, NamesAt(others)));
+      }
       if (member.Fact("cluster") == "fail") doubting.push_back(member.name);
       if (member.replica && member.Fact("link") == "down") {
         unlinked.push_back(

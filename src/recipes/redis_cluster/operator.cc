@@ -7,6 +7,7 @@
 #include <set>
 
 #include "base/files.h"
+#include "base/text.h"
 #include "recipes/redis/data_check.h"
 #include "recipes/redis/member_layout.h"
 #include "recipes/redis/secret_check.h"
@@ -14,6 +15,7 @@
 #include "recipes/redis/words.h"
 #include "recipes/redis_cluster/facts.h"
 #include "recipes/redis_cluster/last_seen.h"
+#include "recipes/redis_cluster/newcomer.h"
 #include "recipes/redis_cluster/node.h"
 #include "recipes/redis_cluster/verbs.h"
 #include "recipes/redis_cluster/verify.h"
@@ -48,6 +50,8 @@ struct State {
   bool nodes_loaded = false;       // from an earlier agent's record
   bool had_keys = false;           // see HadKeys
   bool had_keys_loaded = false;    // from an earlier agent's record
+  int looked_pid = 0;              // whose `withholds` is known
+  bool withholds = false;          // see newcomer.h
   uint64_t orders = 0;             // so many have come; the last is the one that counts
   bool at_work = false;            // an order is being carried out
   LastSeen last;
@@ -218,6 +222,33 @@ void NoteEnd(const SharedState& state, const Operator::Context& context) {
   });
 }
 
+// The process may have been started by an earlier agent.
+net::Task<Status> FindWithheld(SharedState state, Operator::Context context, Client client,
+                               Duration timeout) {
+  if (state->looked_pid == context.pid) co_return Done();
+  const net::resp::Command question = {"CONFIG", "GET", "repl-diskless-sync-delay"};
+  MUSTER_CO_TRY(const net::resp::Value answer, co_await client->Command(question, timeout));
+  const auto pairs = answer.AsPairs();
+  state->withholds = pairs && !pairs->empty() && pairs->front().second == kWithheldDelay;
+  state->looked_pid = context.pid;
+  co_return Done();
+}
+
+// Where it may: a newcomer gives its data to who asks from then on.
+net::Task<Status> GiveData(SharedState state, Operator::Context context, Client client, Answers& answers,
+                           Duration timeout) {
+  if (!state->withholds) co_return Done();
+  if (MayGive(answers)) {
+    Node node(*context.loop, client, {}, Now() + timeout);
+    Values settings = GivingSettings(*context.instance, answers.info.version);
+    MUSTER_CO_DO(co_await SetAll(node, std::move(settings)));
+    state->withholds = false;
+  } else if (const auto strangers = Strangers(answers); !strangers.empty()) {
+    answers.facts["withheld"] = Join(strangers, " ");
+  }
+  co_return Done();
+}
+
 // Asks for all that is told of it, and keeps that.
 net::Task<Result<Answers>> Renew(SharedState state, Operator::Context context, Client client,
                                  Duration timeout) {
@@ -229,6 +260,8 @@ net::Task<Result<Answers>> Renew(SharedState state, Operator::Context context, C
   MUSTER_CO_TRY(Answers answers, ReadAnswers(values));
   MUSTER_CO_DO(CheckOwn(context, answers.info));
   MUSTER_CO_DO(co_await FindDrained(client, answers, timeout));
+  MUSTER_CO_DO(co_await FindWithheld(state, context, client, timeout));
+  MUSTER_CO_DO(co_await GiveData(state, context, client, answers, timeout));
   if (number < state->written) co_return answers;  // somebody has asked later and been quicker
   state->written = number;
   if (answers.loading && state->facts_pid == context.pid) {
@@ -364,6 +397,10 @@ class RedisClusterOperator : public Operator {
 
   net::Task<Status> Prepare(Context context) override { co_return redis::CheckSecrets(*context.instance); }
 
+  std::vector<std::string> StartWords(const Context& context) override {
+    return StartsAsNewcomer(context) ? WithholdingWords(*context.instance) : std::vector<std::string>();
+  }
+
   net::Task<Status> MayStop(Context context) override {
     const SharedState state = state_;
     const Time end = Now() + kHearsOfIt;
@@ -400,6 +437,10 @@ class RedisClusterOperator : public Operator {
     Values passwords = {{"masterauth", access.password}};
     MUSTER_CO_DO(co_await SetAll(node, std::move(passwords)));
     settings["requirepass"] = access.password;
+    MUSTER_CO_DO(co_await FindWithheld(state, context, client, kConnectWithin));
+    if (state->withholds) {
+      for (const auto& [name, value] : GivingSettings(*context.instance, "")) settings.erase(name);
+    }
     MUSTER_CO_DO(co_await SetAll(node, std::move(settings)));
     state->password = access.password;
     (void)co_await Renew(state, context, client, kRefreshWithin);

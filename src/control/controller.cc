@@ -78,6 +78,7 @@ Status Controller::Adopt(Cluster cluster) {
   plan::SecretDigests digests = Digests();
   digests[plan::kAnySecret] = "";
   MUSTER_TRY(plan::Desired desired, plan::LayOutCluster(cluster, so_far, digests));
+  MUSTER_DO(plan::LayOutReturning(cluster, so_far, MayStand(so_far, Giving(cluster)), digests, desired));
   SetDesired(std::move(desired));
   cluster_ = std::move(cluster);
   if (IsBroughtUp()) ForgetHeldElsewhere();
@@ -495,6 +496,9 @@ std::vector<Instance> Controller::MembersOf(const Service& service) const {
   std::vector<Instance> members;
   for (const Instance& instance : desired_.instances) {
     if (instance.service == service.name) members.push_back(instance);
+  }
+  for (const Instance& one : desired_.returning) {
+    if (one.service == service.name && IsAwaited(one)) members.push_back(one);
   }
   return members;
 }

@@ -263,6 +263,7 @@ class Controller : public std::enable_shared_from_this<Controller> {
   Result<Placement> Places() const;
   Status BringBack(const Cluster& cluster, const Placement& so_far, const plan::SecretDigests& digests,
                    plan::Desired& desired) const;
+  bool IsAwaited(const Instance& returning) const;
   void LetLeave();
   net::Task<void> LookAround();
   void WantHosts(const std::set<std::string>& hosts);

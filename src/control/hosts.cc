@@ -1,8 +1,10 @@
 // The part of the Controller that decides which hosts have agents, and knows who stands where on them.
+#include <algorithm>
 #include <cstdlib>
 #include <nlohmann/json.hpp>
 
 #include "api/json.h"
+#include "base/text.h"
 #include "control/controller.h"
 #include "control/places.h"
 
@@ -79,20 +81,33 @@ Result<Placement> Controller::Places() const {
 // Who went down before others had what only it may have comes up once more.
 Status Controller::BringBack(const Cluster& cluster, const Placement& so_far,
                              const plan::SecretDigests& digests, plan::Desired& desired) const {
-  std::set<std::string> services;
-  for (const Service& service : cluster.services) {
-    const Recipe* recipe = FindRecipe(service.kind);
-    if (recipe && recipe->gives_before_it_leaves) services.insert(service.name);
-  }
-  const auto names = Returning(so_far, desired.placement, services, down(), observed_);
+  const auto names = Returning(so_far, desired.placement, Giving(cluster), down(), observed_);
   if (names.empty()) return Done();
   MUSTER_DO(plan::LayOutReturning(cluster, so_far, names, digests, desired));
-  if (!down()) desired.left_behind.clear();  // that has been told
-  return Done();
+  if (!down() || desired.left_behind.empty()) return Done();
+  return Error::Refused("data-left-behind",
+                        "{} went down with data that nobody else may have, and the file has no host for that",
+                        Join(desired.left_behind, ", "))
+      .Hint(
+          "bring it up with the hosts that it had, and take them out once all is settled: up goes on without "
+          "one that is silent; muster down --delete-data gives all of it up");
+}
+
+// Whether rules count with it: it may have what nobody else has, and is still to come, or its host to tell.
+bool Controller::IsAwaited(const Instance& returning) const {
+  const auto seen = observed_.find(returning.name);
+  if (seen != observed_.end() && seen->second.state != InstanceState::kAbsent) return false;
+  return !heard_.contains(returning.host) || run_.machine;
 }
 
 // Who came up once more for what it has: others take it now.
 void Controller::LetLeave() {
+  const bool any =
+      std::any_of(desired_.returning.begin(), desired_.returning.end(), [&](const Instance& one) {
+        const auto seen = observed_.find(one.name);
+        return seen != observed_.end() && seen->second.state != InstanceState::kAbsent;
+      });
+  if (!any) return;
   if (!idle() || down() || going_down() || !IsBroughtUp()) return;
   auto bundle = CurrentBundle();
   if (!bundle.ok()) return;

@@ -312,6 +312,7 @@ TEST_F(ObserveTest, AnOrderGoesToTheHostWhereItsMemberStands) {
   b["cache-2"].facts = {{"role", "primary"}, {"term", "4"},     {"copy", "4"},
                         {"was", "primary"},  {"synced", "yes"}, {"offset", "20"}};
   b["cache-1"] = a["cache-1"];
+  b["cache-1"].host = "b";
   a.erase("cache-1");
   world_.orders.clear();
   StartNextServer();

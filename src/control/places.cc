@@ -3,6 +3,7 @@
 #include <charconv>
 
 #include "recipes/common/placement.h"
+#include "recipes/recipe.h"
 
 namespace muster::control {
 namespace {
@@ -31,6 +32,24 @@ std::set<std::string> Returning(const Placement& so_far, const Placement& wanted
     if (wanted.contains(name) || !services.contains(place.service) || Stands(observed, name)) continue;
     const bool was_there = was_down && place.claim != Claim::kReserved;
     if (was_there || place.claim == Claim::kReturning) names.insert(name);
+  }
+  return names;
+}
+
+std::set<std::string> Giving(const Cluster& cluster) {
+  std::set<std::string> services;
+  for (const Service& service : cluster.services) {
+    const Recipe* recipe = FindRecipe(service.kind);
+    if (recipe && recipe->gives_before_it_leaves) services.insert(service.name);
+  }
+  return services;
+}
+
+std::set<std::string> MayStand(const Placement& so_far, const std::set<std::string>& services) {
+  std::set<std::string> names;
+  for (const auto& [name, place] : so_far) {
+    const bool may = place.claim == Claim::kFormer || place.claim == Claim::kReturning;
+    if (may && services.contains(place.service)) names.insert(name);
   }
   return names;
 }
@@ -71,7 +90,7 @@ Placement OnceBroughtUp(const Placement& so_far, const std::map<std::string, Obs
     if (told && !stands && !wanted && !returns) continue;
     Claim& claim = places.emplace(name, place).first->second.claim;
     // Who stands though all is through has only just come back, and is to leave next.
-    if (!wanted && !returns) claim = stands && told ? Claim::kFormer : Claim::kReserved;
+    if (!wanted && !returns) claim = stands && told && place.slot >= 0 ? Claim::kFormer : Claim::kReserved;
   }
   return places;
 }

@@ -6,6 +6,7 @@
 #include <set>
 #include <string>
 
+#include "model/cluster.h"
 #include "model/instance.h"
 
 namespace muster::control {
@@ -15,6 +16,12 @@ namespace muster::control {
 std::set<std::string> Returning(const Placement& so_far, const Placement& wanted,
                                 const std::set<std::string>& services, bool was_down,
                                 const std::map<std::string, Observed>& observed);
+
+// The services whose members give what they have before they leave.
+std::set<std::string> Giving(const Cluster& cluster);
+
+// Those of `services` that aren't wanted and may stand, as far as a server that has just begun knows.
+std::set<std::string> MayStand(const Placement& so_far, const std::set<std::string>& services);
 
 // What is remembered as a run begins that is to bring about `wanted`: with it all others of `so_far`.
 Placement WithFormer(const Placement& so_far, const Placement& wanted,

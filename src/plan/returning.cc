@@ -67,12 +67,6 @@ void StartReturning(const Cluster& cluster, const Desired& desired, const Situat
     steps[one.service].push_back(std::move(start));
     names.push_back(one.name);
   }
-  if (!desired.left_behind.empty()) {
-    plan.notes.push_back(fmt::format(
-        "{} may have what nobody else has, and no host in the file: bring it up with that host first where "
-        "something is missed then",
-        Join(desired.left_behind, ", ")));
-  }
   if (names.empty()) return;
   const bool one = names.size() == 1;
   plan.notes.push_back(fmt::format(

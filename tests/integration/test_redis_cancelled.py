@@ -111,3 +111,21 @@ def test_a_dropped_host_and_no_replicas_cancelled_and_taken_back_lose_no_key(mus
     cache.whole(60)
     assert seats(cache) == before
     has_all(cache)
+
+
+def test_a_file_without_the_hosts_that_have_the_data_brings_up_nothing_that_is_empty(muster):
+    cache = Cache(muster)
+    cache.up()
+    cache.whole()
+    fill(cache)
+    before = seats(cache)
+    muster.run("down", "--cluster", cache.key, timeout=60)
+    cache.hosts = [4, 5, 6]
+    refused = cache.up(code=3)
+    assert "data-left-behind" in refused.stderr and "cache-1 on h1" in refused.stderr, refused.stderr
+    assert muster.status(cache.key)["down"]
+    cache.hosts = 3
+    cache.up()
+    cache.whole(60)
+    assert seats(cache) == before
+    has_all(cache)

@@ -133,11 +133,17 @@ def test_who_begins_anew_while_nobody_decides_does_not_empty_its_replica(muster)
     cache.empty(master)
     program.chmod(0o755)
     wait_until(lambda: ask(master, "CLUSTER", "MYID") not in ("", node), 40, "it to begin anew")
-    wait_until(lambda: "state=wait_bgsave" in ask(master, "INFO", "replication"), 20, "the replica to ask for its data")
-    seconds = link_seconds = int(re.search(r"master_link_down_since_seconds:(-?\d+)", ask(replica, "INFO", "replication"))[1])
-    while seconds < link_seconds + 3:
+
+    def waits_for():
+        """Seconds that the replica has been without its master."""
         assert ask(replica, "DBSIZE") == keys
-        seconds = int(re.search(r"master_link_down_since_seconds:(-?\d+)", ask(replica, "INFO", "replication"))[1])
+        found = re.search(r"master_link_down_since_seconds:(-?\d+)", ask(replica, "INFO", "replication"))
+        return int(found[1]) if found else -1
+
+    wait_until(lambda: waits_for() >= 0 and "state=wait_bgsave" in ask(master, "INFO", "replication"),
+               20, "the replica to ask for its data")
+    seconds = waits_for()
+    wait_until(lambda: waits_for() > seconds + 3, what="some seconds more")
     muster.run("server", "start")
     cache.whole(60)
     assert replica in cache.primaries()

@@ -22,9 +22,45 @@ bool KnowsSeat(const Member& member, const Member& other) {
   return there && there->handshake;
 }
 
+// Whether some of them belong to one cluster that has slots and others to another. Whoever is introduced to
+// the other one loses its slots by their epochs, and its keys with them.
+bool AreOfTwoClusters(const Situation& situation) {
+  std::vector<std::set<std::string>> clusters;
+  for (const Member& member : situation.members) {
+    if (!member.ready || !Belongs(member)) continue;
+    std::set<std::string> knows;
+    bool formed = false;
+    for (const redis::ClusterNode& node : member.view->nodes) {
+      knows.insert(node.id);
+      formed = formed || !node.slots.empty();
+    }
+    if (!formed) continue;
+    std::vector<std::set<std::string>> others;
+    for (std::set<std::string>& cluster : clusters) {
+      const bool same = std::any_of(cluster.begin(), cluster.end(),
+                                    [&](const std::string& id) { return knows.contains(id); });
+      if (same) {
+        knows.merge(cluster);
+      } else {
+        others.push_back(std::move(cluster));
+      }
+    }
+    others.push_back(std::move(knows));
+    clusters = std::move(others);
+  }
+  return clusters.size() > 1;
+}
+
 size_t Known(const Member& member) { return member.view->nodes.size(); }
 
 void Meet(const Situation& situation, Orders& orders) {
+  if (AreOfTwoClusters(situation)) {
+    orders.Trouble(
+        "members belong to two clusters with slots of their own, and one would lose its keys to the other: "
+        "they "
+        "aren't brought together");
+    return;
+  }
   std::set<const Member*> taken;
   for (const Member& member : situation.members) {
     if (orders.Taken(member)) taken.insert(&member);

@@ -15,6 +15,25 @@ using ::testing::IsEmpty;
 using ::testing::Pair;
 using ::testing::StartsWith;
 
+// By their epochs one of them would be master of all, and the keys of the other lost.
+TEST(RedisClusterSafetyTest, MembersOfTwoClustersWithSlotsAreNotBroughtTogether) {
+  TestingCluster cluster({.masters = 3});
+  ASSERT_TRUE(cluster.RunUntilGreen());
+  cluster.Fill();
+  cluster.ClearOrders();
+  auto& stranger = cluster.Add();
+  cluster.RunUntil([&] { return stranger.running && !stranger.id.empty(); }, 1s);
+  stranger.self().slots = redis::SlotSet::All();
+  stranger.keys[7] = 1;
+  cluster.Await("settle", "cache-1");
+  cluster.Pass(10s);
+  EXPECT_THAT(cluster.waits(), HasSubstr("two clusters"));
+  for (const Order& order : cluster.orders()) EXPECT_NE(order.verb, "meet") << order.reason;
+  EXPECT_EQ(stranger.keys[7], 1);
+  EXPECT_EQ(stranger.known.size(), 1u);
+  EXPECT_THAT(cluster.Lost(), IsEmpty()) << cluster.Picture();
+}
+
 TEST(RedisClusterSafetyTest, AMasterWhoseReplicaLagsWaitsForItAndLosesNothing) {
   for (unsigned seed = 0; seed < 2; ++seed) {
     TestingCluster cluster({.seed = seed});

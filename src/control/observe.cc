@@ -36,6 +36,7 @@ net::Task<void> Controller::LookAround() {
     deps_.loop->Post([waiting] { waiting.Set(true); });
   }
   MendSoon();
+  LetLeave();  // an earlier server may have come no further
   co_await DownAgain();
 }
 

@@ -252,7 +252,7 @@ def test_an_agent_that_hangs_is_replaced_and_what_it_missed_is_made_up_for(muste
 
         wait_until(replaced, seconds=40, what="another agent to start app-1 again")
         wait_until(lambda: muster.status("web@rehearsal")["health"] == "green", what="green")
-        assert len(muster.agent_pids()) == 1
+        wait_until(lambda: len(muster.agent_pids()) == 1, what="one agent: what it starts is a copy of it for a moment")
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.kill(agent, signal.SIGCONT)

@@ -22,33 +22,43 @@ bool KnowsSeat(const Member& member, const Member& other) {
   return there && there->handshake;
 }
 
-// Whether some of them belong to one cluster that has slots and others to another. Whoever is introduced to
-// the other one loses its slots by their epochs, and its keys with them.
+// Members that know each other, and the slots that nodes which they know have.
+struct Acquainted {
+  std::set<std::string> knows;
+  SlotSet slots;
+};
+
+// Whether some of them have slots in one cluster that others have in another. Whoever is introduced to the
+// other one loses them by their epochs, and their keys with them.
 bool AreOfTwoClusters(const Situation& situation) {
-  std::vector<std::set<std::string>> clusters;
+  std::vector<Acquainted> clusters;
   for (const Member& member : situation.members) {
     if (!member.ready || !Belongs(member)) continue;
-    std::set<std::string> knows;
-    bool formed = false;
+    Acquainted mine;
     for (const redis::ClusterNode& node : member.view->nodes) {
-      knows.insert(node.id);
-      formed = formed || !node.slots.empty();
+      mine.knows.insert(node.id);
+      mine.slots |= node.slots;
     }
-    if (!formed) continue;
-    std::vector<std::set<std::string>> others;
-    for (std::set<std::string>& cluster : clusters) {
-      const bool same = std::any_of(cluster.begin(), cluster.end(),
-                                    [&](const std::string& id) { return knows.contains(id); });
+    std::vector<Acquainted> others;
+    for (Acquainted& cluster : clusters) {
+      const bool same = std::any_of(cluster.knows.begin(), cluster.knows.end(),
+                                    [&](const std::string& id) { return mine.knows.contains(id); });
       if (same) {
-        knows.merge(cluster);
+        mine.knows.merge(cluster.knows);
+        mine.slots |= cluster.slots;
       } else {
         others.push_back(std::move(cluster));
       }
     }
-    others.push_back(std::move(knows));
+    others.push_back(std::move(mine));
     clusters = std::move(others);
   }
-  return clusters.size() > 1;
+  SlotSet had;
+  for (const Acquainted& cluster : clusters) {
+    if (!(had & cluster.slots).empty()) return true;
+    had |= cluster.slots;
+  }
+  return false;
 }
 
 size_t Known(const Member& member) { return member.view->nodes.size(); }
@@ -56,9 +66,8 @@ size_t Known(const Member& member) { return member.view->nodes.size(); }
 void Meet(const Situation& situation, Orders& orders) {
   if (AreOfTwoClusters(situation)) {
     orders.Trouble(
-        "members belong to two clusters with slots of their own, and one would lose its keys to the other: "
-        "they "
-        "aren't brought together");
+        "members have the same slots in two clusters, and one would lose its keys to the other: they aren't "
+        "brought together");
     return;
   }
   std::set<const Member*> taken;

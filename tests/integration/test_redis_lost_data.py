@@ -148,3 +148,28 @@ def test_who_begins_anew_while_nobody_decides_does_not_empty_its_replica(muster)
     cache.whole(60)
     assert replica in cache.primaries()
     has_all(cache)
+
+
+def test_a_replica_that_is_not_elected_yet_keeps_its_keys_where_its_master_begins_anew_at_once(muster):
+    """Redis lets nobody ask for votes again within four times the node timeout. By then its master is back, empty, and
+    others have use for that one."""
+    timeout_s = 4
+    cache, _ = with_program_of_its_own(muster, node_timeout=f"{timeout_s}s")
+    cache.up()
+    cache.whole()
+    fill(cache)
+    master, (replica,) = cache.shard(cache.primaries()[0])
+    kill(cache.pids()[master])
+    wait_until(lambda: replica in cache.primaries(), 20, "the replica in its place")
+    cache.whole()
+    muster.run("switchover", "cache", "--to", master, "--cluster", cache.key)
+    cache.whole()
+    # Who voted then may vote again; who was elected may not ask yet.
+    wait_until(lambda: uptime(cache, master) >= 2 * timeout_s + 2, what="some seconds more")
+    assert uptime(cache, master) < 4 * timeout_s and master in cache.primaries()
+    pid = cache.pids()[master]
+    cache.empty(master)
+    kill(pid)
+    wait_until(lambda: replica in cache.primaries(), 20, "the replica in its place again")
+    cache.whole(60)
+    has_all(cache)

@@ -118,11 +118,20 @@ Result<Answers> ReadAnswers(const std::vector<Value>& answers) {
   }
   MUSTER_TRY(const redis::ClusterInfo cluster, redis::ParseClusterInfo(answers[kClusterInfo].text));
   MUSTER_TRY(told.view, redis::ParseClusterNodes(answers[kClusterNodes].text));
+  const redis::ClusterNode* myself = told.view.myself();
+  if (myself && myself->replica && info.master) {
+    // After a restart it has nowhere to ask where others have lost the address of its master.
+    told.info.master = false;
+    told.info.replica = true;
+    told.info.link_up = false;
+    facts["role"] = "replica";
+    facts["link"] = "down";
+    told.measures["behind"] = "0";
+  }
   facts["cluster"] = cluster.ok ? "ok" : "fail";
   told.takes_writes = info.master && cluster.ok;
   facts["epoch"] = std::to_string(cluster.current_epoch);
   facts["view"] = ViewText(told.view);
-  const redis::ClusterNode* myself = told.view.myself();
   if (myself) facts["node"] = myself->id;
   if (myself && myself->replica) facts["primary"] = myself->master_id;
   return told;

@@ -55,6 +55,20 @@ TEST(RedisFacts, TellRoleViewAndState) {
                                 {"behind", "20"}, {"keys", "4"}, {"memory", "1000"}, {"offset", "100"}}));
 }
 
+// Restarted where the others have lost its master's address, Redis tells in INFO that it is a master.
+TEST(RedisFacts, AReplicaWithNowhereToAskIsOne) {
+  std::vector<Value> answers = Healthy();
+  answers[4] = Text("# Replication\r\nrole:master\r\nmaster_replid:beef\r\nmaster_repl_offset:0\r\n");
+  answers[7] = Text(kTwo + " 10.0.0.2:7001@17001 myself,slave " + kOne + " 0 5 2 connected\n" + kOne +
+                    " :0@0 master,noaddr - 9 8 2 disconnected 0-100\n");
+  const auto told = ReadAnswers(answers);
+  ASSERT_TRUE(told.ok()) << told.error().Text();
+  EXPECT_EQ(told->facts.at("role"), "replica");
+  EXPECT_EQ(told->facts.at("link"), "down");
+  EXPECT_EQ(told->facts.at("primary"), kOne);
+  EXPECT_TRUE(told->info.replica && !told->info.master && !told->info.link_up && !told->takes_writes);
+}
+
 TEST(RedisFacts, KeepApartWhatLivesAndWhatRefuses) {
   std::vector<Value> answers = Healthy();
   answers[0] = Refused("MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.");

@@ -26,12 +26,15 @@ constexpr Duration kAnswer = 1s;  // of one; then it is asked again
 // left to doubt where the replica hasn't all that its master was seen to have.
 constexpr Duration kLostBeforeAnswer = 1s, kLostAndBehind = 500ms;
 
-// Whether another member is the one that this node was: whose data folder was wiped.
+// Whether another member is the one that this node was: whose data folder was wiped. Once others have met
+// that one they have no address of this node any more.
 const Member* AnotherAtItsSeat(const Situation& situation, const Node& node) {
   for (const Member& member : situation.members) {
-    if (!member.id.empty() && member.id != node.id && !node.address.empty() &&
-        member.address == node.address && member.port == node.port)
-      return &member;
+    if (member.id.empty() || member.id == node.id) continue;
+    if (!node.address.empty() && member.address == node.address && member.port == node.port) return &member;
+    const bool was = std::any_of(member.former.begin(), member.former.end(),
+                                 [&](const FormerNode& former) { return former.node == node.id; });
+    if (was) return &member;
   }
   return nullptr;
 }
@@ -197,6 +200,11 @@ std::string WhyNobody(const Situation& situation, const Node& master, Time died,
   std::vector<std::string> others;
   for (const Member* follower : master.followers) others.push_back(follower->name);
   if (others.empty()) return fmt::format("{} is down and has no replica: slots {} are out", name, slots);
+  for (const Member* follower : master.followers) {
+    if (!follower->can_succeed()) continue;
+    return fmt::format("{} is gone, and whether {} has its data is not known: slots {} are out", name,
+                       follower->name, slots);
+  }
   return fmt::format("{} is down, and so is its replica {}: slots {} wait for one of them", name,
                      fmt::join(others, ", "), slots);
 }
@@ -377,10 +385,9 @@ std::vector<const Member*> Compared(const Situation& situation, std::vector<cons
   return heirs;
 }
 
-const Member* WhoLacks(const Node& master, const Memory& memory) {
+bool NobodyTakesOver(const Node& master, const Memory& memory) {
   const auto dead = memory.dead.find(master.id);
-  if (dead == memory.dead.end() || !Heirs(master, dead->second.since, memory).empty()) return nullptr;
-  return StaleHeir(master, dead->second.since, memory);
+  return dead != memory.dead.end() && Heirs(master, dead->second.since, memory).empty();
 }
 
 void FailOver(const Situation& situation, Memory& memory, Orders& orders) {

@@ -20,6 +20,15 @@ bool IsNewcomer(const redis::ClusterView& view) {
   return !myself || (!myself->replica && myself->slots.empty() && view.ReplicasOf(myself->id).empty());
 }
 
+// Whether it follows a node that may have been at this address. One that is gone itself asks nobody.
+bool LooksForAnother(const redis::ClusterView& view, const redis::ClusterNode& myself,
+                     const redis::ClusterNode& node) {
+  if (!node.replica || node.failed || node.master_id == myself.id || node.id == myself.id) return false;
+  const redis::ClusterNode* master = view.Find(node.master_id);
+  return !master || master->no_address || master->address.empty() ||
+         (master->address == myself.address && master->port == myself.port);
+}
+
 // With `port` 0 it is a client that takes a copy, and no member.
 bool IsStranger(const redis::ClusterView& view, const redis::ClusterNode& myself,
                 const redis::ReplicaLink& link) {
@@ -69,7 +78,7 @@ std::map<std::string, std::string> GivingSettings(const Instance& instance, cons
 std::vector<std::string> Strangers(const Answers& now) {
   std::vector<std::string> strangers;
   const redis::ClusterNode* myself = now.view.myself();
-  if (!myself || myself->replica) return strangers;
+  if (!myself) return strangers;
   for (const redis::ReplicaLink& link : now.info.replicas) {
     if (IsStranger(now.view, *myself, link))
       strangers.push_back(fmt::format("{}:{}", link.address, link.port));
@@ -77,6 +86,12 @@ std::vector<std::string> Strangers(const Answers& now) {
   return strangers;
 }
 
-bool MayGive(const Answers& now) { return !now.loading && !IsNewcomer(now.view) && Strangers(now).empty(); }
+bool MayGive(const Answers& now) {
+  if (now.loading || IsNewcomer(now.view) || !Strangers(now).empty()) return false;
+  const redis::ClusterNode& myself = *now.view.myself();
+  return std::none_of(now.view.nodes.begin(), now.view.nodes.end(), [&](const redis::ClusterNode& node) {
+    return LooksForAnother(now.view, myself, node);
+  });
+}
 
 }  // namespace muster::redis_cluster

@@ -27,7 +27,7 @@ std::map<std::string, std::string> GivingSettings(const Instance& instance, cons
 // Who asks for its data ("host:port") and follows another node than this one.
 std::vector<std::string> Strangers(const Answers& now);
 // Whether whoever asks means this node: it has slots or replicas, or follows another itself; and no stranger
-// asks.
+// asks, nor may ask again, as replicas do that follow a node whose address was this one's, or isn't known.
 bool MayGive(const Answers& now);
 
 }  // namespace muster::redis_cluster

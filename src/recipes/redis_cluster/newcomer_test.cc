@@ -40,7 +40,8 @@ TEST(Newcomer, GivesNothingBeforeItIsSomebody) {
   EXPECT_TRUE(MayGive(Seen(Myself(" 0-5460"))));
   EXPECT_TRUE(MayGive(Seen(Myself() + Follower(kMe))));
   EXPECT_FALSE(MayGive(Seen(Myself() + Follower(kGone))));
-  EXPECT_TRUE(MayGive(Seen(Line(kMe, 7001, fmt::format("myself,slave {} 0 0 1 connected", kOther)))));
+  const std::string follows = Line(kMe, 7001, fmt::format("myself,slave {} 0 0 1 connected", kOther));
+  EXPECT_TRUE(MayGive(Seen(follows)));
   Answers loading = Seen(Myself(" 0-5460"));
   loading.loading = true;
   EXPECT_FALSE(MayGive(loading));
@@ -50,6 +51,20 @@ TEST(Newcomer, GivesNothingToWhoFollowsAnotherNode) {
   const Answers stranger = Seen(Myself(" 0-5460") + Follower(kGone), {From(7002)});
   EXPECT_THAT(Strangers(stranger), ElementsAre("10.0.0.1:7002"));
   EXPECT_FALSE(MayGive(stranger));
+  // Though it follows another itself by now, and those who look for the one before try again later.
+  const std::string moved = Line(kMe, 7001, fmt::format("myself,slave {} 0 0 1 connected", kOther));
+  EXPECT_THAT(Strangers(Seen(moved + Follower(kGone), {From(7002)})), ElementsAre("10.0.0.1:7002"));
+  const std::string away = Line(kGone, 7005, "master - 0 0 1 connected");
+  const std::string here = Line(kGone, 7001, "master,fail - 0 0 1 disconnected");
+  const std::string nowhere = fmt::format("{} :0@0 master,noaddr - 0 0 1 disconnected\n", kGone);
+  const std::string failed = Line(kOther, 7002, fmt::format("slave,fail {} 0 0 1 disconnected", kGone));
+  for (const std::string& me : {moved, Myself(" 0-5460")}) {
+    EXPECT_FALSE(MayGive(Seen(me + Follower(kGone))));
+    EXPECT_FALSE(MayGive(Seen(me + Follower(kGone) + here)));
+    EXPECT_FALSE(MayGive(Seen(me + Follower(kGone) + nowhere)));
+    EXPECT_TRUE(MayGive(Seen(me + Follower(kGone) + away)));
+    EXPECT_TRUE(MayGive(Seen(me + failed))) << "it isn't there to ask";
+  }
   const Answers unknown = Seen(Myself(" 0-5460"), {From(7009, "10.0.0.9")});
   EXPECT_THAT(Strangers(unknown), ElementsAre("10.0.0.9:7009"));
   EXPECT_FALSE(MayGive(unknown));
@@ -134,7 +149,8 @@ TEST_F(NewcomerTest, DoesNotEmptyTheReplicaOfWhoStoodThereBefore) {
   }));
   Order(master, "follow", {{"node", IdOf(replica)}});
   ASSERT_TRUE(Eventually([&] { return KeysOf(master) == 1; }));
-  EXPECT_EQ(Setting(master, "repl-diskless-sync-delay"), "0");
+  // Once it has heard that nobody follows the one before any more.
+  ASSERT_TRUE(Eventually([&] { return Look(master) && Setting(master, "repl-diskless-sync-delay") == "0"; }));
   EXPECT_EQ(Fact(master, "withheld"), "");
   EXPECT_THAT(Strangers(Seen(Myself())), IsEmpty());
 }

@@ -43,8 +43,9 @@ void MarkAnew(const Situation& situation, Orders& orders);
 // waited for.
 void FailOver(const Situation& situation, Memory& memory, Orders& orders);
 
-// Of a dead master: who could take over and mustn't, since it lost its link before, or nullptr.
-const Member* WhoLacks(const Node& master, const Memory& memory);
+// Of a dead master: whether none of its replicas takes over unasked, as each lost its link before, or may
+// have none of its data.
+bool NobodyTakesOver(const Node& master, const Memory& memory);
 
 // Whether its offset says how much of the master's data it has: offsets count in a history each.
 bool CountsAs(const Member& replica, const Node& master);
@@ -83,6 +84,10 @@ struct Roles {
   static bool Has(const std::vector<const Node*>& nodes, const std::string& id);
 };
 Roles RolesOf(const Situation& situation);
+
+// Whether replicas of a node that nobody is any more may look for its data where this member is now: had it
+// any, or a part in the cluster, they would take what it has for their own, which nobody else may have.
+bool StandsInFor(const Situation& situation, const Member& member);
 
 // Each master has its replicas, elsewhere than on its own host.
 void Replicas(const Situation& situation, const Roles& roles, Orders& orders);

@@ -74,7 +74,10 @@ bool IsUnplaced(const Situation& situation, const Roles& roles, const Member& me
       orders.Trouble(fmt::format("{} hasn't heard yet that others have its slots", member.name));
       return false;
     }
-    return true;
+    if (!StandsInFor(situation, member)) return true;
+    orders.Again(kSoon);
+    orders.Trouble(fmt::format("{} begins anew once nobody looks for who was there before", member.name));
+    return false;
   }
   const Node* primary = situation.At(member.primary);
   if (!primary) return true;
@@ -216,6 +219,18 @@ void Release(const Situation& situation, const Roles& roles, std::vector<Seat>& 
 }
 
 }  // namespace
+
+bool StandsInFor(const Situation& situation, const Member& member) {
+  return std::any_of(situation.nodes.begin(), situation.nodes.end(), [&](const auto& other) {
+    const auto& [id, node] = other;
+    if (node.member || node.followers.empty()) return false;
+    // Nodes forget the address of one where another has answered; its replicas go on looking there.
+    if (!node.address.empty() && (node.address != member.address || node.port != member.port)) return false;
+    const bool has_data = !node.slots.empty() || !OnTheirWayTo(situation, id).empty();
+    return has_data || std::any_of(node.followers.begin(), node.followers.end(),
+                                   [](const Member* follower) { return follower->ready; });
+  });
+}
 
 void Replicas(const Situation& situation, const Roles& roles, Orders& orders) {
   std::vector<Seat> seats = SeatsOf(roles);

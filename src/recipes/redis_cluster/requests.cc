@@ -207,7 +207,7 @@ void AnswerFailover(const Situation& situation, const Step& step, Memory& memory
     const Member* heir = heirs.empty() ? nullptr : heirs.front();
     const bool silent = node.member && node.member->silent;
     // Nobody replaces it by himself.
-    const bool waits_for_it = heir && WhoLacks(node, memory);
+    const bool waits_for_it = heir && NobodyTakesOver(node, memory);
     if (!heir || ((silent || waits_for_it) && !force)) {
       mending.refused.emplace(step.id, Refusal(situation, node, heir));
       return;

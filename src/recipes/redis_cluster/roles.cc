@@ -50,7 +50,8 @@ void Add(const Situation& situation, Roles& roles) {
   for (const Member& member : situation.members) {
     if (!member.ready || !member.stays() || !member.master || member.held) continue;
     if (!situation.SlotsOf(member).empty() || !member.self->slots.empty()) continue;
-    if (member.empty || !member.self->importing.empty()) spare.push_back(&member);
+    if (!member.self->importing.empty() || (member.empty && !StandsInFor(situation, member)))
+      spare.push_back(&member);
   }
   while (roles.lacking > 0 && !spare.empty()) {
     const auto best =

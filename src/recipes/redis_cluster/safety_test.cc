@@ -34,6 +34,58 @@ TEST(RedisClusterSafetyTest, MembersOfTwoClustersWithSlotsAreNotBroughtTogether)
   EXPECT_THAT(cluster.Lost(), IsEmpty()) << cluster.Picture();
 }
 
+// Redis lets it ask for votes only some time after it last did. Meanwhile it looks for its master's data
+// where that has begun anew, and would take whatever is given there.
+TEST(RedisClusterSafetyTest, AReplicaThatCannotBeElectedYetKeepsItsKeysWhereItsMasterBeganAnew) {
+  for (unsigned seed = 0; seed < 6; ++seed) {
+    TestingCluster cluster({.seed = seed, .node_timeout = 5s});
+    ASSERT_TRUE(cluster.RunUntilGreen());
+    cluster.Fill();
+    const std::string master = cluster.MasterOf(0), replica = cluster.ReplicaOf(master);
+    cluster.Kill(master);
+    ASSERT_TRUE(cluster.RunUntil([&] { return cluster.MasterOf(0) == replica; }, 3s)) << cluster.Picture();
+    ASSERT_TRUE(cluster.RunUntilGreen());
+    cluster.Await("switchover", "cache", {{"to", master}});
+    ASSERT_TRUE(cluster.RunUntil([&] { return !cluster.awaits(); }, 5s)) << cluster.Picture();
+    cluster.Pass(12s);
+    cluster.ClearOrders();
+    if (seed % 2 == 1) cluster.ForgetMender();
+    cluster.Wipe(master);
+    ASSERT_TRUE(cluster.RunUntil([&] { return cluster.MasterOf(0) == replica; }, 10s))
+        << "seed " << seed << "\n"
+        << cluster.Picture();
+    ASSERT_TRUE(cluster.RunUntilGreen()) << "seed " << seed << "\n" << cluster.Picture();
+    EXPECT_THAT(cluster.Lost(), IsEmpty()) << "seed " << seed << "\n" << cluster.Picture();
+  }
+}
+
+// A person is to decide whether it takes over with what it has. Until then its master, which has begun anew,
+// is given no part in the cluster.
+TEST(RedisClusterSafetyTest, AReplicaThatNobodyPromotesKeepsItsKeysWhereItsMasterBeganAnew) {
+  for (unsigned seed = 0; seed < 6; ++seed) {
+    TestingCluster cluster({.replicas = 1 + static_cast<int>(seed % 2), .seed = seed});
+    ASSERT_TRUE(cluster.RunUntilGreen());
+    cluster.Fill();
+    const std::string master = cluster.MasterOf(0);
+    std::vector<std::string> replicas;
+    for (auto& [name, server] : cluster.servers()) {
+      if (server.self().primary == cluster.at(master).id) replicas.push_back(name);
+    }
+    for (const std::string& replica : replicas) cluster.at(replica).cut = true;
+    cluster.Pass(25s);
+    cluster.Write(0);
+    cluster.Wipe(master);
+    for (const std::string& replica : replicas) cluster.at(replica).cut = false;
+    cluster.Pass(30s);
+    EXPECT_EQ(cluster.MasterOf(0), "") << cluster.Picture();
+    EXPECT_TRUE(cluster.at(master).running && cluster.at(master).self().master) << cluster.Picture();
+    cluster.Await("failover", "cache", {{"force", "yes"}});
+    ASSERT_TRUE(cluster.RunUntil([&] { return !cluster.awaits(); }, 10s)) << cluster.Picture();
+    ASSERT_TRUE(cluster.RunUntilGreen()) << cluster.Picture();
+    EXPECT_THAT(cluster.Lost(), ElementsAre(0)) << cluster.Picture();
+  }
+}
+
 TEST(RedisClusterSafetyTest, AMasterWhoseReplicaLagsWaitsForItAndLosesNothing) {
   for (unsigned seed = 0; seed < 2; ++seed) {
     TestingCluster cluster({.seed = seed});

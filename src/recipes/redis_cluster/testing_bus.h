@@ -55,6 +55,9 @@ class TestingBus {
     bool frozen = false;           // it runs, and answers nobody of muster's
     bool cut = false;              // its link to its master can't be made
     bool foreign = false;          // muster is told nothing of it
+    std::string asks;              // a replica: the seat at which it asks for its master's data
+    Time answered{};               // until when nobody did so there but its master, or who withholds
+    Time asked_votes{};            // 0: never, or not since it was started
     std::set<std::string> doubts;  // ids that it doesn't reach, though others do
     int64_t offset = 0;
     std::string history;  // that the offset counts in
@@ -338,7 +341,10 @@ class TestingBus {
     }
     Server* master = ById(self.primary);
     const bool flows = master && Reaches(a, *master) && a.known.contains(self.primary) && !a.cut;
+    if (const auto known = a.known.find(self.primary); known != a.known.end() && !known->second.seat.empty())
+      a.asks = known->second.seat;
     if (!flows) {
+      AskAnother(a);
       Unlink(a);
       a.linked_at = now_;
       return;
@@ -349,6 +355,23 @@ class TestingBus {
     a.offset = master->offset;
     a.history = master->history;
     a.keys = master->keys;
+  }
+  // Whoever answers where its master was gives it its own data; a newcomer withholds them (newcomer.h).
+  void AskAnother(Server& a) {
+    Server* there = a.cut ? nullptr : AtSeat(a.asks);
+    if (!there || there->id == a.self().primary || !Reaches(a, *there) || IsNewcomer(*there)) {
+      a.answered = now_;
+      return;
+    }
+    if (now_ - a.answered < 1s) return;
+    a.keys = there->keys;
+    a.history = there->history;
+  }
+  static bool IsNewcomer(const Server& server) {
+    const Known& self = server.known.at(server.id);
+    return self.master && self.slots.empty() &&
+           std::none_of(server.known.begin(), server.known.end(),
+                        [&](const auto& other) { return other.second.primary == server.id; });
   }
   // What it says of itself, as Redis does in whole seconds.
   Answers AnswersOf(Server& server) {
@@ -433,6 +456,9 @@ class TestingBus {
     const std::string old = self.primary;
     if (!a.known.contains(old) || (vote && a.known[old].slots.empty())) return false;
     if (vote) {
+      // It asks for votes no sooner after it last did, be it elected then or not.
+      if (a.asked_votes != Time{} && now_ - a.asked_votes < 4 * options_.node_timeout) return false;
+      a.asked_votes = now_;
       int all = 0, votes = 0;
       ++a.current_epoch;
       for (auto& [id, known] : a.known) {

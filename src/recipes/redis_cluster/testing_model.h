@@ -297,7 +297,7 @@ class TestingCluster : public TestingBus {
     server.running = true;
     server.ok = server.linked = false;
     server.started = server.looked = now_;
-    server.unlinked_at = {};
+    server.unlinked_at = server.asked_votes = {};
     Begin(server);
     for (auto& [id, known] : server.known) {
       known.heard = now_;

@@ -521,7 +521,10 @@ otherwise.
 *A writer inside of the cut* stands on the host that is cut off, and writes to the master there alone, with keys of its own; another
 one `WAIT`s for a replica. That row tells, of the same cut as the row above it, how long writes were acknowledged to them since the cut
 was asked for, which of them were not there after the healing, and when another member said for the first time that it is master, asked
-every few milliseconds."""
+every few milliseconds.
+
+*The clock* that jumps is the time of day as the Redis processes of that host see it; that of the kernel, and so of muster's agent there,
+can't be stepped for one host of several on a machine."""
 TABLE = """
 ## `kind: {kind}`
 {of}

@@ -40,8 +40,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       recovery.Reach({.number = number});
     }
     recovery.Save(
-        "pid", {.id = "fifteen bytes !", .rooms = {"*:0"}, .until = muster::Time(std::chrono::seconds(1))});
-    const socketio::Wanted wanted{.pid = "pid", .offset = *offset};
+        {.id = "fifteen bytes !", .rooms = {"*:0"}, .until = muster::Time(std::chrono::seconds(1))});
+    const socketio::Wanted wanted{.id = "fifteen bytes !", .offset = *offset};
     const socketio::Found found = socketio::Together({recovery.Find(wanted, {})});
     if (recovery.MayReturn(wanted, found) && recovery.Missed(wanted, found).size() > 8) std::abort();
   }

@@ -170,6 +170,13 @@ std::vector<const Member*> Heirs(const Node& master, Time died, const Memory& me
   return heirs;
 }
 
+// nullptr: none of its replicas can be told to take its place.
+const Member* AnyHeir(const Node& master) {
+  const auto heir = std::find_if(master.followers.begin(), master.followers.end(),
+                                 [](const Member* follower) { return follower->can_succeed(); });
+  return heir == master.followers.end() ? nullptr : *heir;
+}
+
 // One that forgets what was written last starts again only once it is replaced, so it isn't waited for.
 // Where agents don't tell it, whoever has just begun to look (the server has been started) can't know when
 // the heir lost its link. A master that is about to start again gets the time in which Redis' own vote, which
@@ -200,10 +207,9 @@ std::string WhyNobody(const Situation& situation, const Node& master, Time died,
   std::vector<std::string> others;
   for (const Member* follower : master.followers) others.push_back(follower->name);
   if (others.empty()) return fmt::format("{} is down and has no replica: slots {} are out", name, slots);
-  for (const Member* follower : master.followers) {
-    if (!follower->can_succeed()) continue;
+  if (const Member* heir = AnyHeir(master)) {
     return fmt::format("{} is gone, and whether {} has its data is not known: slots {} are out", name,
-                       follower->name, slots);
+                       heir->name, slots);
   }
   return fmt::format("{} is down, and so is its replica {}: slots {} wait for one of them", name,
                      fmt::join(others, ", "), slots);
@@ -252,6 +258,9 @@ void Replace(const Situation& situation, const Node& master, Memory& memory, Ord
                      : fmt::format(
                            "{}; muster failover {} --force takes what {} has; what was written since is lost",
                            why, service, stale->name));
+    } else if (const Member* heir = AnyHeir(master)) {
+      orders.Say(fmt::format("{}; muster failover {} --force makes {} the master with what it has", why,
+                             situation.input->service->name, heir->name));
     }
     return;
   }

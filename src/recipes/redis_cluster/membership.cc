@@ -16,8 +16,17 @@ constexpr Duration kLook = 100ms;
 // Whether it belongs to the cluster: one that is to leave and knows nobody has left.
 bool Belongs(const Member& member) { return member.stays() || member.view->nodes.size() > 1; }
 
+// Whether it knows it and has a way to it. Redis forgets the address where it met another node than it looked
+// for, and one that is at another than it was isn't found by who isn't told: two that came up again where
+// others had been may never find each other.
+bool CanReach(const Member& member, const Member& other) {
+  const redis::ClusterNode* known = member.view->Find(other.id);
+  if (!known || known->handshake) return false;
+  return known->connected || (known->address == other.address && known->port == other.port);
+}
+
 bool KnowsSeat(const Member& member, const Member& other) {
-  if (member.Knows(other.id)) return true;
+  if (CanReach(member, other)) return true;
   const redis::ClusterNode* there = member.view->At(other.address, other.port);
   return there && there->handshake;
 }
@@ -79,7 +88,7 @@ void Meet(const Situation& situation, Orders& orders) {
     std::vector<std::string> seats, names;
     bool shaking = false;
     for (const Member& other : situation.members) {
-      if (&other == &member || !other.ready || !Belongs(other) || member.Knows(other.id)) continue;
+      if (&other == &member || !other.ready || !Belongs(other) || CanReach(member, other)) continue;
       if (!member.desired && !other.desired) continue;
       if (KnowsSeat(member, other)) {
         shaking = true;
@@ -102,12 +111,38 @@ void Meet(const Situation& situation, Orders& orders) {
     }
     if (!names.empty()) {
       orders.Give(member, "meet", {{"nodes", Join(seats, " ")}},
-                  fmt::format("{} doesn't know {}", member.name, Join(names, ", ")), {.pause = kMeet});
+                  fmt::format("{} doesn't know where {} {}", member.name, Join(names, ", "),
+                              names.size() == 1 ? "is" : "are"),
+                  {.pause = kMeet});
     } else if (shaking) {
       orders.Give(member, "look", {}, "whom it knows by now", {.pause = kLook});
     }
     if (shaking) orders.Again(kLook);
     if (shaking || !names.empty()) orders.Trouble(fmt::format("{} doesn't know all others yet", member.name));
+  }
+}
+
+// Where a node answers at another's address, Redis 7.0 takes its epoch for that one's, and an epoch only
+// grows: they would never see the same again, until the master gets one that is above.
+void RaiseEpochs(const Situation& situation, Orders& orders) {
+  for (const Member& master : situation.members) {
+    if (!master.ready || !master.master || !master.self) continue;
+    uint64_t most = master.self->config_epoch;
+    std::string who;
+    for (const Member& member : situation.members) {
+      const redis::ClusterNode* line = member.ready ? member.view->Find(master.id) : nullptr;
+      if (!line || line->config_epoch <= most) continue;
+      most = line->config_epoch;
+      who = member.name;
+    }
+    if (who.empty()) continue;
+    if (orders.Since("epoch of " + master.name) < kGossip) {  // its own word may only be older
+      orders.Again(kGossip);
+      continue;
+    }
+    orders.Give(
+        master, "epoch", {{"above", std::to_string(most)}},
+        fmt::format("{} takes its epoch for {}, and it has {}", who, most, master.self->config_epoch));
   }
 }
 
@@ -139,6 +174,7 @@ void ForgetGhosts(const Situation& situation, Orders& orders) {
 
 void Membership(const Situation& situation, Memory& /*memory*/, Orders& orders) {
   Meet(situation, orders);
+  RaiseEpochs(situation, orders);
   ForgetGhosts(situation, orders);
 }
 

@@ -20,6 +20,15 @@ bool IsNewcomer(const redis::ClusterView& view) {
   return !myself || (!myself->replica && myself->slots.empty() && view.ReplicasOf(myself->id).empty());
 }
 
+// Whether it announced itself elsewhere when it wrote that down.
+bool HasMoved(const redis::ClusterView& view, const Instance& instance) {
+  const redis::ClusterNode* myself = view.myself();
+  const auto ports = instance.ports.find("port");
+  if (!myself || myself->port == 0 || ports == instance.ports.end()) return false;
+  return myself->port != ports->second.first ||
+         (!myself->address.empty() && myself->address != instance.address);
+}
+
 // Whether it follows a node that may have been at this address. One that is gone itself asks nobody.
 bool LooksForAnother(const redis::ClusterView& view, const redis::ClusterNode& myself,
                      const redis::ClusterNode& node) {
@@ -52,7 +61,7 @@ bool StartsAsNewcomer(const Operator::Context& context) {
   if (!text.ok()) return text.error().code() == "file-missing";
   if (text->empty()) return true;  // it had only begun
   const auto view = redis::ParseClusterNodes(*text);
-  return view.ok() && IsNewcomer(*view);
+  return view.ok() && (IsNewcomer(*view) || HasMoved(*view, *context.instance));
 }
 
 std::vector<std::string> WithholdingWords(const Instance& instance) {

@@ -1,7 +1,8 @@
-// A newcomer: a member that starts as a node which no other follows and which has no slots. A replica asks an
-// address for its data, whatever node answers there. Where another master stood at that address before, and
-// its data folder is gone or the member is a new one, it would be emptied by that, and be the last copy. So a
-// newcomer answers nobody who asks for its data until that is meant. Pure, but for reading its files.
+// A newcomer: a member that starts as a node which no other follows and which has no slots, or at another
+// address than it had before. A replica asks an address for its data, whatever node answers there. Where
+// another master stood at that address before, and its data folder is gone or the member is a new one there,
+// it would lose its data by that, and may be the last copy. So a newcomer answers nobody who asks for its
+// data until that is meant. Pure, but for reading its files.
 #pragma once
 
 #include <map>

@@ -93,6 +93,15 @@ TEST(Newcomer, IsThatByItsDataFolder) {
   EXPECT_FALSE(with(Myself(" 0-5460")));
   EXPECT_FALSE(with(Myself() + Follower(kMe)));
   EXPECT_FALSE(with("what Redis itself complains of"));
+  instance.ports["port"] = {.first = 7001};
+  instance.address = "10.0.0.1";
+  EXPECT_FALSE(with(Myself(" 0-5460")));
+  instance.ports["port"] = {.first = 7002};
+  EXPECT_TRUE(with(Myself(" 0-5460"))) << "another may have been at that port";
+  EXPECT_TRUE(with(Line(kMe, 7001, fmt::format("myself,slave {} 0 0 1 connected", kOther))));
+  instance.ports["port"] = {.first = 7001};
+  instance.address = "10.0.0.2";
+  EXPECT_TRUE(with(Myself(" 0-5460"))) << "or at that address";
   instance.extra["file cluster-config-file"] = "another.conf";
   EXPECT_TRUE(StartsAsNewcomer(context));
   (void)RemoveTree(folder);

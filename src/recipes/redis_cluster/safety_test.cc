@@ -34,6 +34,56 @@ TEST(RedisClusterSafetyTest, MembersOfTwoClustersWithSlotsAreNotBroughtTogether)
   EXPECT_THAT(cluster.Lost(), IsEmpty()) << cluster.Picture();
 }
 
+// As Redis leaves it where they came up again at each other's addresses, or at such as nobody was told.
+TEST(RedisClusterSafetyTest, MembersThatLostTheWayToEachOtherAreIntroducedAnew) {
+  for (unsigned seed = 0; seed < 6; ++seed) {
+    TestingCluster cluster({.seed = seed});
+    ASSERT_TRUE(cluster.RunUntilGreen());
+    cluster.Fill();
+    cluster.ClearOrders();
+    for (auto& [name, server] : cluster.servers()) {
+      for (auto& [id, known] : server.known) {
+        if (id == server.id) continue;
+        if (seed % 2 == 0) known.seat.clear();
+        if (seed % 2 == 1)
+          known = {.seat = "10.0.0.99:7001",
+                   .master = known.master,
+                   .primary = known.primary,
+                   .slots = known.slots,
+                   .suspected = true};
+      }
+    }
+    const auto all_meet = [&] {
+      return std::all_of(cluster.servers().begin(), cluster.servers().end(), [&](const auto& one) {
+        const auto& known = one.second.known;
+        return known.size() == cluster.servers().size() &&
+               std::none_of(known.begin(), known.end(), [](const auto& other) {
+                 return other.second.seat.empty() || other.second.handshake || other.second.suspected;
+               });
+      });
+    };
+    ASSERT_TRUE(cluster.RunUntil(all_meet, 20s)) << "seed " << seed << "\n" << cluster.Picture();
+    ASSERT_TRUE(cluster.RunUntilGreen()) << "seed " << seed << "\n" << cluster.Picture();
+    EXPECT_THAT(cluster.Lost(), IsEmpty()) << cluster.Picture();
+  }
+}
+
+TEST(RedisClusterSafetyTest, AMasterThatIsTakenForNewerThanItIsBecomesThat) {
+  TestingCluster cluster({.masters = 3});
+  ASSERT_TRUE(cluster.RunUntilGreen());
+  cluster.Fill();
+  const std::string master = cluster.MasterOf(0), other = cluster.MasterOf(16383);
+  const uint64_t wrong = cluster.at(master).self().epoch + 3;
+  for (auto& [name, server] : cluster.servers()) server.current_epoch += 3;
+  cluster.at(other).known.at(cluster.at(master).id).epoch = wrong;
+  cluster.RunUntil([&] { return cluster.at(master).self().epoch > wrong; }, 10s);
+  EXPECT_GT(cluster.at(master).self().epoch, wrong) << cluster.Picture();
+  ASSERT_TRUE(cluster.RunUntilGreen());
+  cluster.ClearOrders();
+  cluster.Pass(10s);
+  for (const Order& order : cluster.orders()) EXPECT_NE(order.verb, "epoch") << order.reason;
+}
+
 // Redis lets it ask for votes only some time after it last did. Meanwhile it looks for its master's data
 // where that has begun anew, and would take whatever is given there.
 TEST(RedisClusterSafetyTest, AReplicaThatCannotBeElectedYetKeepsItsKeysWhereItsMasterBeganAnew) {

@@ -210,7 +210,7 @@ class TestingBus {
     a.current_epoch = std::max(a.current_epoch, b.current_epoch);
     known.seat = b.seat();
     if (said.master) {
-      known.epoch = said.epoch;
+      known.epoch = std::max(known.epoch, said.epoch);
       known.master = true;
       known.primary.clear();
       Update(a, b.id, said.slots, &b);

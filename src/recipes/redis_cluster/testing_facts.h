@@ -53,7 +53,7 @@ inline std::map<std::string, std::string> FactsOf(TestingBus::Server& server) {
         fmt::format("{} {}@{} {} {} {} {}", id, known.seat.empty() ? ":0" : known.seat,
                     known.seat.empty() ? "0" : "1" + known.seat.substr(known.seat.rfind(':') + 1), flags,
                     known.primary.empty() ? "-" : known.primary, EpochIn(server, id),
-                    known.suspected || known.failed ? "disconnected" : "connected");
+                    known.suspected || known.failed || known.seat.empty() ? "disconnected" : "connected");
     for (const auto& [first, last] : known.slots.Ranges())
       line += first == last ? fmt::format(" {}", first) : fmt::format(" {}-{}", first, last);
     if (id == server.id) {

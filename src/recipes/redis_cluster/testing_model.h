@@ -423,6 +423,10 @@ class TestingCluster : public TestingBus {
       return true;
     }
     if (verb == "epoch") {
+      if (const std::string above = Arg(work, "above"); !above.empty()) {
+        if (self.epoch <= std::stoull(above)) self.epoch = ++server.current_epoch;
+        return true;
+      }
       if (server.known.size() == 1 && self.epoch == 0) {
         self.epoch = std::stoull(Arg(work, "number"));
         server.current_epoch = std::max(server.current_epoch, self.epoch);

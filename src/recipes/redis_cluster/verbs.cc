@@ -9,6 +9,7 @@
 #include "base/within.h"
 #include "recipes/redis/info.h"
 #include "recipes/redis/words.h"
+#include "recipes/redis_cluster/epoch.h"
 #include "recipes/redis_cluster/hand_over.h"
 #include "recipes/redis_cluster/inherited.h"
 
@@ -71,20 +72,6 @@ net::Task<Result<Values>> Meet(Node& node, Values args) {
   }
   MUSTER_CO_DO(co_await node.DoAll(std::move(commands), "CLUSTER MEET"));
   MUSTER_FAULT("redis-cluster.met");
-  co_return Values{};
-}
-
-net::Task<Result<Values>> SetEpoch(Node& node, Values args) {
-  const std::string number = redis::TextAt(args, "number");
-  if (number.empty()) co_return BadArgs("epoch", "a number");
-  const Command ask = {"CLUSTER", "INFO"};
-  MUSTER_CO_TRY(const Value answer, co_await node.Ask(ask));
-  if (answer.is_error()) co_return node.Refused(answer, "CLUSTER INFO");
-  MUSTER_CO_TRY(const redis::ClusterInfo info, redis::ParseClusterInfo(answer.text));
-  if (std::to_string(info.my_epoch) == number) co_return Values{};
-  const Command command = {"CLUSTER", "SET-CONFIG-EPOCH", number};
-  MUSTER_CO_DO(co_await node.Do(command, "CLUSTER SET-CONFIG-EPOCH"));
-  MUSTER_FAULT("redis-cluster.epoch-set");
   co_return Values{};
 }
 

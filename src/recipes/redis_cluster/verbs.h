@@ -16,8 +16,8 @@ using Values = std::map<std::string, std::string>;
 Duration WithinOf(const std::string& verb, const Values& args);
 
 // As the table in docs/redis-orders.md says. Codes "bad-args", "unknown-verb", "failover-denied",
-// "not-empty", "setting-refused", "order-stale", "slots-elsewhere", "move-failed", "redis-refused" and those
-// of the connection. `node` lives until the task has ended.
+// "not-empty", "setting-refused", "order-stale", "slots-elsewhere", "move-failed", "epoch-low",
+// "redis-refused" and those of the connection. `node` lives until the task has ended.
 net::Task<Result<Values>> PerformVerb(Node& node, Operator::Context context, std::string verb, Values args);
 
 // A `look` that is to tell how far a replica got: it waits a moment for the link to its master to end.

@@ -78,14 +78,15 @@ class Handovers {
     return Done();
   }
 
-  void Order(std::vector<std::string>& outages) {
+  Status Order(std::vector<std::string>& outages) {
     if (handovers_.size() > kLookedAtMost) {
-      OrderMany();
+      MUSTER_DO(OrderMany());
     } else {
-      for (Handover& one : handovers_) OrderOne(one);
+      for (Handover& one : handovers_) MUSTER_DO(OrderOne(one));
     }
     DropDismissals();
     Tell(outages);
+    return Done();
   }
 
  private:
@@ -110,11 +111,11 @@ class Handovers {
     }
   }
 
-  void OrderOne(Handover& one) {
-    if (Contains(by_id_.at(one.take)->needs, one.release)) return;
+  Status OrderOne(Handover& one) {
+    if (Contains(by_id_.at(one.take)->needs, one.release)) return Done();
     const bool circle = DependsOn(one.release, one.take);
     const std::vector<std::string> before = by_id_.at(one.take)->needs;
-    if (circle) StopEarly(one);
+    if (circle) MUSTER_DO(StopEarly(one));
     // No earlier than the other is about to start, if nothing speaks against it.
     for (const std::string& need : circle || Leaves(one) ? before : std::vector<std::string>()) {
       if (!by_id_.contains(need) || DependsOn(need, one.release)) continue;
@@ -123,16 +124,18 @@ class Handovers {
     }
     AddNeed(*by_id_.at(one.take), one.release);
     Note(one, circle);
+    return Done();
   }
 
-  void OrderMany() {
+  Status OrderMany() {
     for (const Handover& one : handovers_) AddNeed(*by_id_.at(one.take), one.release);
     const std::unordered_set<std::string> stuck = Stuck();
     for (Handover& one : handovers_) {
       const bool circle = stuck.contains(one.release) && stuck.contains(one.take);
-      if (circle) StopEarly(one);
+      if (circle) MUSTER_DO(StopEarly(one));
       Note(one, circle);
     }
+    return Done();
   }
 
   // The steps of circles, and those after them.
@@ -243,9 +246,31 @@ class Handovers {
     return group;
   }
 
+  // What an instance hands over before it stops, others have to take, who may be waiting for that very port.
+  Status MayStopEarly(const Handover& one) const {
+    const Step& stop = *by_id_.at(one.release);
+    for (const std::string& need : stop.needs) {
+      const auto found = by_id_.find(need);
+      if (found == by_id_.end() || !found->second->awaited || found->second->instance != stop.instance)
+        continue;
+      return Error::Refused(
+                 "port-waits",
+                 "{} is to have port {} of {}, which hands over what it has before it stops, and that "
+                 "waits for {} to run",
+                 one.taker->name, one.port, stop.instance, one.taker->name)
+          .Hint(
+              "change ports alone, when all of {} run; muster up once more with the rest. Or take a port for "
+              "{} "
+              "that nobody has",
+              stop.service, one.taker->service);
+    }
+    return Done();
+  }
+
   // It stops without waiting for its turn, which all that follows still does.
-  void StopEarly(Handover& one) {
+  Status StopEarly(Handover& one) {
     if (by_id_.at(one.release)->verb == "reload") StopInsteadOfReload(one);
+    MUSTER_DO(MayStopEarly(one));
     Step& stop = *by_id_.at(one.release);
     const std::vector<Step*> group = WithDrains(stop);
     std::unordered_set<std::string> own;
@@ -267,6 +292,7 @@ class Handovers {
       for (const std::string& need : turn) AddNeed(*next->second, need);
       break;
     }
+    return Done();
   }
 
   // One that leaves and stops early does so before its load balancers let go of it: they can't wait for what
@@ -379,8 +405,7 @@ Status HandPortsOver(const Desired& desired, const Situation& situation, Steps& 
                      std::vector<std::string>& outages) {
   Handovers handovers(desired, situation, steps);
   MUSTER_DO(handovers.Find());
-  handovers.Order(outages);
-  return Done();
+  return handovers.Order(outages);
 }
 
 }  // namespace muster::plan

@@ -171,6 +171,28 @@ TEST(Ports, OfANewMemberMayBeThoseOfOneThatServesYet) {
   EXPECT_THAT(plan.outages, IsEmpty());
 }
 
+// A member that has to hand over first can't, as others are to take what it has who wait for its port.
+TEST(Ports, OfWhoHandsOverAreNotTakenFromItEarly) {
+  const auto cache = [](const std::string& masters, const std::string& port) {
+    Service service;
+    service.name = "cache";
+    service.kind = "redis-cluster";
+    service.settings =
+        Map({{"kind", Scalar("redis-cluster")}, {"masters", Scalar(masters)}, {"port", Scalar(port)}});
+    return One({service});
+  };
+  const Desired stood = LaidOut(cache("3", "7001"));
+  Situation situation = AllReady(stood);
+  const auto moved = [&](const Cluster& after) {
+    return MakePlan(after, LaidOut(after, stood.placement), situation);
+  };
+  EXPECT_TRUE(moved(cache("3", "7000")).ok());
+  EXPECT_TRUE(moved(cache("4", "7001")).ok());
+  const auto circle = moved(cache("4", "7000"));
+  ASSERT_FALSE(circle.ok());
+  EXPECT_EQ(circle.error().code(), "port-waits");
+}
+
 TEST(Ports, ThatTwoServicesSwapCostTheSecondAnOutage) {
   Service second = App("b", "2", "9971");
   second.uses = {"a"};

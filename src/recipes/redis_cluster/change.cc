@@ -402,11 +402,13 @@ class Builder {
       const Member* member = picture_.Find(name);
       if ((member && member->desired) || (!Runs(&observed) && !Installed(&observed))) continue;
       leaving.push_back(name);
+      if (!stays && !input_.desired->empty()) continue;
       Ids needs = last_;
       if (stays) {
         needs = {Await(name, observed.host, "leave", last_, "not wanted any more", kMoveWithin).id};
       }
       Step& stop = Add(name, observed.host, "stop", std::move(needs), "not wanted any more");
+      if (stays) stop.args["only"] = "handed-over";
       stop.after = "stopped";
       stop.impact = Impact::kRestart;
       stop.deadline = 60s;
@@ -416,6 +418,13 @@ class Builder {
       remove.args["delete_data"] = "no";
       remove.deadline = 60s;
       removed.push_back(remove.id);
+    }
+    if (!leaving.empty() && !stays && !input_.desired->empty()) {
+      output_.notes.push_back(fmt::format(
+          "{} {}: nobody runs who could take what {} (muster start {}, and muster up again)",
+          Join(leaving, ", "),
+          leaving.size() == 1 ? "isn't wanted any more, and stays" : "aren't wanted any more, and stay",
+          leaving.size() == 1 ? "it has" : "they have", input_.service->name));
     }
     if (leaving.empty() || !stays) return;
     const Instance& first = input_.desired->front();

@@ -419,6 +419,16 @@ TEST_F(RedisClusterChangeTest, WhetherSlotsAreSpreadIsAskedWhereAgentsHaveNotTol
   EXPECT_EQ(output_.steps[0].args.at("slots"), "even");
 }
 
+// Nobody is there to take what they have.
+TEST_F(RedisClusterChangeTest, WhoIsNotWantedStaysWhileAllOthersAreStoppedByHand) {
+  Four({4096, 4096, 4096, 4096});
+  Want(Cache());
+  for (const Instance& instance : desired_) input_.held[instance.name] = "stopped";
+  Plan();
+  for (const Step& step : output_.steps) EXPECT_NE(step.verb, "remove") << step.id;
+  EXPECT_THAT(output_.notes, Contains(HasSubstr("aren't wanted any more, and stay")));
+}
+
 TEST_F(RedisClusterChangeTest, NeighboursHandTheirPortsOn) {
   cluster_ = Hosts(1);
   desired_ = LayOut(service_, cluster_);

@@ -94,17 +94,17 @@ void Learn(const Observed& seen, Time now, Member& member, ViewCache& views, red
     member.bus = member.self->bus_port > 0 ? member.self->bus_port : member.port + kBusOffset;
 }
 
-// Of one that the file doesn't have any more: where it listens tells which node it is while it doesn't
-// answer.
+// Where it listens as it is installed, which another file may have elsewhere, tells which node it is while it
+// doesn't answer.
 void TakeSeat(const Observed& seen, Member& member) {
   const Listens listens = ListensOf(seen);
   if (listens.ports.empty()) return;
   member.address = listens.address;
-  member.port =
-      std::min_element(listens.ports.begin(), listens.ports.end(),
-                       [](const PortRange& one, const PortRange& other) { return one.first < other.first; })
-          ->first;  // the bus is beyond it
-  member.bus = member.port + kBusOffset;
+  const auto [first, last] = std::minmax_element(
+      listens.ports.begin(), listens.ports.end(),
+      [](const PortRange& one, const PortRange& other) { return one.first < other.first; });
+  member.port = first->first;  // the bus is beyond it
+  member.bus = last == first ? member.port + kBusOffset : last->first;
 }
 
 std::vector<Member> MembersOf(const Mender::Input& input, const std::set<std::string>& ordered,
@@ -132,7 +132,6 @@ std::vector<Member> MembersOf(const Mender::Input& input, const std::set<std::st
   for (const auto& [name, seen] : *input.observed) {
     if (seen.service != input.service->name || names.contains(name)) continue;
     members.push_back({.name = name});
-    TakeSeat(seen, members.back());
   }
   const std::set<std::string> busy(input.busy.begin(), input.busy.end());
   for (size_t i = 0; i < members.size(); ++i) {
@@ -143,8 +142,10 @@ std::vector<Member> MembersOf(const Mender::Input& input, const std::set<std::st
     member.ordered = ordered.contains(member.name);
     member.stepped = busy.contains(member.name) && !member.ordered;
     if (input.missing.contains(member.name)) member.dead = member.shut = true;
-    if (const auto seen = input.observed->find(member.name); seen != input.observed->end())
+    if (const auto seen = input.observed->find(member.name); seen != input.observed->end()) {
+      TakeSeat(seen->second, member);
       Learn(seen->second, input.now, member, views, moments);
+    }
     member.silent = input.silent.contains(member.host);
     if (member.silent) member.ready = member.dead = member.shut = false;
   }

@@ -50,13 +50,14 @@ std::map<std::string, const redis::ClusterNode*> BestLines(const std::vector<Mem
   return best;
 }
 
+// As it is installed; where it isn't, as it will be.
 bool IsAt(const Member& member, const std::string& address, int port) {
-  if (member.desired) {
+  const Listens listens = member.observed ? ListensOf(*member.observed) : Listens{};
+  if (member.desired && listens.ports.empty()) {
     const auto own = member.desired->ports.find(kMainPort);
     return member.desired->address == address && own != member.desired->ports.end() &&
            own->second.first == port;
   }
-  const Listens listens = member.observed ? ListensOf(*member.observed) : Listens{};
   return listens.address == address &&
          std::any_of(listens.ports.begin(), listens.ports.end(),
                      [&](const PortRange& range) { return range.first == port; });

@@ -84,6 +84,50 @@ TEST(RedisClusterSafetyTest, AMasterThatIsTakenForNewerThanItIsBecomesThat) {
   for (const Order& order : cluster.orders()) EXPECT_NE(order.verb, "epoch") << order.reason;
 }
 
+// By the file, another's seat is where it still is.
+TEST(RedisClusterSafetyTest, WhoIsDownWhileThePortsAreToMoveIsWhoItWas) {
+  for (unsigned seed = 0; seed < 6; ++seed) {
+    TestingCluster cluster({.seed = seed});
+    ASSERT_TRUE(cluster.RunUntilGreen());
+    cluster.Fill();
+    cluster.ClearOrders();
+    cluster.ShiftPorts(seed % 2 == 0 ? 1 : -1);
+    const std::string replica = cluster.ReplicaOf(cluster.MasterOf(16383)), master = cluster.MasterOf(0);
+    cluster.KillForGood(replica);
+    cluster.Pass(500ms);
+    if (seed % 3 == 2) cluster.ForgetMender();
+    cluster.Pass(10s);
+    for (const Order& order : cluster.orders()) EXPECT_NE(order.verb, "forget") << order.reason;
+    cluster.Kill(master);
+    ASSERT_TRUE(
+        cluster.RunUntil([&] { return !cluster.MasterOf(0).empty() && cluster.MasterOf(0) != master; }, 1s))
+        << cluster.Picture();
+    EXPECT_THAT(cluster.Lost(), IsEmpty()) << cluster.Picture();
+  }
+}
+
+// After a loss of power, say, with a server that was started since.
+TEST(RedisClusterSafetyTest, WhoHasSlotsDoesNotLeaveWhileNobodyTellsWhoItIs) {
+  for (unsigned seed = 0; seed < 4; ++seed) {
+    TestingCluster cluster({.masters = 4, .seed = seed});
+    ASSERT_TRUE(cluster.RunUntilGreen());
+    cluster.Fill();
+    const std::string master = cluster.MasterOf(0), replica = cluster.ReplicaOf(master);
+    for (const std::string& name : {master, replica}) {
+      cluster.Undesire(name);
+      cluster.Await("leave", name);
+    }
+    cluster.Want(3, 1);
+    for (auto& [name, server] : cluster.servers()) cluster.KillForGood(name);
+    if (seed % 2 == 0) cluster.ForgetMender();
+    EXPECT_FALSE(cluster.RunUntil([&] { return !cluster.awaits(master + ".leave"); }, 15s));
+    for (auto& [name, server] : cluster.servers()) server.gone = false;
+    ASSERT_TRUE(cluster.RunUntil([&] { return !cluster.awaits(); }, 120s)) << cluster.Picture();
+    EXPECT_TRUE(cluster.at(master).self().slots.empty());
+    EXPECT_THAT(cluster.Lost(), IsEmpty()) << cluster.Picture();
+  }
+}
+
 // Redis lets it ask for votes only some time after it last did. Meanwhile it looks for its master's data
 // where that has begun anew, and would take whatever is given there.
 TEST(RedisClusterSafetyTest, AReplicaThatCannotBeElectedYetKeepsItsKeysWhereItsMasterBeganAnew) {

@@ -58,6 +58,19 @@ std::optional<std::string> IsSilent(const Situation& situation, const Member& le
   return std::nullopt;
 }
 
+// Of one that doesn't answer, and of which nobody knows which node it is: whether it may have slots. Where
+// nobody has told, or a node that is no member has some, it may be that one.
+std::optional<std::string> MayHaveSlots(const Situation& situation, const Member& member) {
+  const bool told = std::any_of(situation.members.begin(), situation.members.end(),
+                                [](const Member& one) { return one.ready && one.stays(); });
+  if (!told) return fmt::format("{} doesn't answer, and nobody has told which slots it has", member.name);
+  for (const auto& [id, node] : situation.nodes) {
+    if (node.member || node.slots.empty()) continue;
+    return fmt::format("{} doesn't answer, and slots {} may be its own", member.name, SlotsText(node.slots));
+  }
+  return std::nullopt;
+}
+
 std::optional<std::string> Leave(const Situation& situation, const Roles& roles, const Member& member,
                                  Memory& memory, Orders& orders) {
   const Node* node = situation.NodeOf(member);
@@ -89,7 +102,9 @@ std::optional<std::string> Leave(const Situation& situation, const Roles& roles,
     }
     const bool gone = member.dead || member.shut || (node && node->suspected_by_all);
     if (!gone) return fmt::format("{} doesn't answer", member.name);
-    if (node) {
+    if (!node) {
+      if (auto why = MayHaveSlots(situation, member)) return why;
+    } else {
       if (auto why = MustStay(situation, member, *node)) return why;
     }
   }

@@ -69,6 +69,13 @@ class TestingCluster : public TestingBus {
     Start(server);
     return server;
   }
+  // The file has all ports elsewhere; who is installed stays where it is.
+  void ShiftPorts(int by) {
+    for (Instance& instance : desired_) {
+      for (auto& [name, range] : instance.ports) range.first += by;
+    }
+    dirty_ = true;
+  }
   void Undesire(const std::string& name) {
     std::erase_if(desired_, [&](const Instance& instance) { return instance.name == name; });
   }
@@ -146,6 +153,9 @@ class TestingCluster : public TestingBus {
     dirty_ = true;
   }
   bool awaits() const { return !awaited_.empty(); }
+  bool awaits(const std::string& step) const {
+    return std::any_of(awaited_.begin(), awaited_.end(), [&](const auto& one) { return one->id == step; });
+  }
   void GiveUp() { awaited_.clear(); }
   // Two keys in each of so many slots, on their owners.
   void Fill(int every = 64) {

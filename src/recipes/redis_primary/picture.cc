@@ -61,6 +61,9 @@ void Read(const Observed& observed, Member& member) {
   const bool unsaid = member.told && member.role == Role::kUnknown && member.state == InstanceState::kReady;
   member.not_asked = unsaid || !Fact(observed, kNotAskedFact).empty();
   member.lease = ParseLeaseTerms(Fact(observed, "lease"));
+  // Where it is to listen by the file is where it will once it has been installed anew.
+  if (const Listens listens = ListensOf(observed); !listens.ports.empty())
+    member.address = fmt::format("{}:{}", listens.address, listens.ports.front().first);
   const std::string linked = Fact(observed, "linked");
   for (const std::string_view word : redis::Words(linked, ",")) member.linked.emplace(word);
   member.behind = ReadBehind(Fact(observed, "behind"));
@@ -138,9 +141,6 @@ Picture PictureOf(const std::string& service, const std::vector<Instance>& desir
   for (const auto& [name, seen] : observed) {
     if (seen.service != service || seen.state == InstanceState::kAbsent || picture.Find(name)) continue;
     Member member{.name = name, .host = seen.host};
-    const Listens listens = ListensOf(seen);
-    if (!listens.ports.empty())
-      member.address = fmt::format("{}:{}", listens.address, listens.ports.front().first);
     Read(seen, member);
     picture.members.push_back(std::move(member));
   }

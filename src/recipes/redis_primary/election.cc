@@ -27,10 +27,15 @@ void Look::Elect() {
     if (member.alive() && member.role == Role::kUnknown && member.state != InstanceState::kStopping)
       return Again(kSoon);
   }
-  if (picture_.copy == 0) return Form();
+  if (NobodyHeardHasData()) return Form();
   if (!SureOfNoOther()) return;
   const Member* heir = Choose();
   if (heir) Promote(*heir);
+}
+
+bool Look::NobodyHeardHasData() const {
+  return std::none_of(picture_.members.begin(), picture_.members.end(),
+                      [](const Member& member) { return !member.silent && member.copy > 0; });
 }
 
 // The first primary. Of several that start side by side it is the one on the host that the file prefers,
@@ -38,6 +43,10 @@ void Look::Elect() {
 void Look::Form() {
   std::vector<std::string> unknown;
   for (const Member& member : picture_.members) {
+    if (member.silent && member.copy > 0) {
+      unknown.push_back(member.name);
+      continue;
+    }
     if (!member.desired || member.missing) continue;
     if (member.held && !member.silent) continue;  // it has told what it has
     // Who was to be the first may be it since, though nobody has told.
@@ -48,12 +57,17 @@ void Look::Form() {
       return;  // it is being installed
     }
   }
-  if (!unknown.empty() && !forced_) {
-    return Say(fmt::format("nobody who is heard has data, and {} may have: its host is silent",
-                           Join(unknown, ", ")));
+  if (!unknown.empty() && !accepted_) {
+    const bool one = unknown.size() == 1;
+    return SayLost(fmt::format("nobody who is heard has data, and {} may have: {} silent",
+                               Join(unknown, ", "), one ? "its host is" : "their hosts are"));
   }
   const std::vector<std::string> bereft = picture_.Bereft();
-  if (!bereft.empty() && !accepted_) return SayLost(bereft);
+  if (!bereft.empty() && !accepted_) {
+    return SayLost(fmt::format("{} {} data, and nobody has a copy of it", Join(bereft, ", "),
+                               bereft.size() == 1 ? "has lost its" : "have lost their"),
+                   "nobody is made primary before a person says so");
+  }
   if (!SureOfNoOther()) return;
   const std::string prefer = PreferOf(*input_.service);
   const bool filled = std::any_of(picture_.members.begin(), picture_.members.end(), [](const Member& member) {
@@ -90,14 +104,11 @@ void Look::Say(std::string why) {
 
 // There was data, and nobody has any of it. Whoever became primary now would hide that: all would be well
 // again, and empty.
-void Look::SayLost(const std::vector<std::string>& bereft) {
+void Look::SayLost(std::string why, std::string_view said) {
   lost_ = true;
-  const bool one = bereft.size() == 1;
-  refusal_ = fmt::format("{} {} lost {} data, and nobody has a copy of it", Join(bereft, ", "),
-                         one ? "has" : "have", one ? "its" : "their");
-  mending_.says.push_back(fmt::format(
-      "nobody is made primary before a person says so: muster failover {} --accept-loss begins anew, empty",
-      input_.service->name));
+  mending_.says.push_back(fmt::format("{}: muster failover {} --accept-loss begins anew, empty",
+                                      said.empty() ? why : said, input_.service->name));
+  refusal_ = std::move(why);
 }
 
 // Whether certainly nobody takes writes any more. Sees to it that it comes to that, where it can.
@@ -113,7 +124,7 @@ bool Look::SureOfNoOther() {
     if (member.lease.hosts > 0) lease = std::max(lease, member.lease.lease);
   }
   if (unseen.empty()) return true;
-  if (!forced_) {
+  if (!forced_ && !(accepted_ && NobodyHeardHasData())) {
     for (const Member* one : unseen) {
       if (StaysPrimary(*one) || !HasMajority(*one)) return false;
     }
@@ -238,7 +249,17 @@ const Member* Look::Choose() {
   if (robbed) return ChooseOlder(robbed);
   if (last && !last->silent && !last->held) {
     // It has what nobody else has.
-    if (CanBeElected(*last)) return last->busy ? nullptr : last;
+    if (CanBeElected(*last)) {
+      const Member* other = RanOn(*last);
+      if (!other) return last->busy ? nullptr : last;
+      if (forced_) return Best({last, other});
+      Say(
+          fmt::format("{}, the last primary, has started from its last snapshot, and {}, which ran on, had "
+                      "lost its link to "
+                      "it: either may lack what the other has",
+                      last->name, other->name));
+      return nullptr;
+    }
     const bool comes = last->busy || last->running() || last->state == InstanceState::kBackoff;
     if (comes) {
       waits_ = fmt::format("{}, which was the primary, starts again", last->name);
@@ -247,6 +268,18 @@ const Member* Look::Choose() {
     }
   }
   return ChooseOlder(last);
+}
+
+// One that may have more than a last primary that forgot, as it ended, what it had taken since its last
+// snapshot.
+const Member* Look::RanOn(const Member& last) const {
+  if (last.synced || !redis::ForgetsWrites(SettingsOf(*input_.service))) return nullptr;
+  const Member* most = nullptr;
+  for (const Member& member : picture_.members) {
+    if (&member == &last || !CanBeElected(member) || member.copy != picture_.copy || !member.synced) continue;
+    if (!most || Precedes(member, *most)) most = &member;
+  }
+  return most;
 }
 
 // What is left isn't known to be all there was.
@@ -370,16 +403,18 @@ void Look::Promote(const Member& heir) {
   election.wanted.insert(heir.name);
   memory_.promised.insert(heir.name);
   const Member* last = picture_.Last();
-  std::string why = !picture_.Bereft().empty() ? "all data is lost, and that has been accepted"
-                    : picture_.copy == 0       ? "the first primary"
-                    : !last ? "the last primary's data is gone, and it has most of what is left"
-                    : last->name == heir.name ? "it was the primary"
-                    : last->role == Role::kFenced && last->alive()
-                        ? fmt::format("{} has handed over", last->name)
-                    : !last->silent && last->state == InstanceState::kBackoff
-                        ? fmt::format("{}, the primary, died", last->name)
-                        : fmt::format("{}, the primary, is {}", last->name,
-                                      last->silent ? "silent" : StateName(last->state));
+  std::string why =
+      !picture_.Bereft().empty() ? "all data is lost, and that has been accepted"
+      : accepted_ && heir.copy == 0
+          ? "nobody who is heard has data, and that what others may have is lost has been accepted"
+      : picture_.copy == 0      ? "the first primary"
+      : !last                   ? "the last primary's data is gone, and it has most of what is left"
+      : last->name == heir.name ? "it was the primary"
+      : last->role == Role::kFenced && last->alive() ? fmt::format("{} has handed over", last->name)
+      : !last->silent && last->state == InstanceState::kBackoff
+          ? fmt::format("{}, the primary, died", last->name)
+          : fmt::format("{}, the primary, is {}", last->name,
+                        last->silent ? "silent" : StateName(last->state));
   Send(heir, "promote", {{"term", Text(election.term)}, {"copy", Text(heir.copy)}}, std::move(why), true);
 }
 

@@ -6,6 +6,7 @@
 namespace muster::redis_primary {
 namespace {
 
+using ::testing::Contains;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
@@ -46,6 +47,34 @@ TEST(RedisPrimaryElection, MakesNobodyPrimaryWhoHeardNothingForLongThoughThePrim
   model[2].stuck = false;
   model.Settle();
   EXPECT_EQ(model[2].writes, model.acknowledged());
+}
+
+// What it took since is nowhere, and the other may have some of it.
+TEST(RedisPrimaryElection, AsksWhereThePrimaryIsBackWithASnapshotAndTheOtherHadLostItsLink) {
+  Model model = WithOneThatIsStuck(2, 2);
+  model.TakeSnapshots();
+  GoOnWriting(model, 4s);
+  model.Kill(1);
+  model.Think();
+  model[1].writes.clear();
+  model.Restart(1);
+  for (int i = 0; i < 100; ++i) {
+    const Mending mending = model.Think();
+    for (const Order& order : mending.orders) {
+      EXPECT_NE(order.verb, "promote") << order.instance;
+      model.Obey(order);
+    }
+    if (i > 50) {
+      EXPECT_THAT(mending.says, Contains(HasSubstr("has started from its last snapshot")));
+    }
+    model.Pass(100ms);
+  }
+  model.Force();
+  model[2].stuck = false;
+  const Step forced = Awaited("failover", "cache", {{"force", "yes"}});
+  model.Settle({&forced});
+  EXPECT_EQ(model.primary(), "cache-2");
+  EXPECT_THAT(model[1].writes, Contains(1));
 }
 
 TEST(RedisPrimaryElection, TakesTheOtherReplicaWhereOneHeardNothingForLong) {

@@ -82,10 +82,11 @@ class Look {
 
   // There is none.
   void Elect();
+  bool NobodyHeardHasData() const;
   void Form();
   bool MayBePrimary(const Member& member) const;
   void Say(std::string why);
-  void SayLost(const std::vector<std::string>& bereft);
+  void SayLost(std::string why, std::string_view said = {});
   bool SureOfNoOther();
   bool StaysPrimary(const Member& unseen);
   bool HasMajority(const Member& unseen);
@@ -96,6 +97,7 @@ class Look {
   std::vector<const Member*> InSync(const Member* last) const;
   std::vector<const Member*> LeftOf(const Member& robbed) const;
   const Member* Choose();
+  const Member* RanOn(const Member& last) const;
   const Member* ChooseOlder(const Member* last);
   const Member* Best(std::vector<const Member*> able);
   Election& BeginElection();

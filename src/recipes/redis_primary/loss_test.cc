@@ -50,6 +50,48 @@ TEST(RedisPrimaryLoss, OfAllDataIsLeftToAPersonAndTheCommandIsNamed) {
   EXPECT_EQ(model.primary(), "");
 }
 
+// The only one with data is cut off, or its host is gone for good: --force doesn't begin anew, empty.
+TEST(RedisPrimaryLoss, OfWhatOnlyASilentHostHasIsAcceptedByItsNameOnly) {
+  for (int variant = 0; variant < 4; ++variant) {
+    const bool new_server = variant % 2 == 1, heals = variant >= 2;
+    Model model(2);
+    model.Settle();
+    model.Write(1);
+    model.Pass(0ms);
+    model.Think();
+    model.Replace(2);
+    model.Cut(1);
+    if (new_server) model.NewServer();
+    const Step forced = Awaited("failover", "cache-f", {{"force", "yes"}});
+    for (int i = 0; i < 100; ++i) {
+      const Mending mending = model.Think({&forced});
+      EXPECT_EQ(mending.refused.at(forced.id).code(), "failover-refused");
+      EXPECT_THAT(mending.refused.at(forced.id).message(), HasSubstr("cache-1 may have"));
+      for (const Order& order : mending.orders) model.Obey(order);
+      model.Pass(100ms);
+    }
+    EXPECT_NE(model.primary(), "cache-2");
+    const Step asked = Failover("ask");
+    EXPECT_EQ(model.Think({&asked}).refused.at(asked.id).code(), "confirm-name");
+
+    if (heals) {
+      model.Heal(1);
+      model.Settle();
+      EXPECT_EQ(model.primary(), "cache-1");
+      EXPECT_THAT(model[1].writes, Contains(1));
+      EXPECT_THAT(model[2].writes, Contains(1));
+      continue;
+    }
+    model.Force();
+    const Step accepted = Failover("yes");
+    for (int i = 0; i < 200 && model.primary() != "cache-2"; ++i) {
+      for (const Order& order : model.Think({&accepted}).orders) model.Obey(order);
+      model.Pass(50ms);
+    }
+    EXPECT_EQ(model.primary(), "cache-2");
+  }
+}
+
 TEST(RedisPrimaryLoss, IsRememberedByWhoeverComesAfter) {
   Model model(3);
   LoseAll(model);

@@ -198,11 +198,13 @@ TEST(RedisPrimaryMender, PromotesNobodyBesideAFirstPrimaryThatFellSilent) {
     EXPECT_THAT(mending.says[0], HasSubstr("cache-1 may have"));
     model.Pass(50ms);
   }
-  model.Force();
   const Step forced = Awaited("failover", "cache", {{"force", "yes"}});
+  EXPECT_THAT(model.Think({&forced}).refused.at(forced.id).hint(), HasSubstr("--accept-loss"));
+  model.Force();
+  const Step accepted = Awaited("failover", "cache", {{"accept_loss", "yes"}});
   const Time begin = model.now();
   for (int i = 0; i < 200 && model.primary().empty(); ++i) {
-    for (const Order& order : model.Think({&forced}).orders) model.Obey(order);
+    for (const Order& order : model.Think({&accepted}).orders) model.Obey(order);
     model.Pass(50ms);
   }
   EXPECT_EQ(model.primary(), "cache-2");

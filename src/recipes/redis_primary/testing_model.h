@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/text.h"
+#include "model/testing_values.h"
 #include "recipes/redis/words.h"
 #include "recipes/redis_primary/health.h"
 #include "recipes/redis_primary/layout.h"
@@ -85,6 +86,12 @@ class Model {
 
   Redis& operator[](int number) { return redis_[static_cast<size_t>(number - 1)]; }
   size_t size() const { return redis_.size(); }
+
+  // No append-only file, but a snapshot now and then.
+  void TakeSnapshots() {
+    const Value taken = Map({{"settings", Map({{"appendonly", Scalar("no")}, {"save", Scalar("3600 1")}})}});
+    service_.settings.entries.push_back(taken.entries[0]);
+  }
 
   // What an agent does with a process that died: it is restarted, and starts fenced.
   void Kill(int number) {

@@ -33,17 +33,16 @@ bool KnowsSeat(const Member& member, const Member& other) {
 
 // Members that know each other, and the slots that nodes which they know have.
 struct Acquainted {
-  std::set<std::string> knows;
+  std::set<std::string> knows;  // ids
+  std::vector<std::string> names;
   SlotSet slots;
 };
 
-// Whether some of them have slots in one cluster that others have in another. Whoever is introduced to the
-// other one loses them by their epochs, and their keys with them.
-bool AreOfTwoClusters(const Situation& situation) {
+std::vector<Acquainted> Clusters(const Situation& situation) {
   std::vector<Acquainted> clusters;
   for (const Member& member : situation.members) {
     if (!member.ready || !Belongs(member)) continue;
-    Acquainted mine;
+    Acquainted mine{.knows = {}, .names = {member.name}, .slots = {}};
     for (const redis::ClusterNode& node : member.view->nodes) {
       mine.knows.insert(node.id);
       mine.slots |= node.slots;
@@ -54,6 +53,7 @@ bool AreOfTwoClusters(const Situation& situation) {
                                     [&](const std::string& id) { return mine.knows.contains(id); });
       if (same) {
         mine.knows.merge(cluster.knows);
+        mine.names.insert(mine.names.begin(), cluster.names.begin(), cluster.names.end());
         mine.slots |= cluster.slots;
       } else {
         others.push_back(std::move(cluster));
@@ -62,9 +62,28 @@ bool AreOfTwoClusters(const Situation& situation) {
     others.push_back(std::move(mine));
     clusters = std::move(others);
   }
+  std::stable_sort(clusters.begin(), clusters.end(), [](const Acquainted& one, const Acquainted& other) {
+    return one.names.size() > other.names.size();
+  });
+  return clusters;
+}
+
+// Whether some of them have slots in one cluster that others have in another. Whoever is introduced to the
+// other one loses them by their epochs, and their keys with them.
+bool AreOfTwoClusters(const Situation& situation, Orders& orders) {
+  const std::vector<Acquainted> clusters = Clusters(situation);
   SlotSet had;
   for (const Acquainted& cluster : clusters) {
-    if (!(had & cluster.slots).empty()) return true;
+    if (const SlotSet both = had & cluster.slots; !both.empty()) {
+      const std::string names = Join(cluster.names, " ");
+      orders.Trouble(fmt::format(
+          "{} {} of another cluster than {}, and slots {} are in both: they aren't brought together, as "
+          "one would lose its keys to the other. Where those of {} aren't wanted: muster stop {}, move "
+          "the data folder away, muster start {}",
+          Join(cluster.names, ", "), cluster.names.size() == 1 ? "is" : "are",
+          Join(clusters.front().names, ", "), SlotsText(both), Join(cluster.names, ", "), names, names));
+      return true;
+    }
     had |= cluster.slots;
   }
   return false;
@@ -73,12 +92,7 @@ bool AreOfTwoClusters(const Situation& situation) {
 size_t Known(const Member& member) { return member.view->nodes.size(); }
 
 void Meet(const Situation& situation, Orders& orders) {
-  if (AreOfTwoClusters(situation)) {
-    orders.Trouble(
-        "members have the same slots in two clusters, and one would lose its keys to the other: they aren't "
-        "brought together");
-    return;
-  }
+  if (AreOfTwoClusters(situation, orders)) return;
   std::set<const Member*> taken;
   for (const Member& member : situation.members) {
     if (orders.Taken(member)) taken.insert(&member);

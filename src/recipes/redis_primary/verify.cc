@@ -37,6 +37,27 @@ net::Task<Check> ReadFrom(Operator::Context context, LeaseTerms::Peer peer, std:
   co_return check;
 }
 
+// Whether nobody takes writes at `peer`. Who doesn't answer takes none; that it is to is looked at there.
+net::Task<Check> TakesNone(Operator::Context context, LeaseTerms::Peer peer) {
+  const redis::Access own = redis::AccessOf(*context.instance);
+  Check check{.name = fmt::format("{}:{} takes no writes beside {}", peer.address, peer.port,
+                                  context.instance->name)};
+  check.hint = "muster status tells who is primary; what another took alone is lost once it follows";
+  auto client = co_await OpenOther(context, peer.address, peer.port, kWithin);
+  if (!client.ok()) {
+    check.passed = true;
+    check.evidence = {client.error().message()};
+    co_return check;
+  }
+  const Command role = {"ROLE"};
+  const auto answer = co_await (*client)->Command(role, kWithin);
+  const bool follows = answer.ok() && answer->items.size() >= 3 && answer->items[0].text == "slave";
+  check.passed = follows && answer->items[1].text == own.host &&
+                 answer->items[2].AsInteger() == std::optional<int64_t>(own.port);
+  check.evidence = {!answer.ok() ? answer.error().message() : "ROLE answers " + net::resp::Describe(*answer)};
+  co_return check;
+}
+
 net::Task<std::vector<Check>> TryPrimary(Operator::Context context, Client client,
                                          std::vector<redis::ReplicaLink> replicas) {
   const std::string& name = context.instance->name;
@@ -68,6 +89,11 @@ net::Task<std::vector<Check>> TryPrimary(Operator::Context context, Client clien
     LeaseTerms::Peer peer{.host = "", .address = replica.address, .port = replica.port};
     Check read = co_await ReadFrom(context, std::move(peer), key, value);
     checks.push_back(std::move(read));
+  }
+  const LeaseTerms terms = LeaseTermsOf(*context.instance);
+  for (const LeaseTerms::Peer& peer : terms.peers) {
+    Check none = co_await TakesNone(context, peer);
+    checks.push_back(std::move(none));
   }
   const Command del = {"DEL", key};
   (void)co_await client->Command(del, kWithin);

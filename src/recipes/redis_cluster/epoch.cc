@@ -18,22 +18,22 @@ net::Task<Result<uint64_t>> OwnEpoch(Node& node) {
   co_return info.my_epoch;
 }
 
-net::Task<Status> RaiseEpoch(Node& node, uint64_t above) {
+net::Task<Status> RaiseEpoch(Node& node, uint64_t least) {
   MUSTER_CO_TRY(uint64_t epoch, co_await OwnEpoch(node));
-  if (epoch > above) co_return Done();
+  if (epoch >= least) co_return Done();
   const Command bump = {"CLUSTER", "BUMPEPOCH"};
   MUSTER_CO_DO(co_await node.Do(bump, "CLUSTER BUMPEPOCH"));
   MUSTER_CO_TRY(epoch, co_await OwnEpoch(node));
-  if (epoch > above) co_return Done();
-  co_return Error::Conflict("epoch-low", "its epoch is {}, and others have heard of {}", epoch, above)
+  if (epoch >= least) co_return Done();
+  co_return Error::Conflict("epoch-low", "its epoch is {}, and others have heard of {}", epoch, least)
       .Hint("nothing: it is raised again once it has heard of that, too");
 }
 
 }  // namespace
 
 net::Task<Result<Values>> SetEpoch(Node& node, Values args) {
-  if (const auto above = redis::ParseNumber<uint64_t>(redis::TextAt(args, "above"))) {
-    MUSTER_CO_DO(co_await RaiseEpoch(node, *above));
+  if (const auto least = redis::ParseNumber<uint64_t>(redis::TextAt(args, "least"))) {
+    MUSTER_CO_DO(co_await RaiseEpoch(node, *least));
     co_return Values{};
   }
   const std::string number = redis::TextAt(args, "number");

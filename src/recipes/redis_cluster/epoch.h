@@ -8,8 +8,9 @@
 
 namespace muster::redis_cluster {
 
-// `number`: what a fresh node is given. `above`: the node gets one that is greater, where its own isn't;
-// without a vote, as nobody claims what is another's by it. Codes: bad-args, epoch-low, and what Redis says.
+// `number`: what a fresh node is given. `least`: where its own is lower, the node gets a new one, above all
+// that it has heard of; without a vote, as nobody claims what is another's by it. Codes: bad-args, epoch-low,
+// and what Redis says.
 net::Task<Result<Values>> SetEpoch(Node& node, Values args);
 
 }  // namespace muster::redis_cluster

@@ -137,7 +137,7 @@ void Meet(const Situation& situation, Orders& orders) {
 }
 
 // Where a node answers at another's address, Redis 7.0 takes its epoch for that one's, and an epoch only
-// grows: they would never see the same again, until the master gets one that is above.
+// grows: they would never see the same again, until the master gets a new one.
 void RaiseEpochs(const Situation& situation, Orders& orders) {
   for (const Member& master : situation.members) {
     if (!master.ready || !master.master || !master.self) continue;
@@ -155,7 +155,7 @@ void RaiseEpochs(const Situation& situation, Orders& orders) {
       continue;
     }
     orders.Give(
-        master, "epoch", {{"above", std::to_string(most)}},
+        master, "epoch", {{"least", std::to_string(most)}},
         fmt::format("{} takes its epoch for {}, and it has {}", who, most, master.self->config_epoch));
   }
 }

@@ -433,8 +433,8 @@ class TestingCluster : public TestingBus {
       return true;
     }
     if (verb == "epoch") {
-      if (const std::string above = Arg(work, "above"); !above.empty()) {
-        if (self.epoch <= std::stoull(above)) self.epoch = ++server.current_epoch;
+      if (const std::string least = Arg(work, "least"); !least.empty()) {
+        if (self.epoch < std::stoull(least)) self.epoch = ++server.current_epoch;
         return true;
       }
       if (server.known.size() == 1 && self.epoch == 0) {

@@ -292,6 +292,8 @@ class Controller : public std::enable_shared_from_this<Controller> {
   Status Record(const Bundle& bundle, nlohmann::json plan, const std::string& action, bool same_revision);
 
   void Converge(const std::string& host);
+  void ConvergeBecause(std::string why);
+  void GoOnByItself(const store::RunRow& last);
   Result<PlanOptions> OptionsToResume(const store::RunRow& row) const;
   void KeepRun(const store::RunRow& row);
   void Drive();

@@ -109,12 +109,7 @@ void Controller::LetLeave() {
       });
   if (!any) return;
   if (!idle() || down() || going_down() || !IsBroughtUp()) return;
-  auto bundle = CurrentBundle();
-  if (!bundle.ok()) return;
-  bundle->author = "muster";
-  bundle->note = "who came up once more leaves";
-  bundle->action = "converge";
-  net::SpawnThen(Up(std::move(*bundle), "", {}), [](const Result<StartedRun>&) {});
+  ConvergeBecause("who came up once more leaves");
 }
 
 // All that is wanted stands.

@@ -19,6 +19,7 @@ constexpr Duration kToldWithin = 10s;
 constexpr Duration kAskAgain = 1s;
 constexpr Duration kLogWithin = 5s;
 constexpr int kEvidenceLines = 20;
+constexpr const char *kByItself = "muster", *kConverge = "converge";  // author and action of its own runs
 
 // Nobody kills it for its changed check, whoever has brought that: so it won't come back by itself.
 bool HasWrongCheck(const Observed& observed) {
@@ -290,16 +291,27 @@ void Controller::AskAgain(const std::string& host) {
   });
 }
 
-// A host that the last run went on without is back: the revision is brought to it.
+// A host that the last run went on without is back: the revision is brought to it. What it left out is told
+// by the end of that run: until then this host stays to be brought up to date.
 void Controller::Converge(const std::string& host) {
   if (!kept_.left_out.contains(host) || !idle() || down() || going_down() || !IsBroughtUp()) return;
+  ConvergeBecause(host + " is back");
+}
+
+void Controller::ConvergeBecause(std::string why) {
   auto bundle = CurrentBundle();
   if (!bundle.ok()) return;
-  bundle->author = "muster";
-  bundle->note = host + " is back";
-  bundle->action = "converge";
-  // What it left out is told by its end: until then this host stays to be brought up to date.
+  bundle->author = kByItself;
+  bundle->note = std::move(why);
+  bundle->action = kConverge;
   net::SpawnThen(Up(std::move(*bundle), "", {}), [](const Result<StartedRun>&) {});
+}
+
+// A run that nobody asked for, and that a server's end has interrupted, waits for nobody to resume it.
+void Controller::GoOnByItself(const store::RunRow& last) {
+  const bool own = last.author == kByItself && last.action == kConverge;
+  if (!own || last.state != "paused" || down() || going_down()) return;
+  ConvergeBecause("goes on with run " + last.id);
 }
 
 struct Controller::Verification {

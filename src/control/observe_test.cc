@@ -342,6 +342,34 @@ TEST_F(ObserveTest, AHostThatARunWentOnWithoutIsBroughtUpToDateAlsoByTheNextServ
   EXPECT_THAT(world_.orders, testing::Contains(testing::Pair("b", testing::_)));
 }
 
+// Nobody asked for that run, so nobody is there to resume it.
+TEST_F(ObserveTest, ARunOfItsOwnThatTheServersEndInterruptedIsGoneOnWithByTheNextOne) {
+  BringUpFirst();
+  reach_within_ = 300ms;
+  KillServer();
+  StartNextServer();
+  RunUntil([this] { return server_->controller->connected("a") && server_->controller->connected("b"); });
+  world_.hosts["b"].silent = true;
+  const size_t before = server_->finished.size();
+  ASSERT_TRUE(Up(File("v2", Mall({Web("run new"), Edge()}))).ok());
+  RunUntilFinished(before + 1);
+  KillServer();
+  world_.hosts["b"].silent = false;
+  world_.hold.insert("web-2.stop");
+  StartNextServer();
+  RunUntilHeld("b");
+  KillServer();
+
+  world_.hold.clear();
+  world_.orders.clear();
+  StartNextServer();
+  RunUntilFinished(2);
+  EXPECT_EQ(server_->finished[0].row.state, "paused");
+  EXPECT_EQ(server_->finished[1].row.action, "converge");
+  EXPECT_EQ(server_->finished[1].row.state, "done");
+  EXPECT_EQ(world_.StateOf("web-2"), InstanceState::kReady);
+}
+
 // What is known is older than its agent: a member may have died since.
 TEST_F(ObserveTest, NothingIsSaidToBeWellOnAHostWhoseAgentHasComeBeforeItHasTold) {
   BringUpFirst();

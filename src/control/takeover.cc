@@ -74,6 +74,7 @@ Status Controller::Rule() {
     net::Spawn(Recover(runs[0]));
   } else {
     GoBackWhereLeft();
+    if (!runs.empty()) GoOnByItself(runs[0]);
   }
   return Done();
 }
@@ -215,6 +216,7 @@ net::Task<void> Controller::Recover(store::RunRow row) {
   for (const auto& waiting : std::exchange(settling_, {})) {
     deps_.loop->Post([waiting] { waiting.Set(true); });
   }
+  GoOnByItself(row);
   MendSoon();
 }
 

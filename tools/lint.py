@@ -61,7 +61,7 @@ def compile_commands():
     """Source → its compile command, as clang would be called."""
     # Each time, as new sources are found by CMake only; without precompiled headers, which nobody builds here.
     output_of("cmake", "-S", str(TOP), "-B", str(BUILD), "-G", "Ninja", "-DCMAKE_CXX_COMPILER=clang++-14",
-              "-DCMAKE_DISABLE_PRECOMPILE_HEADERS=ON")
+              "-DCMAKE_DISABLE_PRECOMPILE_HEADERS=ON", "-DMUSTER_UNITY=OFF")
     commands = {}
     for entry in json.loads((BUILD / "compile_commands.json").read_text()):
         path = pathlib.Path(entry["file"])

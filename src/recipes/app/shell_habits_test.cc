@@ -15,7 +15,7 @@ using testing::Not;
 using Texts = std::vector<std::string>;
 
 // "error: MESSAGE; FIX" of each.
-Texts Told(const std::string& command) {
+Texts ToldOf(const std::string& command) {
   Value value;
   value.type = Value::Type::kString;
   value.text = command;
@@ -32,45 +32,45 @@ Texts Told(const std::string& command) {
 
 TEST(ShellHabits, AProgramIsToStandInFront) {
   EXPECT_THAT(
-      Told("cd /tmp && python3 app.py"),
+      ToldOf("cd /tmp && python3 app.py"),
       ElementsAre(AllOf(HasSubstr("error: "), HasSubstr("cd is a word of the shell"), HasSubstr("sh -c '…'")),
                   HasSubstr("&& is passed on")));
-  EXPECT_THAT(Told("exec ./app"), ElementsAre(HasSubstr("exec is a word")));
-  EXPECT_THAT(Told("TOKEN=hunter2 python3 app.py"),
+  EXPECT_THAT(ToldOf("exec ./app"), ElementsAre(HasSubstr("exec is a word")));
+  EXPECT_THAT(ToldOf("TOKEN=hunter2 python3 app.py"),
               ElementsAre(AllOf(HasSubstr("error: "), HasSubstr("TOKEN=…"), HasSubstr("move TOKEN to env:"),
                                 Not(HasSubstr("hunter2")))));
 }
 
 TEST(ShellHabits, WhatAShellWouldTakeIsPassedOn) {
   for (const char* sign : {">", ">>", "|", "&", "2>&1", ">/dev/null", "2>/dev/null"}) {
-    EXPECT_THAT(Told(std::string("./app --log ") + sign),
+    EXPECT_THAT(ToldOf(std::string("./app --log ") + sign),
                 ElementsAre(HasSubstr("warning: no shell reads the command: " + std::string(sign) + " is")))
         << sign;
   }
-  EXPECT_THAT(Told("./app $PORT"), ElementsAre(AllOf(HasSubstr("$PORT is"), HasSubstr("{{ports.http}}"))));
-  EXPECT_THAT(Told("./app \"--port=${PORT}\""), ElementsAre(HasSubstr("${PORT} is")));
-  EXPECT_THAT(Told("./app $(hostname)"), ElementsAre(HasSubstr("$(hostname) is")));
+  EXPECT_THAT(ToldOf("./app $PORT"), ElementsAre(AllOf(HasSubstr("$PORT is"), HasSubstr("{{ports.http}}"))));
+  EXPECT_THAT(ToldOf("./app \"--port=${PORT}\""), ElementsAre(HasSubstr("${PORT} is")));
+  EXPECT_THAT(ToldOf("./app $(hostname)"), ElementsAre(HasSubstr("$(hostname) is")));
 }
 
 TEST(ShellHabits, WhatMayBeAPasswordIsNotShown) {
   for (const char* command :
        {"TOKEN=hunter2; ./app", "export TOKEN=hunter2; ./app", "./app --password=hunter2; x",
         "./app ${TOKEN:-hunter2}", "./app $(echo hunter2)"}) {
-    const Texts told = Told(command);
+    const Texts told = ToldOf(command);
     EXPECT_THAT(told, Not(IsEmpty())) << command;
     EXPECT_THAT(told, Each(Not(HasSubstr("hunter2")))) << command;
   }
-  EXPECT_THAT(Told("./app ${TOKEN:-hunter2}"), ElementsAre(HasSubstr(" ${TOKEN…} is")));
-  EXPECT_THAT(Told("./app --password=hunter2; x"), ElementsAre(HasSubstr(" ; is")));
+  EXPECT_THAT(ToldOf("./app ${TOKEN:-hunter2}"), ElementsAre(HasSubstr(" ${TOKEN…} is")));
+  EXPECT_THAT(ToldOf("./app --password=hunter2; x"), ElementsAre(HasSubstr(" ; is")));
 }
 
 TEST(ShellHabits, MustersVariablesStandInTwoBraces) {
   for (const char* habit : {"{ports.http}", "${ports.http}", "--port={ports.http}", "{{id}}-{ports.http}"}) {
-    EXPECT_THAT(Told(std::string("./app ") + habit),
+    EXPECT_THAT(ToldOf(std::string("./app ") + habit),
                 ElementsAre("warning: {ports.http} is passed on as it stands; write {{ports.http}}"))
         << habit;
   }
-  EXPECT_THAT(Told("sh -c \"exec ./app ${ports.http}\""), ElementsAre(HasSubstr("write {{ports.http}}")));
+  EXPECT_THAT(ToldOf("sh -c \"exec ./app ${ports.http}\""), ElementsAre(HasSubstr("write {{ports.http}}")));
 }
 
 TEST(ShellHabits, WhatIsMeantIsLeftAlone) {
@@ -94,7 +94,7 @@ TEST(ShellHabits, WhatIsMeantIsLeftAlone) {
                             "'cd' /tmp",
                             "./cd",
                             ""}) {
-    EXPECT_THAT(Told(right), IsEmpty()) << right;
+    EXPECT_THAT(ToldOf(right), IsEmpty()) << right;
   }
 }
 

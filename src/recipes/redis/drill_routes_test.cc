@@ -5,59 +5,59 @@
 namespace muster::redis {
 namespace {
 
-const Endpoint kOne{"10.0.0.1", 7001}, kTwo{"10.0.0.2", 7001}, kThree{"10.0.0.3", 7001};
-Time At(Duration time) { return Time(time); }
+const Endpoint kFirst{"10.0.0.1", 7001}, kSecond{"10.0.0.2", 7001}, kThird{"10.0.0.3", 7001};
+Time After(Duration time) { return Time(time); }
 
 class DrillRoutesTest : public ::testing::Test {
  protected:
-  DrillRoutes routes{{kOne, kTwo}};
+  DrillRoutes routes{{kFirst, kSecond}};
 };
 
 TEST_F(DrillRoutesTest, LeadToTheOwnerOnceItIsKnown) {
-  EXPECT_EQ(routes.For(7, At(0ms)), kOne);
-  EXPECT_EQ(routes.For(7, At(0ms)), kTwo) << "anybody may know";
-  routes.Owns(7, kTwo);
-  EXPECT_EQ(routes.For(7, At(0ms)), kTwo);
-  EXPECT_EQ(routes.For(7, At(0ms)), kTwo);
+  EXPECT_EQ(routes.For(7, After(0ms)), kFirst);
+  EXPECT_EQ(routes.For(7, After(0ms)), kSecond) << "anybody may know";
+  routes.Owns(7, kSecond);
+  EXPECT_EQ(routes.For(7, After(0ms)), kSecond);
+  EXPECT_EQ(routes.For(7, After(0ms)), kSecond);
 }
 
 TEST_F(DrillRoutesTest, LeadToOthersWhileTheOwnerHangs) {
-  routes.Owns(7, kTwo);
-  routes.Hangs(kTwo, At(0ms));
+  routes.Owns(7, kSecond);
+  routes.Hangs(kSecond, After(0ms));
   for (Duration time = 0ms; time < 1s; time += 100ms) {
-    EXPECT_EQ(routes.For(7, At(time)), kOne);
-    routes.Owns(7, kTwo);  // it still thinks so
+    EXPECT_EQ(routes.For(7, After(time)), kFirst);
+    routes.Owns(7, kSecond);  // it still thinks so
   }
-  EXPECT_EQ(routes.For(7, At(1s)), kTwo) << "perhaps it is back";
+  EXPECT_EQ(routes.For(7, After(1s)), kSecond) << "perhaps it is back";
 }
 
 TEST_F(DrillRoutesTest, TryOneThatRefusesAgainSoon) {
-  routes.Owns(7, kTwo);
-  routes.Refused(kTwo, At(0ms));
-  EXPECT_TRUE(routes.Avoids(kTwo, At(5ms)));
-  EXPECT_EQ(routes.For(7, At(5ms)), kOne);
-  EXPECT_EQ(routes.For(7, At(10ms)), kTwo);
+  routes.Owns(7, kSecond);
+  routes.Refused(kSecond, After(0ms));
+  EXPECT_TRUE(routes.Avoids(kSecond, After(5ms)));
+  EXPECT_EQ(routes.For(7, After(5ms)), kFirst);
+  EXPECT_EQ(routes.For(7, After(10ms)), kSecond);
 }
 
 TEST_F(DrillRoutesTest, LeadToAnotherFirstHoweverLongAgoTheOwnerRefused) {
-  routes.Owns(7, kTwo);
-  routes.Refused(kTwo, At(0ms));
-  EXPECT_EQ(routes.For(7, At(500ms)), kOne) << "it may know of another owner by now";
+  routes.Owns(7, kSecond);
+  routes.Refused(kSecond, After(0ms));
+  EXPECT_EQ(routes.For(7, After(500ms)), kFirst) << "it may know of another owner by now";
 }
 
 TEST_F(DrillRoutesTest, LeadToANodeThatOnlyARedirectHasNamed) {
-  routes.Owns(7, kThree);
-  routes.Hangs(kOne, At(0ms));
-  routes.Hangs(kTwo, At(0ms));
-  EXPECT_EQ(routes.For(8, At(10ms)), kThree);
+  routes.Owns(7, kThird);
+  routes.Hangs(kFirst, After(0ms));
+  routes.Hangs(kSecond, After(0ms));
+  EXPECT_EQ(routes.For(8, After(10ms)), kThird);
 }
 
 TEST_F(DrillRoutesTest, LeadToWhoeverIsDueFirstWhereAllAreAvoided) {
-  routes.Hangs(kOne, At(0ms));
-  routes.Refused(kTwo, At(995ms));
-  EXPECT_EQ(routes.For(7, At(999ms)), kOne);
-  routes.Answered(kTwo);
-  EXPECT_EQ(routes.For(7, At(999ms)), kTwo);
+  routes.Hangs(kFirst, After(0ms));
+  routes.Refused(kSecond, After(995ms));
+  EXPECT_EQ(routes.For(7, After(999ms)), kFirst);
+  routes.Answered(kSecond);
+  EXPECT_EQ(routes.For(7, After(999ms)), kSecond);
 }
 
 }  // namespace

@@ -7,16 +7,15 @@ namespace muster::redis_cluster {
 namespace {
 
 using net::resp::Type;
-using net::resp::Value;
 using ::testing::HasSubstr;
 
 const std::string kOne(40, 'a'), kTwo(40, 'b');
 
-Value Text(std::string text) { return {.type = Type::kBulk, .text = std::move(text)}; }
-Value Refused(std::string text) { return {.type = Type::kError, .text = std::move(text)}; }
+net::resp::Value Text(std::string text) { return {.type = Type::kBulk, .text = std::move(text)}; }
+net::resp::Value Refused(std::string text) { return {.type = Type::kError, .text = std::move(text)}; }
 
 // What a healthy replica answers.
-std::vector<Value> Healthy() {
+std::vector<net::resp::Value> Healthy() {
   return {{.type = Type::kSimple, .text = "PONG"},
           Text("# Server\r\nredis_version:7.0.15\r\nrun_id:cafe\r\nprocess_id:7\r\n"),
           Text("# Persistence\r\nloading:0\r\naof_last_write_status:ok\r\n"),
@@ -57,7 +56,7 @@ TEST(RedisFacts, TellRoleViewAndState) {
 
 // Restarted where the others have lost its master's address, Redis tells in INFO that it is a master.
 TEST(RedisFacts, AReplicaWithNowhereToAskIsOne) {
-  std::vector<Value> answers = Healthy();
+  std::vector<net::resp::Value> answers = Healthy();
   answers[4] = Text("# Replication\r\nrole:master\r\nmaster_replid:beef\r\nmaster_repl_offset:0\r\n");
   answers[7] = Text(kTwo + " 10.0.0.2:7001@17001 myself,slave " + kOne + " 0 5 2 connected\n" + kOne +
                     " :0@0 master,noaddr - 9 8 2 disconnected 0-100\n");
@@ -70,7 +69,7 @@ TEST(RedisFacts, AReplicaWithNowhereToAskIsOne) {
 }
 
 TEST(RedisFacts, KeepApartWhatLivesAndWhatRefuses) {
-  std::vector<Value> answers = Healthy();
+  std::vector<net::resp::Value> answers = Healthy();
   answers[0] = Refused("MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.");
   EXPECT_TRUE(ReadAnswers(answers).ok());
   answers[0] = Refused("MISCONF Errors writing to the AOF file: No space left on device");

@@ -16,13 +16,6 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
-// Formed, with one write that all have, and seen so.
-void BeginWithAWrite(Model& model) {
-  model.Settle();
-  model.Write(1);
-  model.Pass(0ms);
-  model.Think();
-}
 Model WithAWrite(int members) {
   Model model(members);
   BeginWithAWrite(model);

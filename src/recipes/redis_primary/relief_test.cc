@@ -21,13 +21,6 @@ using ::testing::IsEmpty;
 
 constexpr const char* kFull = "MISCONF Errors writing to the AOF file: No space left on device";
 
-// Formed, with one write that all have, and seen so.
-void BeginWithAWrite(Model& model) {
-  model.Settle();
-  model.Write(1);
-  model.Pass(0ms);
-  model.Think();
-}
 std::vector<Order> HandOversIn(const Mending& mending) {
   std::vector<Order> found;
   for (const Order& order : mending.orders) {

@@ -481,6 +481,14 @@ class Model {
   Time now_ = Time(1000s);
 };
 
+// Formed, with one write that all have, and seen so.
+inline void BeginWithAWrite(Model& model) {
+  model.Settle();
+  model.Write(1);
+  model.Pass(0ms);
+  model.Think();
+}
+
 inline Step Awaited(const char* verb, const char* instance, std::map<std::string, std::string> args = {}) {
   Step step;
   step.id = std::string(instance) + "." + verb;

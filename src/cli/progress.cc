@@ -13,7 +13,7 @@ std::string Seconds(Time from, Time to) {
   return fmt::format("{}m{:02}s", ms / 60'000, ms / 1000 % 60);
 }
 
-std::string Argument(const Step& step, const char* name) {
+std::string ArgumentOf(const Step& step, const char* name) {
   const auto found = step.args.find(name);
   return found == step.args.end() ? "a member" : found->second;
 }
@@ -59,10 +59,10 @@ std::string Progress::Doing(const std::string& step_id) const {
   if (step.verb == "stop") return "stops";
   if (step.verb == "reload") return "reloads";
   if (step.verb == "remove") return "is removed";
-  if (step.verb == "drain") return "takes " + Argument(step, "member") + " out";
-  if (step.verb == "restore") return "puts " + Argument(step, "member") + " back";
-  if (step.verb == "admit") return "sends to " + Argument(step, "member") + ", too";
-  if (step.verb == "dismiss") return "lets " + Argument(step, "member") + " go";
+  if (step.verb == "drain") return "takes " + ArgumentOf(step, "member") + " out";
+  if (step.verb == "restore") return "puts " + ArgumentOf(step, "member") + " back";
+  if (step.verb == "admit") return "sends to " + ArgumentOf(step, "member") + ", too";
+  if (step.verb == "dismiss") return "lets " + ArgumentOf(step, "member") + " go";
   if (step.verb == "step-down") return "steps down";
   if (step.verb == "leave") return "leaves";
   if (step.verb == "settle") return "settles";
@@ -75,10 +75,10 @@ std::string Progress::Did(const Step& step) const {
   if (step.verb == "stop") return "stopped";
   if (step.verb == "reload") return "reloaded";
   if (step.verb == "remove") return "removed";
-  if (step.verb == "drain") return "took " + Argument(step, "member") + " out";
-  if (step.verb == "restore") return "put " + Argument(step, "member") + " back";
-  if (step.verb == "admit") return "sends to " + Argument(step, "member") + ", too";
-  if (step.verb == "dismiss") return "let " + Argument(step, "member") + " go";
+  if (step.verb == "drain") return "took " + ArgumentOf(step, "member") + " out";
+  if (step.verb == "restore") return "put " + ArgumentOf(step, "member") + " back";
+  if (step.verb == "admit") return "sends to " + ArgumentOf(step, "member") + ", too";
+  if (step.verb == "dismiss") return "let " + ArgumentOf(step, "member") + " go";
   if (step.verb == "step-down") return "stepped down";
   if (step.verb == "leave") return "left";
   if (step.verb == "settle") return "settled";
@@ -147,7 +147,7 @@ std::vector<std::string> Progress::OnStep(const StepEvent& event, Time now) {
     row.last = Did(step);
     // A load balancer sends to nobody who isn't ready, so it is free to and no more than that.
     if (!in_plan && step.verb == "restore") {
-      row.last = "sends to " + Argument(step, "member") + " again once it is ready";
+      row.last = "sends to " + ArgumentOf(step, "member") + " again once it is ready";
     }
     row.took = now - since;
     const std::string took = now - since >= 100ms ? " after " + Seconds(since, now) : "";

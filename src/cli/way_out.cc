@@ -114,7 +114,7 @@ bool IsCommentLine(std::string_view line) {
           line.substr(first).starts_with("<!--"));
 }
 
-struct Text {
+struct Told {
   std::string name;   // "DB_URL"; "" of a command and of files
   std::string where;  // "env DB_URL"
   Mark mark;
@@ -122,8 +122,8 @@ struct Text {
   bool lines = false;  // of a file, where a line may be a comment
 };
 
-std::vector<Text> TextsOf(const Service& service, const Cluster& cluster) {
-  std::vector<Text> texts;
+std::vector<Told> TextsOf(const Service& service, const Cluster& cluster) {
+  std::vector<Told> texts;
   const auto value = [&](const Value* one, const std::string& name, const std::string& where, bool lines) {
     if (one && one->is_scalar()) texts.push_back({name, where, one->mark, one->text, lines});
   };
@@ -146,7 +146,7 @@ std::vector<Text> TextsOf(const Service& service, const Cluster& cluster) {
 }
 
 // The first that one of its lines names, with "line N of" before where it stands.
-std::pair<std::string, std::string> FirstIn(const Text& text) {
+std::pair<std::string, std::string> FirstIn(const Told& text) {
   if (!text.lines) return {OutsideAddress(text.name, text.text), text.where};
   int number = 0;
   for (size_t start = 0; start < text.text.size();) {
@@ -193,7 +193,7 @@ std::vector<Finding> CheckWayOut(const Cluster& cluster) {
   if (!cluster.rehearsal) return findings;
   for (const Service& service : cluster.services) {
     if (service.kind != "app") continue;
-    for (const Text& text : TextsOf(service, cluster)) {
+    for (const Told& text : TextsOf(service, cluster)) {
       const auto [address, where] = FirstIn(text);
       const std::string host = address.substr(0, address.find(':'));
       const bool ours = std::any_of(cluster.hosts.begin(), cluster.hosts.end(),

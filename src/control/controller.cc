@@ -24,7 +24,6 @@ namespace {
 using Json = nlohmann::json;
 
 constexpr Duration kCancelWithin = 60s;
-constexpr int kRunsLookedAt = 100;
 
 std::map<std::string, std::string> StringMap(const std::string& text) {
   std::map<std::string, std::string> map;

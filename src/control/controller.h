@@ -28,6 +28,8 @@ namespace muster::control {
 
 class RunMachine;
 
+constexpr int kRunsLookedAt = 100;  // the latest, when the last of some sort is looked for
+
 // A run as the API shows it.
 struct RunProgress {
   store::RunRow row;

@@ -7,8 +7,6 @@
 namespace muster::control {
 namespace {
 
-constexpr int kRunsLookedAt = 100;
-
 // One kind's servers would be started in the other's place and upon its data, and neither knows how to hand
 // over to the other.
 Status KindsAreAsBefore(const Cluster& before, const Cluster& now) {

@@ -12,7 +12,7 @@ namespace muster::control {
 namespace {
 
 constexpr Duration kAnswerWithin = 5s;
-constexpr Duration kTryAgain = 2s;
+constexpr Duration kForgetAgain = 2s;
 
 }  // namespace
 
@@ -91,7 +91,7 @@ void Controller::Forget() {
   if (!down()) return;  // brought up again meanwhile
   const Status deleted = deps_.store->DeleteCluster(row_.key);
   if (deleted.ok()) return deps_.forget(row_.key);
-  deps_.loop->After(kTryAgain, [self = shared_from_this()] { self->Forget(); });
+  deps_.loop->After(kForgetAgain, [self = shared_from_this()] { self->Forget(); });
 }
 
 // Of a cluster that is down.

@@ -11,7 +11,7 @@ namespace muster::control {
 namespace {
 
 constexpr Duration kStandInMost = 30s;  // guests are kept so long for members that are started again
-constexpr Duration kTryAgain = 2s;
+constexpr Duration kWriteAgain = 2s;
 
 }  // namespace
 
@@ -42,7 +42,7 @@ Status Controller::BeginToRule() {
 }
 
 void Controller::RuleSoon() {
-  deps_.loop->After(kTryAgain, [self = shared_from_this()] {
+  deps_.loop->After(kWriteAgain, [self = shared_from_this()] {
     if (!self->Rule().ok()) self->RuleSoon();
   });
 }

@@ -11,8 +11,7 @@ namespace {
 
 using Json = nlohmann::json;
 
-constexpr Duration kTryAgain = 1s;
-constexpr int kRunsLookedAt = 100;
+constexpr Duration kGoBackAgain = 1s;
 
 }  // namespace
 
@@ -70,7 +69,7 @@ net::Task<void> Controller::GoBack(RunProgress failed) {
         started.ok() ? Error::Internal("run-failed", "revision {} stands already", good) : started.error();
     const bool later = why.code() == "run-active";
     if (later) {
-      deps_.loop->After(kTryAgain, [self] { self->GoBackWhereLeft(); });
+      deps_.loop->After(kGoBackAgain, [self] { self->GoBackWhereLeft(); });
     } else {
       WayBack way_back = WayBackOf(failed.row);
       way_back.error = api::ToJson(why).dump();

@@ -9,7 +9,7 @@
 namespace muster::nginx {
 namespace {
 
-std::set<std::string> Names(const Observed& nginx, std::string_view fact) {
+std::set<std::string> NamesIn(const Observed& nginx, std::string_view fact) {
   std::set<std::string> names;
   const auto found = nginx.facts.find(std::string(fact));
   if (found == nginx.facts.end()) return names;
@@ -29,9 +29,9 @@ class NginxMender : public Mender {
     for (const Instance& nginx : *input.desired) {
       const auto seen = input.observed->find(nginx.name);
       if (seen == input.observed->end() || seen->second.state != InstanceState::kReady) continue;
-      const std::set<std::string> known = Names(seen->second, "health");
+      const std::set<std::string> known = NamesIn(seen->second, "health");
       std::set<std::string> wanted;
-      std::set<std::string> members = Names(seen->second, "guests");
+      std::set<std::string> members = NamesIn(seen->second, "guests");
       members.insert(nginx.fronts.begin(), nginx.fronts.end());
       for (const std::string& member : members) {
         const auto found = input.observed->find(member);
@@ -43,7 +43,7 @@ class NginxMender : public Mender {
         if (out) wanted.insert(member);
       }
       // A reload that failed: the sets may be as wanted, but nginx doesn't have them.
-      const bool stale = !Names(seen->second, "stale").empty();
+      const bool stale = !NamesIn(seen->second, "stale").empty();
       if (stale || wanted != known) mending.orders.push_back(OrderFor(nginx.name, known, wanted));
     }
     return mending;

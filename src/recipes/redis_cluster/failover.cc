@@ -12,7 +12,7 @@ constexpr Duration kVote = 800ms;   // votes come at once or not at all
 constexpr Duration kTakeOver = 8s;  // nobody is asked: done at once
 constexpr Duration kHears = 2s;     // a ping goes to each within half the node timeout or a second
 constexpr Duration kPlain = 8s;     // Redis gives up after 5 s
-constexpr Duration kSoon = 100ms;
+constexpr Duration kVoteSoon = 100ms;
 constexpr Duration kMovesEnd =
     15s;  // slots on their way from one that is to hand over; then it does all the same
 // Whoever lost its link sooner before the death has all but what was written in its last moment: links end
@@ -240,8 +240,8 @@ bool MustHear(const Situation& situation, const Node& master, const Member& heir
   if (unheard.empty() || orders.Since("unheard by " + heir.name) >= kHears) return false;
   orders.Trouble(fmt::format("{} is to take over from {}, once it has heard that slots {} are with others",
                              heir.name, situation.NameOf(master.id), SlotsText(unheard)));
-  orders.Give(heir, "look", {}, "whether it has heard who has its master's slots", {.pause = kSoon});
-  orders.Again(kSoon);
+  orders.Give(heir, "look", {}, "whether it has heard who has its master's slots", {.pause = kVoteSoon});
+  orders.Again(kVoteSoon);
   return true;
 }
 
@@ -271,7 +271,7 @@ void Replace(const Situation& situation, const Node& master, Memory& memory, Ord
                                SlotsText(master.slots)));
     return;
   }
-  orders.Again(kSoon);
+  orders.Again(kVoteSoon);
   if (MayComeBackWithMore(situation, master, *heirs.front(), dead.since, memory)) {
     orders.Trouble(fmt::format(
         "{} is down and about to start again; whether {} was linked to it to the end is not known", name,
@@ -335,7 +335,7 @@ void ReplaceReceiver(const Situation& situation, const Node& receiver, Memory& m
       fmt::format("{} is gone: {} goes on in its place with slots {}, which were on their way to it",
                   situation.NameOf(receiver.id), heir->name, SlotsText(coming));
   orders.Trouble(reason);
-  orders.Again(kSoon);
+  orders.Again(kVoteSoon);
   if (orders.Give(*heir, "take-over", {{"how", "takeover"}, {"of", receiver.id}}, reason,
                   {.pause = 300ms, .deadline = kTakeOver, .notable = true}))
     memory.successor[receiver.id] = heir->id;
@@ -386,7 +386,7 @@ std::vector<const Member*> Compared(const Situation& situation, std::vector<cons
   const Duration gone = asked.answered.empty() ? 0ms : situation.now - asked.begun;
   asked.compared = asked.compared || all || gone >= kAnswers;
   if (!asked.compared) {
-    orders.Again(std::min(kAnswers - gone, kSoon));
+    orders.Again(std::min(kAnswers - gone, kVoteSoon));
     return {};
   }
   // What is known of the others is old, and none of them can be told anything before it answers.
@@ -457,7 +457,7 @@ std::string HandOverTo(const Situation& situation, const Member& member, const M
   // write gets none over.
   const SlotSet giving = member.unwritable.empty() ? Giving(member) : SlotSet();
   if (!giving.empty() && orders.Since("giving " + member.name) < kMovesEnd) {
-    orders.Again(kSoon);
+    orders.Again(kVoteSoon);
     return fmt::format("{}, once slots {} have gone", waits, SlotsText(giving));
   }
   if (MustHear(situation, *situation.NodeOf(member), heir, memory, orders)) return waits;
@@ -478,7 +478,7 @@ std::string HandOverTo(const Situation& situation, const Member& member, const M
           {.pause = 500ms, .deadline = kPlain, .notable = true})) {
     memory.voted[member.id] = situation.now;
   }
-  orders.Again(kSoon);
+  orders.Again(kVoteSoon);
   return waits;
 }
 
@@ -503,7 +503,7 @@ std::optional<std::string> HandOverRole(const Situation& situation, const Member
     others.push_back(follower->name);
   }
   if (heirs.empty() && !early.empty()) {
-    orders.Again(kSoon);
+    orders.Again(kVoteSoon);
     return fmt::format("{} do{} not take the cluster for whole yet", fmt::join(early, ", "),
                        early.size() == 1 ? "es" : "");
   }

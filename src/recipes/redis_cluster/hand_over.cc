@@ -38,7 +38,7 @@ constexpr Duration kReplicaBackWithin = 10s;  // one that was restarted, say
 constexpr Duration kFruitlessFor = 3s;
 constexpr Duration kPause = 50ms;
 constexpr int64_t kComparedMost = 32 << 20;  // bytes
-constexpr size_t kNamedMost = 3;             // keys
+constexpr size_t kKeysNamed = 3;             // keys
 
 // Keys of one slot that go together.
 struct Load {
@@ -362,7 +362,7 @@ class Mover {
   Error KeysDiffer() const {
     std::vector<std::string> named;
     for (const auto& [key, slot] : differing_) {
-      if (named.size() < kNamedMost)
+      if (named.size() < kKeysNamed)
         named.push_back(fmt::format("\"{}\" (slot {}{})", key, slot,
                                     uncompared_.contains(key) ? ", too large to be compared" : ""));
     }

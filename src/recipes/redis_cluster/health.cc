@@ -15,10 +15,10 @@
 namespace muster::redis_cluster {
 namespace {
 
-constexpr size_t kNamedMost = 6;
+constexpr size_t kMembersNamed = 6;
 
 std::string Names(std::vector<std::string> names) {
-  const size_t more = names.size() > kNamedMost ? names.size() - kNamedMost : 0;
+  const size_t more = names.size() > kMembersNamed ? names.size() - kMembersNamed : 0;
   names.resize(names.size() - more);
   return Join(names, ", ") + (more > 0 ? fmt::format(" and {} more", more) : "");
 }

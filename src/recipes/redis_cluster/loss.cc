@@ -10,7 +10,7 @@
 namespace muster::redis_cluster::mending {
 namespace {
 
-constexpr Duration kSoon = 100ms;
+constexpr Duration kTakenSoon = 100ms;
 
 // One who is there or may come back, and may have what is to be given up.
 Error MayHave(const Situation& situation, const Node& node, const Member& member) {
@@ -112,12 +112,12 @@ std::string GiveOut(const Situation& situation, const Node& node, const Member& 
   if (!taker.master) {
     orders.Give(taker, "leave", {}, reason, {.notable = true});
   } else if (!IsIntroduced(situation, taker)) {
-    orders.Give(taker, "look", {}, "whether all know it", {.pause = kSoon});
+    orders.Give(taker, "look", {}, "whether all know it", {.pause = kTakenSoon});
   } else {
     orders.Give(taker, "own", {{"slots", node.slots.Text()}, {"of", node.id}}, reason, {.notable = true});
   }
   orders.Keep(taker);  // or it would be told to follow somebody meanwhile
-  orders.Again(kSoon);
+  orders.Again(kTakenSoon);
   return fmt::format("{} is to take slots {}, empty", taker.name, slots);
 }
 

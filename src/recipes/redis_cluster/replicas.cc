@@ -11,7 +11,7 @@ namespace {
 constexpr Duration kRedis = 2s;  // within which Redis sorts out by itself what it can
 constexpr Duration kFollow = 1s;
 constexpr Duration kRelease = 3s;
-constexpr Duration kSoon = 500ms;
+constexpr Duration kReplicaSoon = 500ms;
 
 // A master with those who follow it or were just told to.
 struct Seat {
@@ -70,26 +70,26 @@ bool IsUnplaced(const Situation& situation, const Roles& roles, const Member& me
     if (Roles::Has(roles.added, member.id) || !situation.SlotsOf(member).empty()) return false;
     // It has come back, and will hear in a moment that another has its slots.
     if (!member.self->slots.empty() || !member.empty) {
-      orders.Again(kSoon);
+      orders.Again(kReplicaSoon);
       orders.Trouble(fmt::format("{} hasn't heard yet that others have its slots", member.name));
       return false;
     }
     if (!StandsInFor(situation, member)) return true;
-    orders.Again(kSoon);
+    orders.Again(kReplicaSoon);
     orders.Trouble(fmt::format("{} begins anew once nobody looks for who was there before", member.name));
     return false;
   }
   const Node* primary = situation.At(member.primary);
   if (!primary) return true;
   if (!primary->master) {
-    orders.Again(kSoon);
+    orders.Again(kReplicaSoon);
     orders.Trouble(
         fmt::format("{} follows {}, which is a replica", member.name, situation.NameOf(primary->id)));
     return orders.Since("chain " + member.name) > kRedis;
   }
   if (!primary->slots.empty() || Roles::Has(roles.added, primary->id)) return false;
   if (MayHaveTaken(situation, *primary)) {
-    orders.Again(kSoon);
+    orders.Again(kReplicaSoon);
     orders.Trouble(fmt::format("{} stays: keys of slots on their way to {} may be nowhere else", member.name,
                                situation.NameOf(primary->id)));
     return false;
@@ -101,7 +101,7 @@ void Place(const Situation& situation, const Roles& roles, std::vector<Seat>& se
   for (const Member& member : situation.members) {
     if (!IsUnplaced(situation, roles, member, orders)) continue;
     orders.Trouble(fmt::format("{} follows no master yet", member.name));
-    orders.Again(kSoon);
+    orders.Again(kReplicaSoon);
     for (Seat& seat : seats) std::erase(seat.replicas, &member);
     const auto best = std::min_element(seats.begin(), seats.end(), [&](const Seat& one, const Seat& other) {
       const auto word = [&](const Seat& seat) {
@@ -157,7 +157,7 @@ bool Level(const Situation& situation, std::vector<Seat>& seats, Orders& orders)
       level = false;
       orders.Trouble(fmt::format("{} has fewer replicas than {}, of which only one is linked", master,
                                  awaited->master->member->name));
-      orders.Again(kSoon);
+      orders.Again(kReplicaSoon);
     }
     if (!best) continue;
     level = false;
@@ -171,7 +171,7 @@ bool Level(const Situation& situation, std::vector<Seat>& seats, Orders& orders)
 }
 
 // Two that stand badly change places; the first goes, Level does the rest.
-void Spread(std::vector<Seat>& seats, Orders& orders) {
+void SpreadSeats(std::vector<Seat>& seats, Orders& orders) {
   for (Seat& one : seats) {
     for (const Member* bad : one.replicas) {
       if (bad->host != one.master->member->host) continue;
@@ -213,7 +213,7 @@ void Release(const Situation& situation, const Roles& roles, std::vector<Seat>& 
     }
   }
   orders.Trouble("a master is missing");
-  orders.Again(kSoon);
+  orders.Again(kReplicaSoon);
   if (orders.Since("lacking") < kRelease) return;  // it may be on its way
   if (best) orders.Give(*best, "leave", {}, fmt::format("{} is to become a master", best->name));
 }
@@ -237,7 +237,7 @@ void Replicas(const Situation& situation, const Roles& roles, Orders& orders) {
   Place(situation, roles, seats, orders);
   const bool level = Level(situation, seats, orders);
   Release(situation, roles, seats, orders);
-  if (level && orders.troubles().empty() && OnlySettles(situation)) Spread(seats, orders);
+  if (level && orders.troubles().empty() && OnlySettles(situation)) SpreadSeats(seats, orders);
 }
 
 }  // namespace muster::redis_cluster::mending

@@ -42,7 +42,7 @@ std::vector<Choice> Choices(const Situation& situation) {
 }
 
 // Those with the lowest ordinals, but for hosts that would have several.
-void Spread(std::vector<Choice>& choices) {
+void SpreadChoices(std::vector<Choice>& choices) {
   std::map<std::string, int> masters;  // on each host
   for (const Choice& choice : choices) ++masters[choice.best->host];
   for (bool better = true; better;) {
@@ -94,7 +94,7 @@ std::optional<std::string> SwitchBack(const Situation& situation, const Step& st
                                          .Hint("write replicas: 1 and bring it up"));
     return std::nullopt;
   }
-  Spread(choices);
+  SpreadChoices(choices);
   // One after the other: never are two of them between masters.
   for (const Choice& choice : choices) {
     if (!choice.now->ready && !choice.now->silent) return fmt::format("{} doesn't answer", choice.now->name);

@@ -9,7 +9,7 @@
 namespace muster::redis_cluster::mending {
 namespace {
 
-constexpr Duration kSoon = 200ms;
+constexpr Duration kMeetSoon = 200ms;
 constexpr Duration kLookAgain = 1s;
 // An agent that has died is replaced within seconds. A host that is gone isn't waited for.
 constexpr Duration kAgentIsBack = 10s;
@@ -90,7 +90,7 @@ std::optional<std::string> Leave(const Situation& situation, const Roles& roles,
     if (auto why = MustStay(situation, member, *node)) return why;
     if (auto why = Redirects(member, orders)) return why;
     orders.Give(member, "leave", {}, fmt::format("{} is no member any more", member.name), {.notable = true});
-    orders.Again(kSoon);
+    orders.Again(kMeetSoon);
     return fmt::format("{} is leaving", member.name);
   }
   if (!member.ready) {
@@ -123,7 +123,7 @@ std::optional<std::string> Leave(const Situation& situation, const Roles& roles,
       if (!who->leaving) knowing.push_back(who->name);
     }
   }
-  orders.Again(kSoon);
+  orders.Again(kMeetSoon);
   if (knowing.empty()) return IsSilent(situation, member);
   return fmt::format("{} still know{} {}", Join(knowing, ", "), knowing.size() == 1 ? "s" : "", member.name);
 }

@@ -14,7 +14,7 @@ constexpr Duration kHandOver = 30s;  // the operator ends before; the next order
 constexpr Duration kPause = 300ms;
 constexpr Duration kToldOf = 2s;  // who has slots; nodes ping each other at least each second
 constexpr Duration kGossip = 5s;  // after which a view that differs doesn't come right by itself
-constexpr Duration kSoon = 500ms;
+constexpr Duration kSlotsSoon = 500ms;
 constexpr Duration kStuck = 10s;  // after which a move of which nothing gets on comes after all others
 
 using Pair = std::pair<const Member*, const Member*>;  // from, to
@@ -100,7 +100,7 @@ void GiveUp(const Situation& situation, const Member& from, const SlotSet& slots
                   to ? WhoWas(situation, *to) : "node " + situation.NameOf(id));
   orders.Trouble(lost);
   if (to && !to->slots.empty()) {
-    orders.Again(kSoon);
+    orders.Again(kSlotsSoon);
     return;
   }
   orders.Give(from, "stable", {{"slots", slots.Text()}}, lost, {.pause = kPause, .notable = true});
@@ -136,7 +136,7 @@ void Leaving(const Situation& situation, const Memory& memory, const Member& fro
     if (nobody) {
       const Heritage heritage = HeritageOf(situation, to);
       if (heritage.unclear) {
-        orders.Again(kSoon);
+        orders.Again(kSlotsSoon);
         orders.Trouble(fmt::format("slots {} of {} wait for who has the keys that had come to {}",
                                    SlotsText(still), from.name, situation.NameOf(id)));
         continue;
@@ -149,7 +149,7 @@ void Leaving(const Situation& situation, const Memory& memory, const Member& fro
     } else if (to->id == from.id) {
       Stable(from, still, "it has taken the place of the node that they were to go to", orders);
     } else if (!to->member || !to->member->ready || !to->member->master) {
-      orders.Again(kSoon);
+      orders.Again(kSlotsSoon);
       orders.Trouble(
           fmt::format("slots {} of {} wait for {}", SlotsText(still), from.name, situation.NameOf(to->id)));
     } else {
@@ -201,7 +201,7 @@ void Coming(const Situation& situation, const Member& to, Moves& moves, Orders& 
   left = left & situation.unowned;
   if (left.empty()) return;
   orders.Trouble(fmt::format("slots {} have no owner{}", SlotsText(left), WaitedFor(situation)));
-  orders.Again(kSoon);
+  orders.Again(kSlotsSoon);
   // Who has taken a giver's place may have them, with their keys, and not have told, or not everybody. A
   // claim would take them from him, and he would delete the keys.
   const bool told = situation.All(
@@ -275,7 +275,7 @@ void GoOn(const Situation& situation, const Pair& pair, const SlotSet& slots, Or
   if (AwaitsReplica(situation, target)) {
     orders.Trouble(fmt::format("{} has no replica that is linked yet: slots {} wait for that", to->name,
                                SlotsText(rest)));
-    orders.Again(kSoon);
+    orders.Again(kSlotsSoon);
     return;
   }
   const SlotSet begun = first && to_it != given.end() ? rest & to_it->second : SlotSet();
@@ -407,12 +407,12 @@ void Begin(const Situation& situation, const Roles& roles, Moves& moves, Orders&
       if (number <= 0 || !CanMove(to.node->member)) continue;
       // A new master refuses all commands until it has seen the cluster be well for a while.
       if (!to.node->member->cluster_ok && giver->cluster_ok) {
-        orders.Again(kSoon);
+        orders.Again(kSlotsSoon);
         continue;
       }
       const bool lacks = situation.replicas > 0 && !HasLinkedReplica(*to.node);
       if (lacks && (AwaitsReplica(situation, *to.node) || IsReplicaLeft(situation, roles))) {
-        orders.Again(kSoon);
+        orders.Again(kSlotsSoon);
         continue;
       }
       if (orders.Taken(*to.node->member) || !MayTake(situation, moves, *to.node->member) ||
@@ -440,7 +440,7 @@ void Disagreements(const Situation& situation, Orders& orders) {
       if (!line || line->handshake || node.slots.empty()) continue;
       const SlotSet unseen = node.slots - line->slots;
       if (unseen.empty()) continue;
-      orders.Again(kSoon);
+      orders.Again(kSlotsSoon);
       orders.Trouble(fmt::format("{} doesn't see yet that {} has slots {}", member.name, situation.NameOf(id),
                                  SlotsText(unseen)));
       if (orders.Since("unseen " + member.name + " " + id) < kGossip) continue;
@@ -459,7 +459,7 @@ void Adopt(const Situation& situation, const Roles& roles, Orders& orders) {
   }
   if (slots.empty() || roles.kept.empty()) return;
   orders.Trouble(fmt::format("slots {} have no owner{}", SlotsText(slots), WaitedFor(situation)));
-  orders.Again(kSoon);
+  orders.Again(kSlotsSoon);
   const bool whole = situation.All([](const Member& member) { return member.ready; }) &&
                      std::all_of(situation.nodes.begin(), situation.nodes.end(),
                                  [](const auto& node) { return node.second.member; });
@@ -540,7 +540,7 @@ void Slots(const Situation& situation, const Roles& roles, Memory& memory, Order
   for (const auto& [pair, slots] : moves.pending) {
     orders.Trouble(fmt::format("slots {} are on their way from {} to {}", SlotsText(slots), pair.first->name,
                                pair.second->name));
-    orders.Again(kSoon);
+    orders.Again(kSlotsSoon);
     if (IsStuck(pair, slots, orders)) moves.stuck.insert(pair);
   }
   GoOnWith(situation, false, moves, orders);
